@@ -1,0 +1,62 @@
+# make setup | test | demo | examples | lint | docs. Every target makes the environment it needs.
+
+PYTHON ?= python3.11
+BACKENDS := tensorflow torch jax
+BACKEND ?= tensorflow
+# Test processes side by side. Their output is shown one backend after the other.
+JOBS ?= 1
+
+BIN := .venv/bin
+STAMP := .venv/.complete
+GPU := $(shell nvidia-smi -L 2>/dev/null)
+
+# The build for CUDA takes gigabytes: on Linux without a GPU the "+cpu" build is asked for by name.
+TORCH := torch==2.13.0$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),+cpu))
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu))
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export MPLBACKEND ?= Agg
+
+.PHONY: setup test demo examples lint docs clean
+
+setup: $(STAMP)
+
+# torch comes first: what is installed later finds its requirement met.
+$(STAMP): pyproject.toml Makefile
+	@rm -f $(STAMP)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH) \
+	  || $(BIN)/python -m pip install --quiet $(TORCH) --extra-index-url $(TORCH_INDEX)
+	$(BIN)/python -m pip install --quiet $(TENSORFLOW) jax -e ".[demo,test,voxelmorph]"
+	@touch $(STAMP)
+
+test: setup
+	@$(MAKE) --no-print-directory --keep-going $(if $(filter-out 1,$(JOBS)),-j$(JOBS) -O) \
+	  $(BACKENDS:%=test-%)
+
+test-%: setup
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m "not examples" --durations=15
+
+examples: setup
+	@$(MAKE) --no-print-directory --keep-going $(BACKENDS:%=examples-%)
+
+examples-%: setup
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m examples --durations=0
+
+demo: setup
+	KERAS_BACKEND=$(BACKEND) $(BIN)/anyvox demo --out demo --overwrite
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+clean:
+	rm -rf .venv site demo build dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,74 @@
+"""Write an image."""
+
+import os
+
+import nibabel as nib
+import numpy as np
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.io.grid import Grid
+from anyvox_keras.io.output import atomic, check_output
+from anyvox_keras.io.volume import Volume
+
+
+def save_volume(
+    path: str | os.PathLike[str],
+    array: np.ndarray,
+    like: Volume | Grid,
+    overwrite: bool = False,
+) -> None:
+    """Write an array on the grid of `like`, with its affine and form codes.
+
+    Floats are written as float32, integers and masks in the smallest of uint8, uint16 and int32.
+    The file appears whole or not at all.
+
+    Args:
+        path: ends in `.nii` or `.nii.gz`.
+        array: `(D, H, W)`, or `(D, H, W, C)` for features.
+        like: the image (or its grid) that the array is aligned with.
+        overwrite: replace an existing file.
+
+    Raises:
+        UserError: wrong ending, existing file, folder that cannot be written.
+        ValueError: the array is not on the grid.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/zeros.nii.gz"
+        >>> save_volume(path, np.zeros((4, 4, 4)), Grid((4, 4, 4), np.eye(4)))
+    """
+    array = np.asarray(array)
+    if array.ndim not in (3, 4) or array.shape[:3] != like.shape:
+        raise ValueError(f"`array` must be {like.shape} or with channels. Received: {array.shape}")
+    if not str(path).endswith((".nii", ".nii.gz")):
+        raise UserError(f"{path}: expected a name ending in .nii or .nii.gz")
+    path = check_output(path, overwrite)
+    array = array.astype(_stored_type(array))
+    image = nib.Nifti1Image(array, like.affine, _header(like))
+    # the copied header still asks for the old image's type, which would round
+    image.set_data_dtype(array.dtype)
+    with atomic(path) as temporary:
+        nib.save(image, temporary)
+
+
+def _stored_type(array: np.ndarray) -> str:
+    if array.dtype.kind not in "iub":
+        return "float32"
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if low < 0 or high > 65535:
+        return "int32"
+    return "uint8" if high < 256 else "uint16"
+
+
+def _header(like: Volume | Grid) -> nib.Nifti1Header:
+    """Keep units and form codes; drop what described the old values."""
+    header = like.header.copy() if isinstance(like, Volume) and like.header else None
+    if header is None:
+        header = nib.Nifti1Header()
+        header.set_xyzt_units("mm")
+        header.set_sform(like.affine, code="scanner")
+        header.set_qform(like.affine, code="scanner", strip_shears=True)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    header.set_intent("none")
+    return header

@@ -1,0 +1,229 @@
+"""The 3D UNet of the paper."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from anyvox_keras._export import export
+from anyvox_keras.networks.batch_norm import BatchNorm
+from anyvox_keras.networks.crop_like import CropLike
+from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
+from anyvox_keras.networks.instance_norm import InstanceNorm
+from anyvox_keras.networks.reflect_conv3d import ReflectConv3D
+from anyvox_keras.networks.reflect_pad_to_multiple import ReflectPadToMultiple
+from anyvox_keras.networks.upsample import UpSample
+
+CHOICES = {
+    "normalization": ("batch", "instance", "none"),
+    "pooling": ("max", "average"),
+    "upsampling": ("nearest", "trilinear"),
+}
+
+
+@export
+class UNet(keras.Model):
+    """3D UNet whose output has the input's grid (Dey et al., ICLR 2025).
+
+    A stem convolution; `levels` encoder levels of two convolutions and 2x pooling, the first at
+    `width` channels, each next at twice as many; a bottleneck of two; per decoder level a 2x
+    upsampling, the skip in front of it along channels, and two convolutions at half the channels;
+    a bare output convolution. Every convolution is 3x3x3 with reflect padding, followed by
+    normalisation and ReLU, and has a bias only beside instance normalisation. The defaults are the
+    published `anatomix`; `anatomix-dev` is `width=32, levels=5, output_channels=32,
+    normalization="instance", epsilon=1e-2, pooling="average", upsampling="trilinear"`.
+
+    Takes `(B, D, H, W, input_channels)`, any space: inside the graph it is padded by reflection to
+    a multiple of `2**levels`, at least twice that, and cropped back. Returns one array
+    `(B, D, H, W, output_channels)`. Weights are Kaiming normal (fan-in), batch-norm scales
+    N(1, 0.02), drawn from `seed` alike on every backend.
+
+    Args:
+        input_channels: Channels of the input.
+        output_channels: Features of each voxel.
+        width: Channels of the first level.
+        levels: Number of poolings.
+        normalization: `"batch"`, `"instance"` (without scale and shift) or `"none"`.
+        epsilon: Added to the variance.
+        pooling: `"max"` or `"average"`.
+        upsampling: `"nearest"` or `"trilinear"`.
+        skips: Whether the decoder sees the encoder's activations.
+        seed: Seed of the initial weights; None draws one.
+
+    Example:
+
+        unet = UNet(width=8, levels=2)
+        features = unet.predict_on_batch(np.zeros((1, 20, 24, 30, 1), "float32"))
+        features.shape  # (1, 20, 24, 30, 16)
+    """
+
+    def __init__(
+        self,
+        input_channels: int = 1,
+        output_channels: int = 16,
+        width: int = 16,
+        levels: int = 4,
+        normalization: str = "batch",
+        epsilon: float = 1e-5,
+        pooling: str = "max",
+        upsampling: str = "nearest",
+        skips: bool = True,
+        seed: int | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        given = dict(normalization=normalization, pooling=pooling, upsampling=upsampling)
+        config = dict(
+            input_channels=input_channels,
+            output_channels=output_channels,
+            width=width,
+            levels=levels,
+            epsilon=epsilon,
+            skips=skips,
+            seed=seed,
+            **given,
+        )
+        _check(config)
+        graph = _Graph(config, keras.dtype_policies.get(dtype or keras.config.dtype_policy()))
+        super().__init__(inputs=graph.inputs, outputs=graph.outputs, **kwargs)
+        self._config = config
+        self._policy = graph.policy
+        self.tap_names: dict[int, str] = graph.tap_names
+
+    @property
+    def contrastive_taps(self) -> tuple[str, ...]:
+        """Layers that the paper's loss reads: coarse to fine, the output last.
+
+        The last encoder level's second convolution, the bottleneck's first, the first of each
+        decoder level but the finest, and the output convolution.
+        """
+        levels = self._config["levels"]
+        decoder = tuple(f"decoder_{level}_1_conv" for level in range(1, levels))
+        return (f"encoder_{levels}_2_conv", "bottleneck_1_conv", *decoder, "output_conv")
+
+    def with_taps(self, taps: Sequence[int | str]) -> keras.Model:
+        """Return a model on the same weights that gives `{"output": y, tap: array, ...}`.
+
+        Args:
+            taps: Layer names, or indices in the paper's flat sequence (`tap_names` lists both). A
+                tap is the bare output of that layer: a convolution's before norm and activation.
+                On a grid pooled by `s` it keeps `max(1, side // s)` voxels per axis.
+        """
+        outputs = {"output": self.output}
+        for tap in taps:
+            tensor = self.get_layer(self._tap_name(tap)).output
+            stride = self._stride(tap)
+            crop = CropLike(stride, dtype=tensor.dtype, name=f"crop_tap_{tap}")
+            outputs[str(tap)] = crop(tensor, self.input)
+        return keras.Model(self.input, outputs, name=f"{self.name}_taps")
+
+    def _tap_name(self, tap: int | str) -> str:
+        name = self.tap_names.get(tap) if isinstance(tap, int) else tap
+        if name not in self.tap_names.values():
+            raise ValueError(
+                f"A tap must be one of `tap_names`, an index or a name. Received: {tap!r}"
+            )
+        return name
+
+    def _stride(self, tap: int | str) -> int:
+        block, *rest = self._tap_name(tap).split("_")
+        levels = self._config["levels"]
+        if block == "bottleneck":
+            return 2**levels
+        if block == "encoder":
+            return 2 ** (int(rest[0]) - 1 + (rest[1] == "pool"))
+        return 2 ** (levels - int(rest[0])) if block == "decoder" else 1
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        policy = keras.dtype_policies.serialize(self._policy)
+        return {**self._config, "dtype": policy, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "UNet":
+        """Build from `get_config`; the functional default would forget the class."""
+        return cls(**config)
+
+
+def _check(config: dict[str, Any]) -> None:
+    for name, allowed in CHOICES.items():
+        if config[name] not in allowed:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={config[name]!r}"
+            )
+    for name in ("input_channels", "output_channels", "width", "levels"):
+        if config[name] < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
+
+
+class _Graph:
+    """Lays the layers out and counts them as the paper's flat sequence does."""
+
+    def __init__(self, config: dict[str, Any], policy: Any) -> None:
+        self.config = config
+        self.policy = policy
+        self.seed = secrets.randbits(31) if config["seed"] is None else config["seed"]
+        self.tap_names: dict[int, str] = {}
+        self.inputs = keras.Input((None, None, None, config["input_channels"]), name="volume")
+        self.outputs = self._lay_out()
+
+    def _lay_out(self) -> Any:
+        width, levels = self.config["width"], self.config["levels"]
+        multiple = 2**levels
+        pad = ReflectPadToMultiple(multiple, 2 * multiple, dtype=self.policy, name="pad")
+        x = self._block(pad(self.inputs), "stem", width)
+        skips = []
+        for level in range(1, levels + 1):
+            x = self._blocks(x, f"encoder_{level}", width * 2 ** (level - 1))
+            skips.append(x)
+            x = self._tap(self._pool(f"encoder_{level}_pool"), x)
+        x = self._blocks(x, "bottleneck", width * multiple)
+        for level in range(1, levels + 1):
+            name = f"decoder_{level}"
+            up = UpSample(self.config["upsampling"], dtype=self.policy, name=f"{name}_up")
+            x = self._tap(up, x)
+            if self.config["skips"]:
+                join = keras.layers.Concatenate(dtype=self.policy, name=f"{name}_join")
+                x = join([skips[-level], x])
+            x = self._blocks(x, name, width * 2 ** (levels - level))
+        x = self._tap(self._conv("output", self.config["output_channels"]), x)
+        return CropLike(dtype=self.policy, name="crop")(x, self.inputs)
+
+    def _tap(self, layer: keras.layers.Layer, x: Any) -> Any:
+        self.tap_names[len(self.tap_names)] = layer.name
+        return layer(x)
+
+    def _blocks(self, x: Any, name: str, filters: int) -> Any:
+        return self._block(self._block(x, f"{name}_1", filters), f"{name}_2", filters)
+
+    def _block(self, x: Any, name: str, filters: int) -> Any:
+        x = self._tap(self._conv(name, filters), x)
+        x = self._tap(self._norm(name), x)
+        return self._tap(keras.layers.ReLU(dtype=self.policy, name=f"{name}_act"), x)
+
+    def _conv(self, name: str, filters: int) -> keras.layers.Layer:
+        return ReflectConv3D(
+            filters,
+            use_bias=self.config["normalization"] == "instance",
+            kernel_initializer=KaimingNormal([self.seed, len(self.tap_names)]),
+            dtype=self.policy,
+            name=f"{name}_conv",
+        )
+
+    def _norm(self, name: str) -> keras.layers.Layer:
+        kind, epsilon = self.config["normalization"], self.config["epsilon"]
+        common = dict(dtype=self.policy, name=f"{name}_norm")
+        if kind == "batch":
+            scales = AroundOne(seed=[self.seed, len(self.tap_names)])
+            return BatchNorm(epsilon=epsilon, gamma_initializer=scales, **common)
+        if kind == "instance":
+            return InstanceNorm(epsilon, **common)
+        # Keeps the flat sequence's count where there is nothing to normalise.
+        return keras.layers.Identity(**common)
+
+    def _pool(self, name: str) -> keras.layers.Layer:
+        kind = keras.layers.MaxPooling3D
+        if self.config["pooling"] == "average":
+            kind = keras.layers.AveragePooling3D
+        return kind(2, data_format="channels_last", dtype=self.policy, name=name)

@@ -1,0 +1,45 @@
+"""Stateless maths on volumes: sampling, displacements, filters, pooling, padding."""
+
+from anyvox_keras.ops._backend import fft3, ifft3
+from anyvox_keras.ops.displacement import (
+    compose,
+    integrate_velocity,
+    invert_displacement,
+    jacobian_determinant,
+    warp,
+)
+from anyvox_keras.ops.filters import (
+    average_pool,
+    box_filter,
+    correlate_axis,
+    gaussian_filter,
+    max_pool,
+)
+from anyvox_keras.ops.grid import affine_grid, identity_grid
+from anyvox_keras.ops.median import median_filter
+from anyvox_keras.ops.pad import pad
+from anyvox_keras.ops.resize import resize, resize_displacement
+from anyvox_keras.ops.sample import sample_linear, sample_nearest
+
+__all__ = [
+    "affine_grid",
+    "average_pool",
+    "box_filter",
+    "compose",
+    "correlate_axis",
+    "fft3",
+    "gaussian_filter",
+    "identity_grid",
+    "ifft3",
+    "integrate_velocity",
+    "invert_displacement",
+    "jacobian_determinant",
+    "max_pool",
+    "median_filter",
+    "pad",
+    "resize",
+    "resize_displacement",
+    "sample_linear",
+    "sample_nearest",
+    "warp",
+]

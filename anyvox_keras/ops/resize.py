@@ -1,0 +1,92 @@
+"""Resampling to another grid size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+Array = Any
+
+
+def resize(
+    x: Array, shape: Sequence[int], method: str = "linear", align: str = "half_pixel"
+) -> Array:
+    """Resample axes 1, 2 and 3 to `shape`, one axis after the other.
+
+    Linear coordinates are `(i + 1/2) n/m - 1/2` ("half_pixel") or `i (n - 1)/(m - 1)` ("corners"),
+    clipped to the grid; nothing is smoothed before shrinking. Nearest takes `floor(i n / m)`.
+
+    Args:
+        x: `(B, D, H, W, ...)`; float for "linear".
+        shape: New `(D, H, W)`.
+        method: "linear" or "nearest".
+        align: "half_pixel" or "corners"; only for "linear".
+
+    Returns:
+        `(B, *shape, ...)` in the dtype of `x`.
+
+    Raises:
+        ValueError: If `method` or `align` is unknown.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.ops import resize
+
+        double = resize(np.random.rand(1, 4, 4, 4, 2).astype("float32"), (8, 8, 8))
+        ```
+    """
+    if method not in ("linear", "nearest"):
+        raise ValueError(f"`method` must be linear or nearest. Received: method={method}")
+    if align not in ("half_pixel", "corners"):
+        raise ValueError(f"`align` must be half_pixel or corners. Received: align={align}")
+    for axis, size in enumerate(shape, start=1):
+        if x.shape[axis] == size:
+            continue
+        if method == "nearest":
+            index = (np.arange(size) * x.shape[axis]) // size
+            x = ops.take(x, index.astype("int32"), axis=axis)
+        else:
+            x = _lerp_axis(x, axis, _coordinates(x.shape[axis], size, align))
+    return x
+
+
+def resize_displacement(displacement: Array, shape: Sequence[int]) -> Array:
+    """Resample a displacement to another grid over the same space, in that grid's voxels.
+
+    Args:
+        displacement: `(B, D, H, W, 3)` in voxels of its own grid.
+        shape: New `(D, H, W)`.
+
+    Returns:
+        `(B, *shape, 3)` in voxels of the new grid.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.ops import resize_displacement
+
+        fine = resize_displacement(np.ones((1, 4, 4, 4, 3), "float32"), (8, 8, 8))
+        ```
+    """
+    scale = [new / old for new, old in zip(shape, displacement.shape[1:4], strict=True)]
+    return resize(displacement, shape) * ops.convert_to_tensor(scale, "float32")
+
+
+def _coordinates(old: int, new: int, align: str) -> np.ndarray:
+    index = np.arange(new, dtype="float64")
+    if align == "corners":
+        return index * ((old - 1) / max(new - 1, 1))
+    return np.clip((index + 0.5) * (old / new) - 0.5, 0, old - 1)
+
+
+def _lerp_axis(x: Array, axis: int, coordinates: np.ndarray) -> Array:
+    # Two gathers rather than a matrix product: a product may run in TF32 on a GPU, and its
+    # rounding may depend on the batch.
+    low = np.minimum(np.floor(coordinates), x.shape[axis] - 1).astype("int32")
+    high = np.minimum(low + 1, x.shape[axis] - 1)
+    shape = [-1 if a == axis else 1 for a in range(len(x.shape))]
+    weight = ops.cast((coordinates - low).reshape(shape).astype("float32"), x.dtype)
+    start = ops.take(x, low, axis=axis)
+    return start + (ops.take(x, high, axis=axis) - start) * weight

@@ -1,0 +1,120 @@
+"""Reading volumes between voxels."""
+
+import itertools
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras.ops._backend import grid_sample
+
+Array = Any
+OUTSIDE = ("zeros", "edge", "symmetric")
+
+
+def sample_linear(x: Array, coordinates: Array, outside: str = "zeros") -> Array:
+    """Interpolate trilinearly at voxel coordinates.
+
+    Args:
+        x: `(B, D, H, W, C)` float.
+        coordinates: `(B, d, h, w, 3)` float32, `ij` order, in voxels.
+        outside: "zeros" (each voxel off the grid counts as 0), "edge" (the nearest voxel) or
+            "symmetric" (mirrored with the edge voxel repeated).
+
+    Returns:
+        `(B, d, h, w, C)` in the dtype of `x`.
+
+    Raises:
+        ValueError: If `outside` is unknown.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.ops import identity_grid, sample_linear
+
+        x = np.random.rand(1, 8, 8, 8, 1).astype("float32")
+        half = sample_linear(x, identity_grid((8, 8, 8))[None] + 0.5, outside="edge")
+        ```
+    """
+    _check_outside(outside)
+    x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
+    if outside != "zeros":
+        coordinates = _fold(coordinates, x.shape[1:4], outside)
+    fast = grid_sample(x, coordinates)
+    return _gather_linear(x, coordinates) if fast is None else fast
+
+
+def sample_nearest(x: Array, coordinates: Array, outside: str = "zeros") -> Array:
+    """Take the voxel at `floor(c + 1/2)`; arguments as in `sample_linear`, any dtype.
+
+    Label maps `(B, D, H, W)` come back without a channel axis. Ties go up, as in scipy; a
+    rounding to even would shift shapes.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.ops import identity_grid, sample_nearest
+
+        labels = np.arange(64, dtype="int32").reshape(1, 4, 4, 4)
+        same = sample_nearest(labels, identity_grid((4, 4, 4))[None])
+        ```
+    """
+    _check_outside(outside)
+    x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
+    shape = x.shape[1:4]
+    if outside != "zeros":
+        coordinates = _fold(coordinates, shape, outside)
+    index = ops.cast(ops.floor(coordinates + 0.5), "int32")
+    axes = [index[..., axis] for axis in range(3)]
+    y = _take_voxels(x, axes)
+    if outside == "zeros":
+        inside = _inside(axes, shape)
+        inside = inside if len(x.shape) == 4 else inside[..., None]
+        y = ops.where(inside, y, ops.zeros_like(y))
+    return y
+
+
+def _gather_linear(x: Array, coordinates: Array) -> Array:
+    base = ops.floor(coordinates)
+    fraction = coordinates - base
+    base = ops.cast(base, "int32")
+    total = 0.0
+    for corner in itertools.product((0, 1), repeat=3):
+        index = [base[..., axis] + corner[axis] for axis in range(3)]
+        weight = ops.cast(_inside(index, x.shape[1:4]), "float32")
+        for axis in range(3):
+            part = fraction[..., axis]
+            weight = weight * (part if corner[axis] else 1.0 - part)
+        total = total + _take_voxels(x, index) * ops.cast(weight, x.dtype)[..., None]
+    return total
+
+
+def _take_voxels(x: Array, index: list[Array]) -> Array:
+    """Gather by flat index, clipped: XLA clamps out-of-range gathers silently, torch raises."""
+    depth, height, width = x.shape[1:4]
+    i, j, k = (
+        ops.clip(part, 0, size - 1) for part, size in zip(index, x.shape[1:4], strict=True)
+    )
+    batch = ops.shape(x)[0]
+    sample = ops.reshape(ops.arange(batch, dtype="int32"), (-1, 1, 1, 1)) * (depth * height * width)
+    flat = ops.reshape(x, (-1, *x.shape[4:]))
+    return ops.take(flat, sample + (i * height + j) * width + k, axis=0)
+
+
+def _inside(index: list[Array], shape: tuple[int, ...]) -> Array:
+    checks = [(part >= 0) & (part < size) for part, size in zip(index, shape, strict=True)]
+    return checks[0] & checks[1] & checks[2]
+
+
+def _fold(coordinates: Array, shape: tuple[int, ...], outside: str) -> Array:
+    """Move coordinates off the grid to where the border law reads them."""
+    size = ops.convert_to_tensor(tuple(shape), "float32")
+    if outside == "symmetric":
+        shifted = ops.mod(coordinates + 0.5, 2.0 * size)
+        coordinates = ops.minimum(shifted, 2.0 * size - shifted) - 0.5
+    return ops.clip(coordinates, ops.zeros_like(size), size - 1.0)
+
+
+def _check_outside(outside: str) -> None:
+    if outside not in OUTSIDE:
+        known = ", ".join(OUTSIDE)
+        raise ValueError(f"`outside` must be one of {known}. Received: outside={outside}")

@@ -1,0 +1,26 @@
+"""Counter-based draws: one seed, one data set, on any backend."""
+
+from anyvox_keras.random.draws import bernoulli, bits, integers, normal, uniform
+from anyvox_keras.random.keyed_layer import KeyedLayer
+from anyvox_keras.random.keys import fold_in, keys_for
+from anyvox_keras.random.permutation import choice, permutation
+from anyvox_keras.random.range import Range, RangeLike
+from anyvox_keras.random.smooth_noise import smooth_noise
+from anyvox_keras.random.threefry import threefry2x32
+
+__all__ = [
+    "KeyedLayer",
+    "Range",
+    "RangeLike",
+    "bernoulli",
+    "bits",
+    "choice",
+    "fold_in",
+    "integers",
+    "keys_for",
+    "normal",
+    "permutation",
+    "smooth_noise",
+    "threefry2x32",
+    "uniform",
+]

@@ -1,0 +1,97 @@
+"""Draws from keys: bits, uniform, normal, integers, Bernoulli."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from anyvox_keras.random.keys import DRAW
+from anyvox_keras.random.threefry import threefry2x32
+
+Array = Any
+_UNIT = 2.0**-24
+
+
+def bits(keys: Array, n: int) -> Array:
+    """Draw `n` int32 words of random bits per key: `(B, 2)` -> `(B, n)`."""
+    keys = ops.convert_to_tensor(keys, "int32")
+    counter = ops.arange((n + 1) // 2, dtype="int32")[None]
+    domain = ops.zeros_like(counter) + DRAW
+    x0, x1 = threefry2x32((keys[:, 0:1], keys[:, 1:2]), (counter, domain))
+    return ops.concatenate([x0, x1], axis=1)[:, :n]
+
+
+def _bits24(keys: Array, n: int) -> Array:
+    return ops.bitwise_and(
+        ops.right_shift(bits(keys, n), np.asarray(8, "int32")), np.asarray(0xFFFFFF, "int32")
+    )
+
+
+def uniform(
+    keys: Array, shape: Sequence[int], low: float | Array = 0.0, high: float | Array = 1.0
+) -> Array:
+    """Draw uniform float32 numbers in [low, high) with 24 random bits.
+
+    Args:
+        keys: `(B, 2)` int32.
+        shape: Shape of one sample's draw.
+        low: Lower end, a number or an array that broadcasts against `(B, *shape)`.
+        high: Upper end, likewise.
+
+    Returns:
+        `(B, *shape)` float32.
+
+    Example:
+        ```python
+        from anyvox_keras.random import keys_for, uniform
+
+        angles = uniform(keys_for(0, range(2)), (3,), -180.0, 180.0)
+        ```
+    """
+    unit = ops.cast(_bits24(keys, math.prod(shape)), "float32") * _UNIT
+    return low + (high - low) * ops.reshape(unit, (-1, *shape))
+
+
+def normal(keys: Array, shape: Sequence[int]) -> Array:
+    """Draw standard normal float32 numbers, `(B, *shape)`, by the Box-Muller transform."""
+    n = math.prod(shape)
+    half = (n + 1) // 2
+    words = ops.cast(_bits24(keys, 2 * half), "float32")
+    radius = ops.sqrt(-2.0 * ops.log((words[:, :half] + 1.0) * _UNIT))
+    angle = words[:, half:] * (2.0 * math.pi * _UNIT)
+    both = ops.concatenate([radius * ops.cos(angle), radius * ops.sin(angle)], axis=1)
+    return ops.reshape(both[:, :n], (-1, *shape))
+
+
+def integers(keys: Array, shape: Sequence[int], low: int | Array, high: int | Array) -> Array:
+    """Draw int32 integers in [low, high), `(B, *shape)`; the bias is below (high - low) / 2^31.
+
+    Args:
+        keys: `(B, 2)` int32.
+        shape: Shape of one sample's draw.
+        low: Smallest value, an integer or an int32 array that broadcasts against `(B, *shape)`.
+        high: One more than the largest, likewise.
+
+    Example:
+        ```python
+        from anyvox_keras.random import integers, keys_for
+
+        count = integers(keys_for(0, range(2)), (), 20, 40)
+        ```
+    """
+    words = ops.bitwise_and(bits(keys, math.prod(shape)), np.asarray(0x7FFFFFFF, "int32"))
+    low, high = ops.convert_to_tensor(low, "int32"), ops.convert_to_tensor(high, "int32")
+    return low + ops.mod(ops.reshape(words, (-1, *shape)), high - low)
+
+
+def bernoulli(keys: Array, shape: Sequence[int], p: float) -> Array:
+    """Draw booleans that are true with probability `p`, `(B, *shape)`.
+
+    The decision compares integers, so it never differs between backends.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"`p` must be in [0, 1]. Received: p={p}")
+    words = _bits24(keys, math.prod(shape))
+    return ops.reshape(words < np.asarray(round(p * 2**24), "int32"), (-1, *shape))

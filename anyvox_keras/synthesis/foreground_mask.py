@@ -1,0 +1,137 @@
+"""The deformed ball that cuts a label map out of the background."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops import median_filter
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.upsample_sum import sample_nodes, upsample_sum
+
+
+@export
+class ForegroundMask(random.KeyedLayer):
+    """Draw a ball and deform it by multi-scale noise (appendix of arXiv 2411.02372).
+
+    Drawn per sample, in voxels of a grid of side 128; lengths scale with side / 128: an integer
+    radius in [low, high), an integer shift of the centre `S // 2` in [-shift, shift) per axis, and
+    for each scale a displacement of normal nodes `ceil(S / scale)` apart with one std for the
+    three components. A voxel belongs to the mask if `|y - centre| <= radius` for `y` the voxel
+    nearest to `x + u(x)`, where the grid is continued by reflection with the edge voxel repeated.
+    A 3x3x3 median removes what is loose.
+
+    Args:
+        radius: Range of the radius, an integer in [low, high).
+        shift: Largest shift of the centre per axis.
+        std: Range of the noise's standard deviation.
+        scales: Distances between nodes.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If a range is empty or a scale is not above 0.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.random import keys_for
+        from anyvox_keras.synthesis import ForegroundMask
+
+        ball = ForegroundMask()
+        params = ball.sample(keys_for(0, range(2)), (32, 32, 32))
+        mask = ball.apply((32, 32, 32), params)  # (2, 32, 32, 32) bool
+        ```
+    """
+
+    def __init__(
+        self,
+        radius: Sequence[int] = (48, 72),
+        shift: int = 32,
+        std: random.RangeLike = (1.0, 5.0),
+        scales: Sequence[float] = (8, 16, 32),
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        if len(radius) != 2 or not 0 < radius[0] < radius[1]:
+            raise ValueError(f"`radius` must be (low, high), 0 < low < high. Received: {radius}")
+        if shift < 0:
+            raise ValueError(f"`shift` must be >= 0. Received: shift={shift}")
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"`scales` must be > 0. Received: scales={scales}")
+        self.radius, self.shift = (int(radius[0]), int(radius[1])), int(shift)
+        self.std = random.Range(std, "std", minimum=0)
+        self.scales = tuple(scales)
+
+    def sample(self, keys: Array, shape: Sequence[int]) -> Params:
+        """Draw `radius` (B,), `centre` (B, 3) and a grid of nodes a scale."""
+        ratio = shape[0] / 128
+        low, high = (round(r * ratio) for r in self.radius)
+        reach = max(round(self.shift * ratio), 1)
+        shift = random.integers(random.fold_in(keys, "shift"), (3,), -reach, reach)
+        centre = shift + np.asarray([side // 2 for side in shape], "int32")
+        radius_keys = random.fold_in(keys, "radius")
+        params = {
+            "radius": random.integers(radius_keys, (), low, max(high, low + 1)),
+            "centre": centre if self.shift else centre - shift,
+        }
+        for scale in self.scales:
+            scale_keys = random.fold_in(keys, f"noise_{scale:g}")
+            std = ratio * self.std.sample(random.fold_in(scale_keys, "std"), (1, 1, 1, 1))
+            params[f"nodes_{scale:g}"] = std * sample_nodes(scale_keys, shape, scale * ratio, 3)
+        return params
+
+    def apply(self, x: Any, params: Params) -> Array:
+        """Make the mask on a grid: `x` is its spatial shape; returns `(B, D, H, W)` bool."""
+        shape = tuple(int(side) for side in x)
+        square = 0.0
+        for axis, side in enumerate(shape):
+            # The nodes bound the field, and one reflection holds for displacements up to `side`.
+            bound = side / len(self.scales)
+            nodes = [
+                ops.clip(params[f"nodes_{scale:g}"][..., axis], -bound, bound)
+                for scale in self.scales
+            ]
+            centre = ops.cast(params["centre"][:, axis], "float32")
+            distance = _nearest(upsample_sum(nodes, shape), axis, side) - _spread(centre)
+            square = square + distance * distance
+        radius = ops.cast(params["radius"], "float32")
+        ball = ops.cast(square <= _spread(radius * radius), "int8")
+        return median_filter(ball) > 0
+
+    def call(self, x: Any, keys: Array | None = None, training: bool | None = None) -> Array:
+        """Draw a mask on the grid of `x` `(B, D, H, W, ...)`, whose values do not matter."""
+        if keys is None:
+            keys = self.next_keys(ops.shape(x)[0])
+        shape = tuple(x.shape[1:4])
+        return self.apply(shape, self.sample(keys, shape))
+
+    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+        """A bool mask on the same grid."""
+        return keras.KerasTensor(x.shape[:4], "bool")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "radius": self.radius,
+            "shift": self.shift,
+            "std": self.std.pair,
+            "scales": self.scales,
+        }
+
+
+def _nearest(displacement: Array, axis: int, side: int) -> Array:
+    """Round displaced coordinates to voxels, reflected at the grid's faces."""
+    start = np.arange(side, dtype="float32").reshape([-1 if a == axis else 1 for a in range(3)])
+    voxel = ops.floor(displacement + (start + 0.5))
+    return ops.minimum(ops.maximum(voxel, -1.0 - voxel), 2.0 * side - 1.0 - voxel)
+
+
+def _spread(x: Array) -> Array:
+    return ops.reshape(x, (-1, 1, 1, 1))

@@ -1,0 +1,7 @@
+"""Where shapes come from: geometry, segmentations on disk, and the packed bank."""
+
+from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
+from anyvox_keras.templates.packed_mask import pack_mask, unpack_mask
+from anyvox_keras.templates.template_bank import TemplateBank
+
+__all__ = ["TemplateBank", "draw_geometric_shape", "pack_mask", "unpack_mask"]

@@ -1,0 +1,179 @@
+"""The shapes that label maps are made of."""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
+from anyvox_keras.templates.packed_mask import pack_mask, unpack_mask
+from anyvox_keras.templates.segmentation_masks import segmentation_masks
+
+#: Largest extent of a template: the fixed-point coordinates of `LabelEnsemble` end there.
+LARGEST = 1023
+
+
+class TemplateBank:
+    """Binary shapes, each cropped to its bounding box and packed 32 voxels a word.
+
+    Args:
+        words: `(W,)` int32: the shapes' bits one after the other, each starting on a word.
+        offsets: `(N,)` int64: where each shape's words start.
+        sizes: `(N, 3)` int32: extents of each bounding box.
+        names: One name a shape.
+
+    Raises:
+        ValueError: If the parts do not fit together, or a shape is longer than 1023 voxels.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+
+        bank = avx.TemplateBank.geometric(count=50, side=32)
+        print(len(bank), bank.names[0], bank.mask(0).shape)
+        ```
+    """
+
+    def __init__(
+        self, words: np.ndarray, offsets: Any, sizes: Any, names: Sequence[str] | None = None
+    ) -> None:
+        self.words = words
+        self.offsets = np.asarray(offsets, "int64").reshape(-1)
+        self.sizes = np.asarray(sizes, "int32").reshape(-1, 3)
+        self.names = list(names) if names is not None else [str(i) for i in range(len(self))]
+        if not len(self.offsets) == len(self.sizes) == len(self.names) > 0:
+            counts = f"{len(self.offsets)}, {len(self.sizes)}, {len(self.names)}"
+            message = "`offsets`, `sizes`, `names` must be as many, at least one"
+            raise ValueError(f"{message}. Received: {counts}")
+        if self.sizes.min() < 1 or self.sizes.max() > LARGEST:
+            extremes = f"{self.sizes.min()} to {self.sizes.max()}"
+            raise ValueError(f"`sizes` must be in [1, {LARGEST}]. Received: {extremes}")
+        self._lengths = -(-self.sizes.prod(axis=1, dtype="int64") // 32)
+        if self.offsets.min() < 0 or (self.offsets + self._lengths).max() > len(words):
+            raise ValueError(f"`words` must hold every shape. Received: {len(words)} words")
+
+    def __len__(self) -> int:
+        """Count the shapes."""
+        return len(self.offsets)
+
+    @classmethod
+    def from_masks(cls, masks: Iterable[np.ndarray], names: Sequence[str] | None = None) -> Any:
+        """Pack masks `(D, H, W)`; empty ones are an error."""
+        packed = [pack_mask(np.asarray(mask)) for mask in masks]
+        if not packed:
+            raise ValueError("`masks` must hold at least one mask. Received: none")
+        words, sizes = zip(*packed, strict=True)
+        starts = np.cumsum([0, *(len(part) for part in words[:-1])])
+        return cls(np.concatenate(words), starts, sizes, names)
+
+    @classmethod
+    def geometric(cls, count: int, side: int, seed: int = 0) -> Any:
+        """Draw `count` shapes of the geometric family, at most `side` voxels long.
+
+        Shape `i` depends on `(seed, i)` and `side` only: a smaller bank is the start of a larger
+        one, and the bank is the same on every backend. `draw_geometric_shape` tells the family.
+
+        Args:
+            count: Number of shapes, at least 1.
+            side: Largest extent in voxels, at least 16.
+            seed: Seed of the shapes.
+
+        Raises:
+            ValueError: If `count` or `side` is too small, or `side` above 1023.
+
+        Example:
+            ```python
+            import anyvox_keras as avx
+
+            bank = avx.TemplateBank.geometric(count=50, side=32)
+            ```
+        """
+        if count < 1:
+            raise ValueError(f"`count` must be >= 1. Received: count={count}")
+        if not 16 <= side <= LARGEST:
+            raise ValueError(f"`side` must be in [16, {LARGEST}]. Received: side={side}")
+        generators = (
+            np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFFFFFFFFFF, index]))
+            for index in range(count)
+        )
+        kinds, masks = zip(*(draw_geometric_shape(rng, side) for rng in generators), strict=True)
+        return cls.from_masks(masks, [f"{kind}_{i:04d}" for i, kind in enumerate(kinds)])
+
+    @classmethod
+    def from_segmentations(cls, folder: str | PathLike[str], side: int = 128) -> Any:
+        """Read every mask of a folder of segmentations; the folder is only read.
+
+        Understood are the layout of TotalSegmentator v1 (`<case>/segmentations/<organ>.nii.gz`,
+        where ribs and vertebrae are merged into one mask each) and multi-label maps
+        (`.nii`, `.nii.gz`, `.mgz`), whose every label is a shape. Empty masks are skipped;
+        files that cannot be read are named in one warning and skipped.
+
+        Args:
+            folder: Where to look, at any depth.
+            side: Side of the volumes to be made: shapes are resampled by `side / 128` (nearest),
+                so that their share of the volume does not depend on the side.
+
+        Raises:
+            UserError: If the folder does not exist or holds no shape.
+
+        Example:
+            ```python
+            bank = avx.TemplateBank.from_segmentations("Totalsegmentator_dataset")
+            ```
+        """
+        found = list(segmentation_masks(Path(folder), side))
+        return cls.from_masks([mask for _, mask in found], [name for name, _ in found])
+
+    def mask(self, index: int) -> np.ndarray:
+        """Unpack one shape to a bool array of its own size."""
+        start, size = int(self.offsets[index]), tuple(int(n) for n in self.sizes[index])
+        words = self.words[start : start + int(self._lengths[index])]
+        return unpack_mask(words, (size[0], size[1], size[2]))
+
+    def pack(self, indices: Any, words: int | None = None) -> dict[str, np.ndarray]:
+        """Gather the shapes of a batch, as `LabelEnsemble` takes them.
+
+        Args:
+            indices: `(B, K)` or `(K,)`: which shapes; repeats are stored once.
+            words: Length to pad each sample's words to. By default the next power of two, so that
+                compiled graphs meet few shapes.
+
+        Returns:
+            `words` `(B, W)`, `offsets` `(B, K)`, `sizes` `(B, K, 3)`, all int32; without `B` if
+            `indices` has none.
+
+        Raises:
+            ValueError: If an index is out of range or `words` too short.
+
+        Example:
+            ```python
+            packed = bank.pack([[0, 3, 3], [1, 2, 0]])
+            ```
+        """
+        indices = np.asarray(indices, "int64")
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            extremes = f"{indices.min()} to {indices.max()}"
+            raise ValueError(f"`indices` must be in [0, {len(self)}). Received: {extremes}")
+        if indices.ndim == 1:
+            return {name: part[0] for name, part in self.pack(indices[None], words).items()}
+        needed = max(int(self._lengths[np.unique(row)].sum()) for row in indices)
+        length = words or 1 << max(needed - 1, 1).bit_length()
+        if length < needed:
+            raise ValueError(f"`words` must be >= {needed}. Received: words={words}")
+        parts = [self._pack_one(row, length) for row in indices]
+        return {
+            "words": np.stack([part for part, _ in parts]),
+            "offsets": np.stack([part for _, part in parts]),
+            "sizes": self.sizes[indices],
+        }
+
+    def _pack_one(self, row: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        unique, place = np.unique(row, return_inverse=True)
+        lengths = self._lengths[unique]
+        starts = np.cumsum(lengths) - lengths
+        words = np.zeros(length, "int32")
+        for source, start, n in zip(self.offsets[unique], starts, lengths, strict=True):
+            words[start : start + n] = self.words[source : source + n]
+        return words, starts[place].astype("int32")

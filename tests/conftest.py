@@ -1,0 +1,76 @@
+"""What all tests share: the import order, the seeds, the data and the oracles."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Loaded after TensorFlow, torch can crash the process: their OpenMP runtimes collide.
+with contextlib.suppress(ImportError):
+    import torch  # noqa: F401
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _absent(path: Path) -> NoReturn:
+    """Skip a test whose data is absent; in CI that is a failure."""
+    message = f"{path} is absent: set ANYVOX_DATA to the folder with `data` and `oracle`"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with `data/` (real scans) and `oracle/`: $ANYVOX_DATA, or ../shared."""
+    folder = Path(os.environ.get("ANYVOX_DATA", ROOT.parent / "shared")).resolve()
+    if not (folder / "data").is_dir():
+        _absent(folder / "data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle(data: Path) -> Callable[[str], dict[str, np.ndarray]]:
+    """`oracle("supcon_loss")` gives the arrays of that file by name."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        path = data / "oracle" / f"{name.removesuffix('.npz')}.npz"
+        if not path.is_file():
+            _absent(path)
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    return read
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Numbers for the inputs of a test, the same on every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Keras's own initialisers start from one seed in every test."""
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freed():
+    """Graphs and compiled functions of one file do not outlive it."""
+    yield
+    keras.backend.clear_session()

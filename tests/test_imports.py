@@ -1,0 +1,124 @@
+"""Imports run one way, and frameworks stay behind one door."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import pytest
+
+PACKAGE = "anyvox_keras"
+FOLDER = Path(__file__).parents[1] / PACKAGE
+
+# What stands in one row may import from the rows below it, never from its own row or above.
+ROWS = [
+    {"ops"},
+    {"io", "random"},
+    {"templates"},
+    {"synthesis", "networks", "metrics", "pictures"},
+    {"contrastive", "features"},
+    {"registration", "segmentation"},
+    {"cli"},
+]
+RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
+
+FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
+# The backend, and what exchanges weights or modules with PyTorch.
+DOORS = {
+    "ops/_backend.py",
+    "networks/convert.py",
+}
+# Extras and test tools: loaded where they are used, so that the package works without them.
+OPTIONAL = {"matplotlib", "nilearn", "voxelmorph", "neurite", "huggingface_hub", "pandas"}
+FOREIGN = {"monai", "torchio", "SimpleITK", "convexadam", "convexAdam", "pytest", "sklearn"}
+
+FILES = sorted(FOLDER.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(FOLDER).as_posix()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of everything that a file imports, also inside functions."""
+    package = [PACKAGE, *path.relative_to(FOLDER).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """Top-level packages that importing the file loads: not those inside its functions."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_every_folder_has_its_row():
+    folders = {path.parent.name for path in FOLDER.glob("*/__init__.py")}
+    assert folders <= set(RANK)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_run_one_way(path: Path):
+    parts = path.relative_to(FOLDER).parts
+    if len(parts) == 1:
+        pytest.skip("files of the package's root join the parts")
+    own = parts[0]
+    for name in imported(path):
+        if not name.startswith(f"{PACKAGE}."):
+            assert name != PACKAGE, f"{name_of(path)} imports the whole package"
+            continue
+        other = name.split(".")[1]
+        if other in RANK and other != own:
+            assert RANK[other] < RANK[own], f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_frameworks_stay_behind_the_doors(path: Path):
+    used = {name.split(".")[0] for name in imported(path)}
+    if name_of(path) not in DOORS:
+        assert not used & FRAMEWORKS
+    assert not used & FOREIGN
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_optional_packages_are_loaded_late(path: Path):
+    assert not imported_at_once(path) & OPTIONAL
+
+
+@pytest.fixture(scope="module")
+def loaded() -> list[set[str]]:
+    """Packages that a fresh process holds after `import keras`, the package, its command line."""
+    look = "print(*{name.split('.')[0] for name in sys.modules})"
+    statements = ["import sys, keras", f"import {PACKAGE}", f"import {PACKAGE}.cli"]
+    code = "\n".join(f"{statement}\n{look}" for statement in statements)
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment, check=True
+    )
+    return [set(line.split()) for line in ran.stdout.splitlines()]
+
+
+def test_import_loads_no_other_framework(loaded):
+    """Keras itself looks at whatever is installed; the package adds nothing to that."""
+    alone, with_package, _ = loaded
+    assert not (with_package - alone) & (FRAMEWORKS | OPTIONAL | FOREIGN)
+
+
+def test_command_line_loads_no_other_framework(loaded):
+    """Help and errors answer without a second framework."""
+    alone, _, with_command_line = loaded
+    assert not (with_command_line - alone) & (FRAMEWORKS | OPTIONAL | FOREIGN)
