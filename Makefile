@@ -46,7 +46,7 @@ examples-%: setup
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m examples --durations=0
 
 demo: setup
-	KERAS_BACKEND=$(BACKEND) $(BIN)/anyvox demo --out demo --overwrite
+	KERAS_BACKEND=$(BACKEND) $(BIN)/anyvox demo --out demo
 
 lint: setup
 	$(BIN)/ruff check

@@ -1,0 +1,23 @@
+"""3D features that ignore contrast, scanner and organ, learnt from synthetic shapes alone."""
+
+from anyvox_keras import random
+from anyvox_keras.synthesis import (
+    Appearance,
+    LabelEnsemble,
+    PairedViews,
+    SyntheticStream,
+    WithSynthesis,
+)
+from anyvox_keras.templates import TemplateBank
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Appearance",
+    "LabelEnsemble",
+    "PairedViews",
+    "SyntheticStream",
+    "TemplateBank",
+    "WithSynthesis",
+    "random",
+]

@@ -5,6 +5,7 @@ from anyvox_keras.io.grid import Grid
 from anyvox_keras.io.json_file import save_json
 from anyvox_keras.io.load_labels import load_labels
 from anyvox_keras.io.load_mask import load_mask
+from anyvox_keras.io.load_reference import load_reference
 from anyvox_keras.io.load_volume import load_volume
 from anyvox_keras.io.output import atomic, check_output, prepare_folder
 from anyvox_keras.io.pair_file import PairFile
@@ -29,6 +30,7 @@ __all__ = [
     "load_labels",
     "load_mask",
     "load_points",
+    "load_reference",
     "load_volume",
     "load_warp",
     "prepare_folder",

@@ -80,17 +80,25 @@ class Warp:
             outside: value where the warp points beyond the moving image.
 
         Raises:
-            UserError: the reference reaches beyond the warp, where nothing is known.
+            UserError: the reference reaches beyond the warp, where nothing is known; or the warp
+                nowhere leads into the image.
         """
         grid = reference or self.grid
         self._require_inside(grid)
         order = int(volume.array.dtype.kind == "f") if order is None else order
+        met = False
 
         def values(voxels: np.ndarray) -> np.ndarray:
+            nonlocal met
             points = self.points(grid.to_world(voxels))
+            met = met or bool(volume.grid.contains(points).any())
             return sample(volume.array, volume.grid.to_voxel(points), order, outside)
 
-        return Volume(by_slabs(grid.shape, values), grid.affine, name=volume.name)
+        array = by_slabs(grid.shape, values)
+        if not met:
+            where = _describe(volume.grid)
+            raise UserError(f"{volume.name}: the warp leads elsewhere; this image has {where}")
+        return Volume(array, grid.affine, name=volume.name)
 
     def _require_inside(self, grid: Grid) -> None:
         """Refuse a reference that the field does not cover: zero there would be wrong."""

@@ -27,7 +27,8 @@ class CropLike(keras.layers.Layer):
     def call(self, inputs: Any, reference: Any) -> Any:
         """Slice off what padding added."""
         d, h, w = (self._kept(side) for side in ops.shape(reference)[1:4])
-        if (d, h, w) == tuple(ops.shape(inputs)[1:4]):
+        static = all(isinstance(side, int) for side in (d, h, w))
+        if static and (d, h, w) == tuple(ops.shape(inputs)[1:4]):
             return inputs
         return inputs[:, :d, :h, :w]
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from anyvox_keras._export import export
+from anyvox_keras.ops._backend import mean_over_space
 
 
 @export
@@ -25,8 +26,8 @@ class InstanceNorm(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Normalise `(B, D, H, W, C)`."""
         wide = ops.cast(inputs, "float32")
-        centred = wide - ops.mean(wide, axis=(1, 2, 3), keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=(1, 2, 3), keepdims=True)
+        centred = wide - mean_over_space(wide)
+        variance = mean_over_space(ops.square(centred))
         return ops.cast(centred * ops.rsqrt(variance + self.epsilon), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -1,5 +1,6 @@
 """The 3D UNet of the paper."""
 
+import os
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from anyvox_keras.networks.batch_norm import BatchNorm
 from anyvox_keras.networks.crop_like import CropLike
 from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
 from anyvox_keras.networks.instance_norm import InstanceNorm
+from anyvox_keras.networks.presets import load_preset, save_preset
 from anyvox_keras.networks.reflect_conv3d import ReflectConv3D
 from anyvox_keras.networks.reflect_pad_to_multiple import ReflectPadToMultiple
 from anyvox_keras.networks.upsample import UpSample
@@ -134,6 +136,26 @@ class UNet(keras.Model):
         if block == "encoder":
             return 2 ** (int(rest[0]) - 1 + (rest[1] == "pool"))
         return 2 ** (levels - int(rest[0])) if block == "decoder" else 1
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike[str], dtype: Any = None) -> "UNet":
+        """Load a network with its weights.
+
+        Args:
+            preset: A preset folder, the folder of a pretraining run, a name (`anatomix` and
+                `anatomix-dev` are downloaded and converted once), or `"hf://owner/repository"`.
+            dtype: Dtype policy; None takes the global one.
+
+        Raises:
+            UserError: If there is no such preset, or it can't be loaded.
+        """
+        return load_preset(cls, preset, dtype)
+
+    def save_to_preset(
+        self, folder: str | os.PathLike[str], metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Write `config.json`, `model.weights.h5`, `metadata.json` and a model card `README.md`."""
+        save_preset(self, folder, metadata)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -47,6 +47,19 @@ def compiled(fn: Function) -> Function:
     return fn
 
 
+def repeat(count: int, body: Function, state: Any) -> Any:
+    """Apply `body(number, state)` for numbers 0..count-1.
+
+    A loop of the graph where XLA compiles, so that the body is compiled once and not `count`
+    times; Python's own loop on torch, where numbers stay Python's and cost nothing.
+    """
+    if NAME != "torch":
+        return ops.fori_loop(0, count, body, state)
+    for number in range(count):
+        state = body(number, state)
+    return state
+
+
 def value_and_gradient(fn: Function) -> Function:
     """Turn scalar `fn(x, *rest)` into a function that returns `(value, d value / d x)`."""
     if NAME == "jax":
@@ -190,18 +203,12 @@ def batch_normalize(
 ) -> tuple[Array, Array, Array]:
     """Normalise channels by the statistics of all else; returns `(y, mean, biased variance)`.
 
-    The fused kernels of TensorFlow and torch take a third of the time of the written-out formula.
-    Statistics are float32 for every dtype of `x`.
+    The fused gradients of TensorFlow and torch take a third of the time of the written-out
+    formula. Their forward kernels add millions of floats one by one on a CPU (a variance at 128^3
+    is off by 1e-3), so the sums are made here in stages. Statistics are float32 for any dtype.
     """
     if NAME == "tensorflow":
-        shape = tf.shape(x)
-        planes = tf.reshape(x, (-1, shape[2], shape[3], x.shape[-1]))
-        # Plain variance by momentum arithmetic is left to the caller; this op corrects its own.
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=planes, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon
-        )
-        count = tf.cast(tf.size(planes) // planes.shape[-1], tf.float32)
-        return tf.reshape(y, shape), mean, variance * (count - 1) / count
+        return _batch_normalize_tensorflow(x, gamma, beta, epsilon)
     if NAME == "torch":
         return _BatchNormalize.apply(x, gamma, beta, epsilon)
     wide = x.astype("float32")
@@ -211,14 +218,64 @@ def batch_normalize(
     return y.astype(x.dtype), mean, variance
 
 
+def mean_over_space(x: Array) -> Array:
+    """Mean of `(B, D, H, W, C)` over space, axes kept, summed axis by axis.
+
+    TensorFlow's CPU kernel would add all voxels one by one, which loses three digits at 128^3.
+    """
+    for axis in (3, 2, 1):
+        x = ops.mean(x, axis=axis, keepdims=True)
+    return x
+
+
+def _batch_normalize_tensorflow(
+    x: Array, gamma: Array, beta: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    shape = tf.shape(x)
+    planes = tf.reshape(x, (-1, shape[2], shape[3], x.shape[-1]))
+    if tf.config.list_physical_devices("GPU"):
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=planes, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon
+        )
+        count = tf.cast(tf.size(planes) // x.shape[-1], tf.float32)
+        return tf.reshape(y, shape), mean, variance * (count - 1) / count
+
+    @tf.custom_gradient
+    def normalize(planes: Array, gamma: Array, beta: Array) -> tuple[Any, Function]:
+        wide = tf.cast(planes, tf.float32)
+        mean = _mean_by_axis_tensorflow(wide)
+        variance = _mean_by_axis_tensorflow(tf.square(wide - mean))
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        y = tf.cast(wide * scale + (beta - mean * scale), planes.dtype)
+
+        def gradient(slope: Array, *_: Array) -> tuple[Array, Array, Array]:
+            of_planes, of_gamma, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=slope,
+                x=planes,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=[],
+                epsilon=epsilon,
+            )
+            return of_planes, of_gamma, of_beta
+
+        return (y, mean, variance), gradient
+
+    y, mean, variance = normalize(planes, tf.identity(gamma), tf.identity(beta))
+    return tf.reshape(y, shape), mean, variance
+
+
+def _mean_by_axis_tensorflow(x: Array) -> Array:
+    for axis in (2, 1, 0):
+        x = tf.reduce_mean(x, axis)
+    return x
+
+
 if NAME == "torch":
 
     class _BatchNormalize(torch.autograd.Function):
-        """torch's batch norm with sums that stay exact on channels-last memory.
-
-        On a CPU its own forward pass adds millions of floats one by one there (a variance at
-        128^3 off by 1e-3); the shifted two-moment formula is as fast and true to 1e-7.
-        """
+        """The shifted two-moment formula forward, torch's own kernel backward."""
 
         @staticmethod
         def forward(

@@ -50,7 +50,8 @@ def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "
 
 
 def _points(displacement: Array) -> Array:
-    return displacement + ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))
+    grid = ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))
+    return ops.convert_to_tensor(displacement) + grid
 
 
 def compose(first: Array, second: Array, outside: str = "edge") -> Array:
@@ -68,7 +69,7 @@ def compose(first: Array, second: Array, outside: str = "edge") -> Array:
         twice = compose(shift, shift)
         ```
     """
-    return second + warp(first, second, outside=outside)
+    return ops.convert_to_tensor(second) + warp(first, second, outside=outside)
 
 
 def integrate_velocity(velocity: Array, steps: int = 7, outside: str = "edge") -> Array:

@@ -1,0 +1,21 @@
+"""Pictures of volumes, features and registrations (matplotlib, the `plot` extra)."""
+
+from anyvox_keras.pictures._style import save_figure
+from anyvox_keras.pictures.checkerboard import checkerboard
+from anyvox_keras.pictures.feature_pca import feature_pca
+from anyvox_keras.pictures.feature_picture import feature_picture
+from anyvox_keras.pictures.planes import planes
+from anyvox_keras.pictures.registration_report import registration_report
+from anyvox_keras.pictures.views_picture import views_picture
+from anyvox_keras.pictures.window import window
+
+__all__ = [
+    "checkerboard",
+    "feature_pca",
+    "feature_picture",
+    "planes",
+    "registration_report",
+    "save_figure",
+    "views_picture",
+    "window",
+]

@@ -1,5 +1,6 @@
 """Counter-based draws: one seed, one data set, on any backend."""
 
+from anyvox_keras.random.draw_all import Draw, Plan, draw_all
 from anyvox_keras.random.draws import bernoulli, bits, integers, normal, uniform
 from anyvox_keras.random.keyed_layer import KeyedLayer
 from anyvox_keras.random.keys import fold_in, keys_for
@@ -9,12 +10,15 @@ from anyvox_keras.random.smooth_noise import smooth_noise
 from anyvox_keras.random.threefry import threefry2x32
 
 __all__ = [
+    "Draw",
     "KeyedLayer",
+    "Plan",
     "Range",
     "RangeLike",
     "bernoulli",
     "bits",
     "choice",
+    "draw_all",
     "fold_in",
     "integers",
     "keys_for",

@@ -14,19 +14,21 @@ Array = Any
 _UNIT = 2.0**-24
 
 
-def bits(keys: Array, n: int) -> Array:
-    """Draw `n` int32 words of random bits per key: `(B, 2)` -> `(B, n)`."""
-    keys = ops.convert_to_tensor(keys, "int32")
-    counter = ops.arange((n + 1) // 2, dtype="int32")[None]
-    domain = ops.zeros_like(counter) + DRAW
-    x0, x1 = threefry2x32((keys[:, 0:1], keys[:, 1:2]), (counter, domain))
-    return ops.concatenate([x0, x1], axis=1)[:, :n]
+def bits(keys: Array, n: int, xp: Any = ops) -> Array:
+    """Draw `n` int32 words of random bits per key: `(B, 2)` -> `(B, n)`.
+
+    `xp` is `keras.ops`, or `numpy` for draws on the host, which are the same.
+    """
+    keys = xp.array(keys, dtype="int32")
+    counter = xp.arange((n + 1) // 2, dtype="int32")[None]
+    domain = xp.zeros_like(counter) + np.asarray(DRAW, "int32")
+    x0, x1 = threefry2x32((keys[:, 0:1], keys[:, 1:2]), (counter, domain), xp)
+    return xp.concatenate([x0, x1], axis=1)[:, :n]
 
 
-def _bits24(keys: Array, n: int) -> Array:
-    return ops.bitwise_and(
-        ops.right_shift(bits(keys, n), np.asarray(8, "int32")), np.asarray(0xFFFFFF, "int32")
-    )
+def _bits24(words: Array) -> Array:
+    shifted = ops.right_shift(words, np.asarray(8, "int32"))
+    return ops.bitwise_and(shifted, np.asarray(0xFFFFFF, "int32"))
 
 
 def uniform(
@@ -50,22 +52,33 @@ def uniform(
         angles = uniform(keys_for(0, range(2)), (3,), -180.0, 180.0)
         ```
     """
-    unit = ops.cast(_bits24(keys, math.prod(shape)), "float32") * _UNIT
+    return uniform_from(bits(keys, math.prod(shape)), shape, low, high)
+
+
+def uniform_from(words: Array, shape: Sequence[int], low: Any, high: Any) -> Array:
+    """Turn `(B, prod(shape))` random words into uniform numbers."""
+    unit = ops.cast(_bits24(words), "float32") * _UNIT
     return low + (high - low) * ops.reshape(unit, (-1, *shape))
 
 
 def normal(keys: Array, shape: Sequence[int]) -> Array:
     """Draw standard normal float32 numbers, `(B, *shape)`, by the Box-Muller transform."""
-    n = math.prod(shape)
-    half = (n + 1) // 2
-    words = ops.cast(_bits24(keys, 2 * half), "float32")
+    return normal_from(bits(keys, 2 * ((math.prod(shape) + 1) // 2)), shape)
+
+
+def normal_from(words: Array, shape: Sequence[int]) -> Array:
+    """Turn an even number of random words, at least `prod(shape)`, into normal numbers."""
+    n, half = math.prod(shape), words.shape[1] // 2
+    words = ops.cast(_bits24(words), "float32")
     radius = ops.sqrt(-2.0 * ops.log((words[:, :half] + 1.0) * _UNIT))
     angle = words[:, half:] * (2.0 * math.pi * _UNIT)
     both = ops.concatenate([radius * ops.cos(angle), radius * ops.sin(angle)], axis=1)
     return ops.reshape(both[:, :n], (-1, *shape))
 
 
-def integers(keys: Array, shape: Sequence[int], low: int | Array, high: int | Array) -> Array:
+def integers(
+    keys: Array, shape: Sequence[int], low: int | Array, high: int | Array, xp: Any = ops
+) -> Array:
     """Draw int32 integers in [low, high), `(B, *shape)`; the bias is below (high - low) / 2^31.
 
     Args:
@@ -73,6 +86,7 @@ def integers(keys: Array, shape: Sequence[int], low: int | Array, high: int | Ar
         shape: Shape of one sample's draw.
         low: Smallest value, an integer or an int32 array that broadcasts against `(B, *shape)`.
         high: One more than the largest, likewise.
+        xp: `keras.ops`, or `numpy` for draws on the host, which are the same.
 
     Example:
         ```python
@@ -81,9 +95,16 @@ def integers(keys: Array, shape: Sequence[int], low: int | Array, high: int | Ar
         count = integers(keys_for(0, range(2)), (), 20, 40)
         ```
     """
-    words = ops.bitwise_and(bits(keys, math.prod(shape)), np.asarray(0x7FFFFFFF, "int32"))
-    low, high = ops.convert_to_tensor(low, "int32"), ops.convert_to_tensor(high, "int32")
-    return low + ops.mod(ops.reshape(words, (-1, *shape)), high - low)
+    return integers_from(bits(keys, math.prod(shape), xp), shape, low, high, xp)
+
+
+def integers_from(
+    words: Array, shape: Sequence[int], low: int | Array, high: int | Array, xp: Any = ops
+) -> Array:
+    """Turn `(B, prod(shape))` random words into integers."""
+    words = xp.bitwise_and(words, np.asarray(0x7FFFFFFF, "int32"))
+    low, high = xp.array(low, dtype="int32"), xp.array(high, dtype="int32")
+    return low + xp.mod(xp.reshape(words, (-1, *shape)), high - low)
 
 
 def bernoulli(keys: Array, shape: Sequence[int], p: float) -> Array:
@@ -93,5 +114,9 @@ def bernoulli(keys: Array, shape: Sequence[int], p: float) -> Array:
     """
     if not 0 <= p <= 1:
         raise ValueError(f"`p` must be in [0, 1]. Received: p={p}")
-    words = _bits24(keys, math.prod(shape))
-    return ops.reshape(words < np.asarray(round(p * 2**24), "int32"), (-1, *shape))
+    return bernoulli_from(bits(keys, math.prod(shape)), shape, p)
+
+
+def bernoulli_from(words: Array, shape: Sequence[int], p: float) -> Array:
+    """Turn `(B, prod(shape))` random words into decisions."""
+    return ops.reshape(_bits24(words) < round(p * 2**24), (-1, *shape))

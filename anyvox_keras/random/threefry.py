@@ -1,15 +1,22 @@
 """The counter-based generator under every draw of the package."""
 
+import functools
 import zlib
 from typing import Any
 
 import keras
 import numpy as np
 
+from anyvox_keras.ops._backend import repeat
+
 Array = Any
 Pair = tuple[Array, Array]
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+# A rotation by r: shift left by r, right by 32 - r, and the mask of its r low bits.
+_ROTATIONS = tuple(
+    tuple(tuple(np.asarray([r, 32 - r, (1 << r) - 1], "int32")) for r in row)
+    for row in ((13, 15, 26, 6), (17, 29, 16, 24))
+)
 _PARITY = 0x1BD11BDA
 
 
@@ -22,7 +29,7 @@ def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
 
     Args:
         key: Two int32 arrays.
-        counter: Two int32 arrays, broadcast against the key.
+        counter: Two int32 arrays of one shape, broadcast against the key.
         xp: The array namespace: `keras.ops`, or `numpy` on the host.
 
     Returns:
@@ -42,25 +49,35 @@ def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
         ```
     """
     k0, k1 = key
-    schedule = (k0, k1, xp.bitwise_xor(xp.bitwise_xor(k0, k1), _int32(_PARITY)))
-    x0, x1 = counter[0] + k0, counter[1] + k1
-    for injection in range(5):
-        for bits in _ROTATIONS[injection % 2]:
+    parity = xp.bitwise_xor(xp.bitwise_xor(k0, k1), np.asarray(_PARITY, "int32"))
+    schedule = (k0, k1, parity)
+
+    def four_rounds(number: Any, state: Pair) -> Pair:
+        x0, x1 = state
+        rotations = _select(_ROTATIONS, number % 2, xp)
+        for position in range(4):
             x0 = x0 + x1
-            x1 = xp.bitwise_xor(_rotate_left(x1, bits, xp), x0)
-        x0 = x0 + schedule[(injection + 1) % 3]
-        x1 = x1 + (schedule[(injection + 2) % 3] + _int32(injection + 1))
-    return x0, x1
+            x1 = xp.bitwise_xor(_rotate_left(x1, rotations[position], xp), x0)
+        x0 = x0 + _select(schedule, (number + 1) % 3, xp)
+        return x0, x1 + (_select(schedule, (number + 2) % 3, xp) + (number + 1))
+
+    state = (counter[0] + k0, counter[1] + k1)
+    if xp is keras.ops:
+        return repeat(5, four_rounds, state)
+    return functools.reduce(lambda state, number: four_rounds(number, state), range(5), state)
 
 
-def _rotate_left(x: Array, bits: int, xp: Any) -> Array:
-    low = xp.bitwise_and(xp.right_shift(x, _int32(32 - bits)), _int32((1 << bits) - 1))
-    return xp.bitwise_or(xp.left_shift(x, _int32(bits)), low)
+def _select(table: Any, index: Any, xp: Any) -> Any:
+    """Read a row of a table, where the index may be a number of Python or of the graph."""
+    if isinstance(index, int):
+        return table[index]
+    return xp.take(xp.stack([xp.array(row, dtype="int32") for row in table]), index, axis=0)
 
 
-def _int32(value: int) -> np.ndarray:
-    # A bare Python integer would widen to int64 on some backends.
-    return np.asarray(value, "int32")
+def _rotate_left(x: Array, rotation: Any, xp: Any) -> Array:
+    left, right, mask = rotation[0], rotation[1], rotation[2]
+    low = xp.bitwise_and(xp.right_shift(x, right), mask)
+    return xp.bitwise_or(xp.left_shift(x, left), low)
 
 
 def name_to_int(name: str | int) -> int:

@@ -1,0 +1,38 @@
+"""Registration without training: features, search, convex optimisation, gradient descent."""
+
+from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
+from anyvox_keras.registration.coupled_convex import coupled_convex
+from anyvox_keras.registration.deform import deform
+from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
+from anyvox_keras.registration.inverse_at import inverse_at
+from anyvox_keras.registration.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.masked_image import masked_image
+from anyvox_keras.registration.mind import mind_ssc
+from anyvox_keras.registration.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.register import register
+from anyvox_keras.registration.registration import Registration
+from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
+from anyvox_keras.registration.working_grid import working_grid
+
+__all__ = [
+    "AdamSettings",
+    "DeformSettings",
+    "FeatureSettings",
+    "Level",
+    "Registration",
+    "cost_volume",
+    "coupled_convex",
+    "deform",
+    "image_features",
+    "instance_optimisation",
+    "inverse_at",
+    "inverse_consistency",
+    "masked_image",
+    "mind_ssc",
+    "register",
+    "resample_deformation",
+    "settings_of",
+    "window_offsets",
+    "working_grid",
+]

@@ -52,7 +52,7 @@ def _square_distance(mask: Array) -> Array:
         size = mask.shape[axis]
         for offset in range(1, REACH + 1):
             low, high = (_window(padded, axis, REACH + sign * offset, size) for sign in (-1, 1))
-            nearer = ops.minimum(low, high) + np.asarray(offset**2, "int8")
+            nearer = ops.minimum(low, high) + offset**2
             distance = ops.minimum(distance, nearer)
     return distance
 

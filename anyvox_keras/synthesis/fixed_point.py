@@ -8,6 +8,7 @@ from keras import ops
 from anyvox_keras.ops._backend import Array
 
 _TURN = 2.0**32
+_CORNER = -(2**31)
 _DROPPED, _KEPT = 11, 21
 
 
@@ -47,20 +48,20 @@ def periodic_map(matrix: Array, translation: Array, sizes: Array, side: int) -> 
         The map in integers.
     """
     period = ops.maximum(sizes, int32(side))
-    front = ops.right_shift(period - sizes + int32(1), int32(1))
+    front = ops.right_shift(period - sizes + 1, int32(1))
     length = ops.cast(period, "float32")
     start = (translation + (0.5 - ops.cast(front, "float32"))) / length
     # h < ceil(size 2^21 / P)  <=>  floor(h P / 2^21) < size
-    end = ops.floor_divide(ops.left_shift(sizes, int32(_KEPT)) + (period - int32(1)), period)
-    last = ops.left_shift(end - int32(2 ** (_KEPT - 1)), int32(_DROPPED)) - int32(1)
-    shift = _turns(start) + int32(-(2**31))
+    end = ops.floor_divide(ops.left_shift(sizes, int32(_KEPT)) + (period - 1), period)
+    last = ops.left_shift(end - 2 ** (_KEPT - 1), int32(_DROPPED)) - 1
+    shift = _turns(start) + _CORNER
     return PeriodicMap(_turns(matrix / length[..., None]), shift, last, period)
 
 
 def to_voxel(coordinate: Array, period: Array) -> Array:
     """Turn coordinates into voxels counted from the corner of the bounding box."""
-    unsigned = ops.right_shift(coordinate, int32(_DROPPED)) + int32(2 ** (_KEPT - 1))
-    return ops.right_shift(unsigned * period, int32(_KEPT))
+    unsigned = (coordinate >> _DROPPED) + 2 ** (_KEPT - 1)
+    return (unsigned * period) >> _KEPT
 
 
 def int32(value: int) -> Any:

@@ -12,11 +12,12 @@ from anyvox_keras._export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
-from anyvox_keras.synthesis.upsample_sum import sample_nodes, upsample_sum
+from anyvox_keras.synthesis.planned_layer import PlannedLayer, integer, ranged
+from anyvox_keras.synthesis.upsample_sum import node_draws, upsample_sum
 
 
 @export
-class ForegroundMask(random.KeyedLayer):
+class ForegroundMask(PlannedLayer):
     """Draw a ball and deform it by multi-scale noise (appendix of arXiv 2411.02372).
 
     Drawn per sample, in voxels of a grid of side 128; lengths scale with side / 128: an integer
@@ -68,23 +69,29 @@ class ForegroundMask(random.KeyedLayer):
         self.std = random.Range(std, "std", minimum=0)
         self.scales = tuple(scales)
 
-    def sample(self, keys: Array, shape: Sequence[int]) -> Params:
-        """Draw `radius` (B,), `centre` (B, 3) and a grid of nodes a scale."""
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """Tell what is drawn: radius, shift, and for each scale a std and the nodes."""
         ratio = shape[0] / 128
         low, high = (round(r * ratio) for r in self.radius)
         reach = max(round(self.shift * ratio), 1)
-        shift = random.integers(random.fold_in(keys, "shift"), (3,), -reach, reach)
-        centre = shift + np.asarray([side // 2 for side in shape], "int32")
-        radius_keys = random.fold_in(keys, "radius")
-        params = {
-            "radius": random.integers(radius_keys, (), low, max(high, low + 1)),
-            "centre": centre if self.shift else centre - shift,
+        named = {
+            "radius": integer(low, max(high, low + 1)),
+            "shift": integer(-reach, reach, 3) if self.shift else integer(0, 1, 3),
         }
         for scale in self.scales:
-            scale_keys = random.fold_in(keys, f"noise_{scale:g}")
-            std = ratio * self.std.sample(random.fold_in(scale_keys, "std"), (1, 1, 1, 1))
-            params[f"nodes_{scale:g}"] = std * sample_nodes(scale_keys, shape, scale * ratio, 3)
-        return params
+            named[f"std_{scale:g}"] = ranged(self.std, 1, 1, 1, 1)
+            named[f"nodes_{scale:g}"] = node_draws(shape, scale * ratio, 3)
+        return named
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Make `radius` (B,), `centre` (B, 3) and `nodes_<scale>` (B, d, h, w, 3) in voxels."""
+        ratio = shape[0] / 128
+        middle = ops.convert_to_tensor([side // 2 for side in shape], "int32")
+        nodes = {
+            f"nodes_{scale:g}": ratio * drawn[f"std_{scale:g}"] * drawn[f"nodes_{scale:g}"]
+            for scale in self.scales
+        }
+        return {"radius": drawn["radius"], "centre": drawn["shift"] + middle, **nodes}
 
     def apply(self, x: Any, params: Params) -> Array:
         """Make the mask on a grid: `x` is its spatial shape; returns `(B, D, H, W)` bool."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from anyvox_keras import random
@@ -17,14 +16,15 @@ from anyvox_keras.synthesis.fixed_point import periodic_map
 from anyvox_keras.synthesis.foreground_mask import ForegroundMask
 from anyvox_keras.synthesis.only_where import only_where
 from anyvox_keras.synthesis.overlay import Shapes, overlay
-from anyvox_keras.synthesis.random_affine import random_affine
+from anyvox_keras.synthesis.planned_layer import PlannedLayer, chance, integer
+from anyvox_keras.synthesis.random_affine import affine_matrix, affine_plan
 
 #: Largest side: the fixed-point coordinates end there.
 LARGEST = 1023
 
 
 @export
-class LabelEnsemble(random.KeyedLayer):
+class LabelEnsemble(PlannedLayer):
     """Overlay randomly transformed templates into a label map (arXiv 2411.02372, section 3.1).
 
     Per sample: the number n of templates, uniform in [low, high); per template a matrix
@@ -93,23 +93,28 @@ class LabelEnsemble(random.KeyedLayer):
         """One more than the largest label."""
         return self.templates + 2
 
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """Tell what is drawn."""
+        far, templates = self.translation, self.templates
+        return {
+            "count": integer(*self.count),
+            "affine": affine_plan(templates, self.scale, self.rotation, self.shear),
+            "translation": random.Draw("uniform", (templates, 3), -far, far),
+            "masked": chance(self.foreground),
+            "enveloped": chance(self.envelope),
+            "rim": integer(2, REACH + 1),
+            "mask": self.mask.plan(shape),
+        }
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Compose the matrices, `matrix` (B, K, 3, 3)."""
+        params = {name: value for name, value in drawn.items() if name != "affine"}
+        mask = self.mask.finish(drawn["mask"], shape)
+        return {**params, "matrix": affine_matrix(drawn["affine"]), "mask": mask}
+
     def sample(self, keys: Array, shape: Sequence[int] | None = None) -> Params:
         """Draw `count`, `matrix`, `translation`, `masked`, `enveloped`, `rim` and `mask`."""
-        shape = shape or (self.side,) * 3
-        affine = random_affine(
-            random.fold_in(keys, "affine"), self.templates, self.scale, self.rotation, self.shear
-        )
-        far = self.translation
-        shifts = random.fold_in(keys, "translation")
-        return {
-            "count": random.integers(random.fold_in(keys, "count"), (), *self.count),
-            "matrix": affine,
-            "translation": random.uniform(shifts, (self.templates, 3), -far, far),
-            "masked": random.bernoulli(random.fold_in(keys, "masked"), (), self.foreground),
-            "enveloped": random.bernoulli(random.fold_in(keys, "enveloped"), (), self.envelope),
-            "rim": random.integers(random.fold_in(keys, "rim"), (), 2, REACH + 1),
-            "mask": self.mask.sample(random.fold_in(keys, "mask"), shape),
-        }
+        return super().sample(keys, shape or (self.side,) * 3)
 
     def apply(self, x: dict[str, Array], params: Params) -> Array:
         """Paint the templates of `TemplateBank.pack` with drawn parameters.
@@ -133,11 +138,10 @@ class LabelEnsemble(random.KeyedLayer):
 
     def _masked(self, labels: Array, params: Params) -> Array:
         mask = self.mask.apply((self.side,) * 3, params["mask"])
-        raised = labels + np.asarray(1, keras.backend.standardize_dtype(labels.dtype))
-        labels = ops.where(mask, raised, ops.zeros_like(labels))
+        labels = ops.where(mask, labels + 1, ops.zeros_like(labels))
 
         def rimmed(inner: Array) -> Array:
-            new = ops.max(inner, axis=(1, 2, 3), keepdims=True) + ops.ones_like(inner[:, :1, :1, :1])
+            new = ops.max(inner, axis=(1, 2, 3), keepdims=True) + 1
             return ops.where(envelope(mask, params["rim"]), new, inner)
 
         return only_where(params["enveloped"], rimmed, labels)

@@ -29,3 +29,20 @@ def only_where(active: Array, effect: Callable[[Array], Array], x: Array) -> Arr
     if keras.config.backend() == "torch":  # control flow on a value would leave the graph
         return changed()
     return ops.cond(ops.any(active), changed, lambda: x)
+
+
+def computed_once(witness: Array, compute: Callable[[], Array], like: Array) -> Array:
+    """Return `compute()`, which XLA then works out once.
+
+    Its compiler for CPUs repeats chains of elementwise work in each consumer, such as a minimum, a
+    maximum and what is normalised by them, and drops optimisation barriers before it does so. The
+    result of a branch it keeps.
+
+    Args:
+        witness: Any array of numbers >= 0 that the compiler does not know.
+        compute: Makes the result.
+        like: Array of the result's shape and dtype, returned in the branch never taken.
+    """
+    if keras.config.backend() == "torch":
+        return compute()
+    return ops.cond(ops.max(witness) >= 0, compute, lambda: like)

@@ -1,6 +1,6 @@
 """Painting templates over each other."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,23 +8,8 @@ from keras import ops
 
 from anyvox_keras.ops._backend import Array, is_eager_on_cpu
 from anyvox_keras.synthesis.fixed_point import PeriodicMap, int32, to_voxel
-
-#: Planes painted at a time where each operation is a pass over memory: they fit in the cache.
-SLAB = 8
-
-
-class Shapes(NamedTuple):
-    """The packed templates of a batch.
-
-    Attributes:
-        words: `(W,)` int32, all samples' words one after the other.
-        offsets: `(B, K)` int32, in words.
-        sizes: `(B, K, 3)` int32.
-    """
-
-    words: Array
-    offsets: Array
-    sizes: Array
+from anyvox_keras.synthesis.overlay_sparse import overlay_sparse
+from anyvox_keras.synthesis.shapes import Shapes
 
 
 def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: str) -> Array:
@@ -41,7 +26,7 @@ def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: s
         `(B, side, side, side)` label map.
     """
     if is_eager_on_cpu(count):
-        return _overlay_sparse(shapes, maps, count, side, dtype)
+        return overlay_sparse(shapes, maps, count, side, dtype)
 
     def paint(k: Any, labels: Array) -> Array:
         one = PeriodicMap(*(field[:, k] for field in maps))
@@ -57,7 +42,7 @@ def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: s
 
 def _hits(words: Array, offset: Array, size: Array, one: PeriodicMap, side: int) -> Array:
     """Look one template a sample up at every voxel."""
-    coordinates = _coordinates(one, 0, side, side)
+    coordinates = _coordinates(one, side)
     inside = _inside(coordinates, one.last)
     cells = [to_voxel(x, _spread(one.period[:, axis])) for axis, x in enumerate(coordinates)]
     linear = _linear(cells, [_spread(size[:, axis]) for axis in range(3)])
@@ -65,54 +50,20 @@ def _hits(words: Array, offset: Array, size: Array, one: PeriodicMap, side: int)
     return ops.logical_and(inside, _bit(words, _spread(offset), linear))
 
 
-def _overlay_sparse(
-    shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: str
-) -> Array:
-    """Paint slab by slab, looking only at the voxels in a template's bounding box."""
-    volumes = []
-    for sample, templates in enumerate(ops.convert_to_numpy(count)):
-        slabs = []
-        for start in range(0, side, SLAB):
-            stop = min(start + SLAB, side)
-            labels = ops.zeros(((stop - start) * side * side,), dtype)
-            for k in range(int(templates)):
-                one = PeriodicMap(*(field[sample : sample + 1, k] for field in maps))
-                where = _voxels_hit(shapes, one, (sample, k), (start, stop, side))
-                labels[where] = k
-            slabs.append(ops.reshape(labels, (stop - start, side, side)))
-        volumes.append(ops.concatenate(slabs))
-    return ops.stack(volumes)
+def _inside(coordinates: list[Array], last: Array) -> Array:
+    first, second, third = (x <= _spread(last[:, axis]) for axis, x in enumerate(coordinates))
+    return ops.logical_and(ops.logical_and(first, second), third)
 
 
-def _voxels_hit(
-    shapes: Shapes, one: PeriodicMap, which: tuple[int, int], slab: tuple[int, int, int]
-) -> Array:
-    """Flat indices of the voxels of a slab that one template covers."""
-    coordinates = _coordinates(one, *slab)
-    (box,) = ops.nonzero(ops.reshape(_inside(coordinates, one.last), (-1,)))
-    cells = [
-        to_voxel(ops.reshape(x, (-1,))[box], one.period[0, axis])
-        for axis, x in enumerate(coordinates)
-    ]
-    linear = _linear(cells, list(shapes.sizes[which]))
-    return box[_bit(shapes.words, shapes.offsets[which], linear)]
-
-
-def _coordinates(one: PeriodicMap, start: int, stop: int, side: int) -> list[Array]:
-    """Coordinates of the planes start..stop along each axis: a broadcast sum of three vectors."""
-    planes = np.arange(start, stop, dtype="int32")[:, None]
-    lines = np.arange(side, dtype="int32")
+def _coordinates(one: PeriodicMap, side: int) -> list[Array]:
+    """Coordinates of all voxels along each axis: a broadcast sum of three vectors."""
+    planes, lines = np.arange(side, dtype="int32")[:, None], np.arange(side, dtype="int32")
     found = []
     for axis in range(3):
         step, shift = one.step[:, axis, :, None, None], one.shift[:, axis, None, None]
         plane = step[:, 0] * planes + (step[:, 1] * lines + shift)
         found.append(plane[..., None] + (step[:, 2] * lines)[:, None])
     return found
-
-
-def _inside(coordinates: list[Array], last: Array) -> Array:
-    first, second, third = (x <= _spread(last[:, axis]) for axis, x in enumerate(coordinates))
-    return ops.logical_and(ops.logical_and(first, second), third)
 
 
 def _linear(cells: list[Array], size: list[Array]) -> Array:

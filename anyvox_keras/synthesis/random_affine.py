@@ -2,11 +2,11 @@
 
 import math
 
-import numpy as np
 from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras.ops._backend import Array
+from anyvox_keras.synthesis.planned_layer import ranged
 
 
 def rotation_matrix(degrees: Array) -> Array:
@@ -23,27 +23,29 @@ def rotation_matrix(degrees: Array) -> Array:
     return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def random_affine(
-    keys: Array, count: int, scale: random.Range, rotation: float, shear: float
-) -> Array:
-    """Draw `count` matrices scale x rotation x shear a sample, `(B, count, 3, 3)`.
+def affine_plan(
+    count: int, scale: random.Range, rotation: float, shear: float
+) -> dict[str, random.Draw]:
+    """Plan `count` affine matrices a sample.
 
     Args:
-        keys: `(B, 2)`.
         count: Matrices a sample.
         scale: Range of the factor per axis, whose sign is flipped with probability 1/2.
-        rotation: Angles are U(-rotation, rotation) degrees per axis, composed as `Rx Ry Rz`.
+        rotation: Angles are U(-rotation, rotation) degrees per axis.
         shear: Entries above the diagonal are U(-shear, shear).
-
-    Returns:
-        Output-to-input matrices.
     """
-    shape = (count, 3)
-    factor = scale.sample(random.fold_in(keys, "scale"), shape)
-    flip = random.bernoulli(random.fold_in(keys, "flip"), shape, 0.5)
-    factor = ops.where(flip, -factor, factor)
-    angles = random.uniform(random.fold_in(keys, "rotation"), shape, -rotation, rotation)
-    upper = random.uniform(random.fold_in(keys, "shear"), shape, -shear, shear)
+    return {
+        "scale": ranged(scale, count, 3),
+        "flip": random.Draw("bernoulli", (count, 3), 0.0, 0.5),
+        "rotation": random.Draw("uniform", (count, 3), -rotation, rotation),
+        "shear": random.Draw("uniform", (count, 3), -shear, shear),
+    }
+
+
+def affine_matrix(drawn: dict[str, Array]) -> Array:
+    """Multiply scale x rotation x shear, `(B, count, 3, 3)`, the rotation being `Rx Ry Rz`."""
+    factor = ops.where(drawn["flip"], -drawn["scale"], drawn["scale"])
+    upper = drawn["shear"]
     one, zero = ops.ones_like(upper[..., 0]), ops.zeros_like(upper[..., 0])
     rows = [
         [one, upper[..., 0], upper[..., 1]],
@@ -51,11 +53,10 @@ def random_affine(
         [zero, zero, one],
     ]
     shears = ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
-    return factor[..., None] * product(rotation_matrix(angles), shears)
+    return factor[..., None] * product(rotation_matrix(drawn["rotation"]), shears)
 
 
 def product(a: Array, b: Array) -> Array:
     """Multiply 3x3 matrices in one fixed order, free of a GPU's reduced matrix precision."""
-    a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
-    terms = [a[..., :, i, None] * b[..., None, i, :] for i in range(np.shape(a)[-1])]
+    terms = [a[..., :, i, None] * b[..., None, i, :] for i in range(3)]
     return terms[0] + terms[1] + terms[2]

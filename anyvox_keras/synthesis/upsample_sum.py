@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -10,16 +9,10 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.ops._backend import Array
 
-#: In no draw is a Box-Muller normal of 24 bits larger.
-LARGEST_NORMAL = 5.8
 
-
-def sample_nodes(
-    keys: Array, shape: Sequence[int], scale: float, channels: int | None = None
-) -> Array:
-    """Draw standard normals on `ceil(S / scale)` nodes per axis, `(B, d, h, w[, channels])`."""
-    nodes = [math.ceil(side / scale) for side in shape]
-    return random.normal(keys, nodes if channels is None else (*nodes, channels))
+def node_draws(shape: Sequence[int], scale: float, *channels: int) -> random.Draw:
+    """Plan standard normals on `ceil(S / scale)` nodes per axis, `(B, d, h, w[, channels])`."""
+    return random.Draw("normal", (*(math.ceil(side / scale) for side in shape), *channels))
 
 
 def upsample_sum(nodes: Sequence[Array], shape: Sequence[int]) -> Array:
@@ -49,7 +42,9 @@ def upsample_sum(nodes: Sequence[Array], shape: Sequence[int]) -> Array:
         _, _, height, width = grid.shape
         plane = ops.matmul(grid, linear_matrix(width, shape[2]).T)
         rows.append(ops.matmul(linear_matrix(height, shape[1]), plane))
-    stacked = ops.concatenate([ops.reshape(x, (-1, x.shape[1], shape[1] * shape[2])) for x in rows], 1)
+    stacked = ops.concatenate(
+        [ops.reshape(x, (-1, x.shape[1], shape[1] * shape[2])) for x in rows], 1
+    )
     columns = np.concatenate([linear_matrix(x.shape[1], shape[0]) for x in rows], axis=1)
     return ops.reshape(ops.matmul(columns, stacked), (-1, *shape))
 

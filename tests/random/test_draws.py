@@ -38,6 +38,12 @@ def test_integers_are_uniform():
     assert stats.chisquare(np.bincount(sample[0])[20:]).pvalue > ALPHA
 
 
+def test_host_and_device_draw_the_same_integers():
+    host = random.integers(KEYS, (7, 3), -5, 90, xp=np)
+    np.testing.assert_array_equal(host, to_numpy(random.integers(KEYS, (7, 3), -5, 90)))
+    assert host.dtype == np.int32
+
+
 def test_bernoulli_rate_and_ends():
     rate = to_numpy(random.bernoulli(KEYS, (40_000,), 0.3)).mean()
     assert abs(rate - 0.3) < 4 * np.sqrt(0.21 / 80_000)

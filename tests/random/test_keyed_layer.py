@@ -63,5 +63,5 @@ def test_augmenters_are_the_identity_in_inference():
 def test_params_can_be_replayed():
     layer = AddNoise()
     params = layer.sample(keys_for(0, range(2)), X.shape[1:4])
-    a, b = layer.apply(ops.convert_to_tensor(X), params), layer.apply(X + 1, params)
+    a, b = (layer.apply(ops.convert_to_tensor(x), params) for x in (X, X + 1))
     np.testing.assert_allclose(to_numpy(b) - to_numpy(a), 1, atol=1e-6)

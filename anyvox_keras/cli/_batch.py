@@ -1,0 +1,84 @@
+"""Many pairs in one process."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.cli._register_pair import check_pair, register_pair
+
+PATHS = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg")
+
+
+def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) -> int:
+    """Register every row of a CSV into a folder of its own and go on past a failed one.
+
+    A row's columns are the flags' names (dashes or underscores) and override the command line;
+    `name` names its folder, else the row's number does. Relative paths start at the table's
+    folder. A pair whose `metrics.json` exists is done.
+
+    Returns:
+        0, or 1 if any pair failed.
+    """
+    failed = 0
+    for number, row in enumerate(_read(table, options), start=1):
+        folder = out / (row.pop("name", None) or f"{number:04d}")
+        if (folder / "metrics.json").exists() and not overwrite:
+            click.echo(f"{folder}: done already")
+            continue
+        try:
+            pair = {**options, **row}
+            # what an interrupted run left there is incomplete: metrics.json comes last
+            check_pair(pair, folder, overwrite=True)
+            click.echo(register_pair(pair, folder, overwrite=True))
+        except (ValueError, OSError) as error:
+            failed += 1
+            click.echo(f"anyvox: error: {folder}: {' '.join(str(error).split())}", err=True)
+    return 1 if failed else 0
+
+
+def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows; a table that cannot be used is a mistake before anything runs."""
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table}: expected a CSV file of pairs ({error})") from error
+    if not rows:
+        raise UserError(f"{table}: expected a CSV file with at least one pair, received none")
+    parsed = [_parse(table, line, row) for line, row in enumerate(rows, start=2)]
+    for line, row in enumerate(parsed, start=2):
+        unknown = sorted(set(row) - set(options) - {"name"})
+        lacking = sorted({"fixed", "moving"} - set(row))
+        if unknown or lacking:
+            found = f"unknown {unknown}" if unknown else f"no {lacking}"
+            raise UserError(f"{table}, line {line}: expected the flags of register, {found}")
+    return parsed
+
+
+def _parse(table: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the row sets, as the command line would have parsed it."""
+    values: dict[str, Any] = {}
+    for column, text in row.items():
+        name = str(column).strip().lstrip("-").replace("-", "_")
+        if not text:
+            continue
+        if name in PATHS:
+            values[name] = table.parent / text
+        elif name.endswith("_clip"):
+            values[name] = _pair(table, line, text)
+        elif name == "affine":
+            values[name] = text.strip().lower() in ("1", "true", "yes")
+        else:
+            values[name] = text.strip()
+    return values
+
+
+def _pair(table: Path, line: int, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split())
+    except ValueError as error:
+        raise UserError(f"{table}, line {line}: expected two numbers, received {text}") from error
+    return low, high

@@ -1,0 +1,80 @@
+"""Options that several sub-commands share."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anyvox_keras._errors import UserError
+
+TEMPLATES = click.option(
+    "--templates",
+    default="geometric",
+    show_default=True,
+    metavar="geometric|FOLDER",
+    help="Where shapes come from: drawn, or every mask of a folder of segmentations.",
+)
+WEIGHTS = click.option(
+    "--weights",
+    metavar="NAME|PATH",
+    help="Preset name, preset folder, or the folder of a pretraining run.",
+)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="What the network computes in; the default is Keras's own.",
+)
+
+#: shapes of the geometric bank
+GEOMETRIC = 500
+
+
+class Shard(click.ParamType):
+    """`I/N` with 0 <= I < N."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """Parse, or fail with one line."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            index, parts = (int(part) for part in value.split("/"))
+        except ValueError:
+            index, parts = -1, 0
+        if not 0 <= index < parts:
+            self.fail(f"expected I/N with 0 <= I < N, received {value}", param, ctx)
+        return index, parts
+
+
+def open_templates(templates: str, side: int) -> Any:
+    """Return the bank that `--templates` names."""
+    from anyvox_keras.templates import TemplateBank
+
+    if templates == "geometric":
+        return TemplateBank.geometric(GEOMETRIC, side)
+    return TemplateBank.from_segmentations(templates, side)
+
+
+def set_precision(precision: str | None) -> None:
+    """Make `--precision` Keras's policy for what is built from now on; weights stay float32."""
+    if precision is None:
+        return
+    import keras
+
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+
+
+def load_backbone(weights: str | None) -> Any:
+    """Return the network that `--weights` names: a preset, its folder, or a run's."""
+    if weights is None:
+        raise UserError(
+            "expected --weights: no packaged weights exist yet; make some with "
+            "`anyvox pretrain --out RUN` and pass --weights RUN"
+        )
+    from anyvox_keras.networks import UNet
+
+    run = Path(weights) / "backbone"
+    return UNet.from_preset(str(run) if run.is_dir() else weights)

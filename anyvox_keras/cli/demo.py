@@ -1,0 +1,166 @@
+"""`anyvox demo`."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from anyvox_keras.cli._stages import Stages
+
+SIDE, SHAPES, HELD_OUT = 48, 200, 8
+WIDTH, LEVELS = 8, 3
+FEATURES = ("mind", "network", "both")
+RESOLUTION = 2
+
+
+@click.command()
+@click.option("--out", default="demo", show_default=True, type=Path, help="Where results go.")
+@click.option("--steps", default=240, show_default=True, help="Pretraining steps.")
+@click.option("--seed", default=0, help="Seed of shapes, volumes and weights.")
+def demo(out: Path, steps: int, seed: int) -> None:
+    """Pretrain a small network, register a real pair, draw what happened.
+
+    Writes views.png, features.png, report.png and metrics.json; those of an earlier demo in the
+    same folder are replaced.
+    """
+    from anyvox_keras.io import prepare_folder
+
+    prepare_folder(out)
+    results = _Results()
+    with results.stages("pretrain"):
+        backbone = _pretrain(steps, seed, out, results)
+    with results.stages("pair"):
+        from anyvox_keras.cli._demo_pair import make_demo_pair
+
+        pair = make_demo_pair(RESOLUTION)
+    with results.stages("features"):
+        _draw_features(backbone, pair, out)
+    _register(backbone, pair, out, results)
+    results.save(out)
+    results.show(out)
+
+
+@dataclass
+class _Results:
+    """What `metrics.json` holds."""
+
+    stages: Stages = field(default_factory=Stages)
+    held_out: dict[str, np.ndarray] = field(default_factory=dict)
+    tre_mm: dict[str, float] = field(default_factory=dict)
+    dice: dict[str, dict[str, float]] = field(default_factory=dict)
+    folds_percent: float = math.nan
+
+    def save(self, out: Path) -> None:
+        """Write `metrics.json`."""
+        import keras
+
+        from anyvox_keras.io import save_json
+
+        metrics = {
+            "backend": keras.backend.backend(),
+            "loss": {when: float(losses.mean()) for when, losses in self.held_out.items()},
+            "tre_mm": self.tre_mm,
+            "dice": self.dice,
+            "folds_percent": self.folds_percent,
+            "seconds": self.stages.seconds,
+            "peak_memory_mb": self.stages.peak_memory_mb,
+        }
+        save_json(out / "metrics.json", metrics, overwrite=True)
+
+    def show(self, out: Path) -> None:
+        """Print the same for people."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("measure", "before", "after", title=f"results in {out}")
+        drop = self.held_out["first"] - self.held_out["last"]
+        error = drop.std(ddof=1) / math.sqrt(len(drop))
+        table.add_row(
+            f"loss on {len(drop)} held-out pairs",
+            f"{self.held_out['first'].mean():.3f}",
+            f"{self.held_out['last'].mean():.3f} (drop {drop.mean() / error:.1f} standard errors)",
+        )
+        for name in FEATURES:
+            before, after = self.tre_mm["before"], self.tre_mm[name]
+            table.add_row(f"registration error, {name} (mm)", f"{before:.2f}", f"{after:.2f}")
+        for name, dice in self.dice.items():
+            table.add_row(f"Dice, {name}", f"{dice['before']:.3f}", f"{dice['after']:.3f}")
+        table.add_row("folded voxels (%)", "", f"{self.folds_percent:.4f}")
+        for name, seconds in self.stages.seconds.items():
+            table.add_row(name, "", f"{seconds:.0f} s, {self.stages.peak_memory_mb[name]:.0f} MB")
+        Console().print(table)
+
+
+def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
+    """Train a small UNet on the endless stream and draw some of what it saw."""
+    import keras
+
+    import anyvox_keras as avx
+    from anyvox_keras.pictures import save_figure, views_picture
+
+    bank = avx.TemplateBank.geometric(SHAPES, SIDE, seed)
+    stream = avx.SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
+    held_out = avx.SyntheticStream(
+        bank, side=SIDE, seed=seed, steps=HELD_OUT, split="validation", fixed=True
+    )
+    pairs = list(held_out.arrays(HELD_OUT))
+    joined = {name: np.concatenate([pair[name] for pair in pairs]) for name in pairs[0]}
+    figure = views_picture(joined["label_map"], joined["view1"], joined["view2"])
+    save_figure(figure, out / "views.png", overwrite=True)
+
+    backbone = avx.UNet(width=WIDTH, levels=LEVELS, seed=seed)
+    pretrainer = avx.ContrastivePretrainer(backbone, seed=seed)
+    pretrainer.compile(keras.optimizers.AdamW(1e-3, weight_decay=1e-5))
+    results.held_out["first"] = _losses(pretrainer, pairs)
+    pretrainer.fit(stream, epochs=1)
+    results.held_out["last"] = _losses(pretrainer, pairs)
+    backbone.save_to_preset(out / "backbone")
+    return backbone
+
+
+def _losses(pretrainer: Any, pairs: list[dict[str, np.ndarray]]) -> np.ndarray:
+    return np.asarray([pretrainer.test_on_batch(pair, return_dict=True)["loss"] for pair in pairs])
+
+
+def _draw_features(backbone: Any, pair: Any, out: Path) -> None:
+    import anyvox_keras as avx
+    from anyvox_keras.pictures import feature_picture, save_figure
+
+    extractor = avx.FeatureExtractor(backbone)
+    images = [pair.fixed.array, pair.moving.array]
+    masks = [pair.fixed_labels.array > 0, pair.moving_labels.array > 0]
+    figure = feature_picture(
+        images,
+        [extractor(image) for image in images],
+        pair.fixed.grid,
+        [pair.fixed.name, pair.moving.name],
+        masks,
+    )
+    save_figure(figure, out / "features.png", overwrite=True)
+
+
+def _register(backbone: Any, pair: Any, out: Path, results: _Results) -> None:
+    """Register with each kind of features; the report is of both together."""
+    import anyvox_keras as avx
+
+    results.tre_mm["before"] = pair.error_mm()
+    for name in FEATURES:
+        with results.stages(f"register_{name}"):
+            extractor = None if name == "mind" else avx.FeatureExtractor(backbone)
+            registration = avx.register(
+                pair.fixed.image,
+                pair.moving.image,
+                features=name,
+                extractor=extractor,
+                fixed_seg=pair.fixed_labels.image,
+                moving_seg=pair.moving_labels.image,
+            )
+        results.tre_mm[name] = pair.error_mm(registration.displacement)
+    labels = {"gm": "1", "wm": "2"}
+    found = registration.metrics
+    results.dice = {name: found["dice"][label] for name, label in labels.items()}
+    results.folds_percent = found["folds_percent"]
+    registration.save(out, overwrite=True)

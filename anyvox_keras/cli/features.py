@@ -1,0 +1,41 @@
+"""`anyvox features`."""
+
+from pathlib import Path
+
+import click
+
+from anyvox_keras.cli._options import OVERWRITE, PRECISION, WEIGHTS, load_backbone, set_precision
+
+
+@click.command()
+@click.argument("image", type=Path)
+@click.argument("out", type=Path)
+@WEIGHTS
+@click.option("--mask", type=Path, help="Features are zero outside.")
+@PRECISION
+@OVERWRITE
+def features(
+    image: Path,
+    out: Path,
+    weights: str | None,
+    mask: Path | None,
+    precision: str | None,
+    overwrite: bool,
+) -> None:
+    """Compute the network's features of IMAGE; OUT is a 4D NIfTI (X, Y, Z, C), float32."""
+    from anyvox_keras.io import check_output, load_mask, load_volume, save_volume
+
+    check_output(out, overwrite)
+    volume = load_volume(image)
+    inside = None if mask is None else load_mask(mask, volume).array
+    if volume.finite is not None:
+        inside = volume.finite if inside is None else inside & volume.finite
+    set_precision(precision)
+    backbone = load_backbone(weights)
+    from anyvox_keras.features import FeatureExtractor
+
+    array = FeatureExtractor(backbone)(volume.array)
+    if inside is not None:
+        array = array * inside[..., None]
+    save_volume(out, array, volume, overwrite=True)
+    click.echo(f"{out}: {array.shape[-1]} features a voxel, {volume.shape} voxels")

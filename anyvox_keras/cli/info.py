@@ -1,0 +1,51 @@
+"""`anyvox info`."""
+
+import importlib.metadata
+import os
+import platform
+
+import click
+
+PACKAGES = ("keras", "tensorflow", "torch", "jax", "numpy", "scipy", "nibabel", "h5py")
+
+
+@click.command()
+def info() -> None:
+    """Show backend, device, versions and memory."""
+    import keras
+    from rich.console import Console
+    from rich.table import Table
+
+    from anyvox_keras.ops import _backend
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("anyvox_keras", _version("anyvox_keras"))
+    table.add_row("backend", keras.backend.backend())
+    table.add_row("device", _backend.device_name())
+    table.add_row("precision", keras.config.dtype_policy().name)
+    table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        table.add_row(name, _version(name))
+    table.add_row("processors", str(len(os.sched_getaffinity(0))))
+    table.add_row("memory", _memory())
+    table.add_row("peak so far", f"{_backend.peak_memory_mb():.0f} MB")
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _version(package: str) -> str:
+    """Return the installed version; TensorFlow for CPUs has a name of its own."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def _memory() -> str:
+    """Return the machine's memory, in total and free."""
+    page = os.sysconf("SC_PAGE_SIZE") / 2**30
+    total, free = (os.sysconf(name) * page for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+    return f"{total:.1f} GB, {free:.1f} GB free"

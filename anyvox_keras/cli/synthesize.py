@@ -1,0 +1,77 @@
+"""`anyvox synthesize`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.cli._options import TEMPLATES, Shard, open_templates
+
+
+@click.command()
+@TEMPLATES
+@click.option("--side", default=128, type=click.IntRange(16), help="Voxels along each axis.")
+@click.option("--count", required=True, type=click.IntRange(1), help="Pairs in all.")
+@click.option("--seed", default=0, help="The same seed gives the same pairs everywhere.")
+@click.option("--first", default=0, type=click.IntRange(0), help="Number of the first pair.")
+@click.option("--shard", type=Shard(), default="0/1", help="I/N: make the I-th of N parts.")
+@click.option("--out", required=True, type=Path, help="FILE.hdf5, or a folder for NIfTI.")
+@click.option("--overwrite", is_flag=True, help="Begin anew.")
+def synthesize(
+    templates: str,
+    side: int,
+    count: int,
+    seed: int,
+    first: int,
+    shard: tuple[int, int],
+    out: Path,
+    overwrite: bool,
+) -> None:
+    """Write synthetic pairs: a label map and two images of it, each drawn at random.
+
+    A pair is named by its number. The same command again goes on where it stood.
+    """
+    from anyvox_keras.io import PairFile, PairFolder
+
+    _check_templates(templates)
+    settings: dict[str, Any] = {"templates": templates, "side": side, "seed": seed}
+    settings |= {"first": first, "count": count}
+    index, parts = shard
+    numbers = range(first + count * index // parts, first + count * (index + 1) // parts)
+    store: Any
+    if out.suffix in (".hdf5", ".h5"):
+        settings["shard"] = f"{index}/{parts}"
+        store = PairFile(out, numbers, settings, overwrite)
+    else:  # shards may share a folder
+        store = PairFolder(out, numbers, settings, overwrite)
+    with store:
+        if store.missing:
+            _fill(store, templates, side, seed)
+        store.finish()
+    click.echo(f"{out}: {len(numbers)} pairs")
+
+
+def _check_templates(templates: str) -> None:
+    """Find a wrong folder before the output is begun; the bank itself may take minutes."""
+    if templates == "geometric":
+        return
+    files = (path for path in Path(templates).rglob("*") if path.suffix in (".nii", ".gz", ".mgz"))
+    if next(files, None) is None:
+        raise UserError(f"{templates}: expected `geometric` or a folder of segmentations")
+
+
+def _fill(store: Any, templates: str, side: int, seed: int) -> None:
+    """Draw the missing pairs, one at a time, so that memory holds one."""
+    from anyvox_keras.cli._progress import progress
+    from anyvox_keras.ops._backend import no_gradient, to_numpy
+    from anyvox_keras.synthesis import SyntheticStream
+
+    stream = SyntheticStream(open_templates(templates, side), side=side, seed=seed)
+    missing = store.missing
+    done = len(store.numbers) - len(missing)
+    for number in progress(missing, "pairs", done):
+        with no_gradient():
+            pair = stream.layer(stream.batch(range(number, number + 1)))
+        views = [to_numpy(pair[name])[0, ..., 0] for name in ("view1", "view2")]
+        store.write(number, views, to_numpy(pair["label_map"])[0])

@@ -1,0 +1,236 @@
+"""Contrastive pretraining as `compile` and `fit`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras._export import export
+from anyvox_keras.contrastive.alignment import alignment
+from anyvox_keras.contrastive.bound_layer import BoundLayer
+from anyvox_keras.contrastive.multi_positive_contrastive_loss import MultiPositiveContrastiveLoss
+from anyvox_keras.contrastive.projection_head import ProjectionHead
+from anyvox_keras.contrastive.recipes import recipe as find_recipe
+from anyvox_keras.contrastive.voxel_sampling import labels_at, rows_at, sample_positions
+from anyvox_keras.random import fold_in, keys_for
+
+Batch = dict[str, Any]
+PAIR = ("label_map", "view1", "view2")
+
+
+@export
+class ContrastivePretrainer(keras.Model):
+    """Pretrain a backbone so that a voxel's features name its label, whatever the contrast.
+
+    Both views of a pair go through the backbone as one batch. At each tap up to `samples` voxels
+    are drawn without replacement, the same in both views; a projection head maps their features to
+    rows, and `MultiPositiveContrastiveLoss` compares rows of equal label. Tap losses are averaged,
+    pairs never cross (Dey et al., 2025, section 3). Defaults are the released script's numbers.
+
+    `fit` takes a stream whose `layer` makes pairs inside the graph, or batches that are pairs
+    already: `{"label_map": (B, D, H, W) integers, "view1", "view2": (B, D, H, W, 1)}`, with
+    `"keys"` (B, 2) to fix the draws of voxels. Metrics: `loss`, one `loss_<tap>` per tap, and
+    `alignment`, the mean cosine of output features of the same label across views minus that of
+    different labels.
+
+    Args:
+        backbone: A `UNet`, or any model with `with_taps` and `contrastive_taps`.
+        taps: Names or flat indices; None takes the backbone's `contrastive_taps`.
+        samples: Most voxels per tap and view.
+        width: Width of the projection heads.
+        temperature: Of the loss.
+        rarity: Anchor weighting of the loss: None, `"raw"`, `"sqrt"`.
+        balance: Denominator balancing of the loss: None, `"raw"`, `"sqrt"`.
+        recipe: `"released"` or `"paper"`: the optimizer of `compile()` and whether a stream's
+            train-time augmentation is used.
+        augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone.
+        seed: Seed of the heads' weights and of voxel draws without keys.
+
+    Example:
+
+        pretrainer = ContrastivePretrainer(UNet(width=8, seed=0))
+        pretrainer.compile()
+        pretrainer.fit(stream)
+        pretrainer.backbone.save_to_preset("my-features")
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        taps: Sequence[int | str] | None = None,
+        samples: int = 512,
+        width: int = 256,
+        temperature: float = 0.33,
+        rarity: str | None = None,
+        balance: str | None = None,
+        recipe: str = "released",
+        augmentation: keras.layers.Layer | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if samples < 2:
+            raise ValueError(f"`samples` must be >= 2. Received: samples={samples}")
+        self.backbone = backbone
+        self.taps = [str(tap) for tap in (taps or backbone.contrastive_taps)]
+        self.samples = samples
+        self.width = width
+        self.seed = seed
+        self.recipe = find_recipe(recipe)
+        self.augmentation = augmentation
+        self.criterion = MultiPositiveContrastiveLoss(temperature, rarity, balance)
+        self._given = dict(taps=taps and list(taps), recipe=recipe)
+        self._bound: BoundLayer | None = None
+        self._tapped = backbone.with_taps(taps or backbone.contrastive_taps)
+        self.heads = [self._head(index, tap) for index, tap in enumerate(self.taps)]
+        self._make_metrics()
+        self._draws = self.add_weight(
+            (), dtype="int32", initializer="zeros", trainable=False, name="draws"
+        )
+        self.built = True
+
+    def _head(self, index: int, tap: str) -> ProjectionHead:
+        head = ProjectionHead(self.width, seed=[self.seed, index], name=f"head_{tap}")
+        head.build((None, self._tapped.output[tap].shape[-1]))
+        return head
+
+    def _make_metrics(self) -> None:
+        self._tap_losses = [keras.metrics.Mean(name=f"loss_{tap}") for tap in self.taps]
+        self._alignment = keras.metrics.Mean(name="alignment")
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss, each tap's loss and the alignment."""
+        return [*super().metrics, *self._tap_losses, self._alignment]
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """Configure training; without an optimizer the recipe's own is made."""
+        kwargs.setdefault("loss", None)
+        super().compile(optimizer=optimizer or self.recipe.optimizer(), **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream.
+
+        The stream's order is kept (`shuffle=False`), so that a run can be repeated and resumed.
+        """
+        self.bind(x)
+        kwargs.setdefault("shuffle", False)
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as `keras.Model.evaluate`, binding `x.layer` if nothing is bound yet."""
+        if self._bound is None:
+            self.bind(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def bind(self, stream: Any) -> None:
+        """Make a stream's layer part of the training graph."""
+        layer = getattr(stream, "layer", None)
+        if layer is None or (self._bound is not None and self._bound.lends(layer)):
+            return
+        self._bound = BoundLayer(layer)
+        self.train_function = self.test_function = self.predict_function = None
+
+    def call(self, inputs: Batch, training: bool | None = None) -> dict[str, Any]:
+        """Return what the loss compares: per tap `rows:<tap>` (B, 2k, width), `labels:<tap>`."""
+        pair, keys = self._pair(inputs, training)
+        views = ops.concatenate([pair["view1"], pair["view2"]], axis=0)
+        features = self._tapped(views, training=training)
+        outputs: dict[str, Any] = {}
+        for tap, head in zip(self.taps, self.heads, strict=True):
+            labels, rows = self._sample(features[tap], pair["label_map"], keys, tap)
+            outputs[f"rows:{tap}"] = _by_pair(_project(head, rows, training))
+            outputs[f"labels:{tap}"] = ops.concatenate([labels, labels], axis=1)
+        labels, rows = self._sample(features["output"], pair["label_map"], keys, "output")
+        outputs["features"] = _by_pair(rows)
+        outputs["labels"] = labels
+        return outputs
+
+    def _pair(self, inputs: Batch, training: bool | None) -> tuple[Batch, Any]:
+        if "label_map" in inputs:
+            pair = inputs
+        elif self._bound is not None:
+            pair = self._bound(inputs, training=training)
+        else:
+            raise ValueError(
+                f"A batch must hold {', '.join(PAIR)}, or a stream must be bound by `fit`. "
+                f"Received: {', '.join(sorted(inputs))}"
+            )
+        keys = inputs["keys"] if "keys" in inputs else self._own_keys(inputs)
+        if self.augmentation is not None:
+            pair = self.augmentation(pair, keys, training=training)
+        return pair, keys
+
+    def _own_keys(self, inputs: Batch) -> Any:
+        count = ops.shape(inputs["label_map"])[0]
+        start = ops.broadcast_to(keys_for(self.seed, [0], "voxels"), (count, 2))
+        keys = fold_in(start, ops.convert_to_tensor(self._draws) + ops.arange(count, dtype="int32"))
+        self._draws.assign_add(count)
+        return keys
+
+    def _sample(self, features: Any, label_map: Any, keys: Any, tap: str) -> tuple[Any, Any]:
+        grid = tuple(features.shape[1:4])
+        positions = sample_positions(keys, grid, self.samples, tap)
+        labels = labels_at(label_map, grid, positions)
+        return labels, rows_at(features, ops.concatenate([positions, positions], axis=0))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Average the taps' losses and update the metrics."""
+        losses = []
+        for tap, metric in zip(self.taps, self._tap_losses, strict=True):
+            loss = self.criterion(y_pred[f"labels:{tap}"], y_pred[f"rows:{tap}"])
+            metric.update_state(ops.stop_gradient(loss))
+            losses.append(loss)
+        first, second = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
+        self._alignment.update_state(alignment(first, second, y_pred["labels"]))
+        return sum(losses) / len(losses)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Return the metrics; `compute_loss` has updated them."""
+        return self.get_metrics_result()
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        parts = {"backbone": self.backbone, "augmentation": self.augmentation}
+        own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        criterion = self.criterion.get_config()
+        numbers = {name: criterion[name] for name in ("temperature", "rarity", "balance")}
+        sizes = {"samples": self.samples, "width": self.width, "seed": self.seed}
+        return {**super().get_config(), **own, **numbers, **sizes, **self._given}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Rebuild the backbone, then the pretrainer."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config.pop(name), custom_objects)
+            for name in ("backbone", "augmentation")
+        }
+        return cls(**parts, **config)
+
+
+def _project(head: keras.layers.Layer, rows: Any, training: bool | None) -> Any:
+    """Send the rows of all samples through a head as one batch."""
+    views, count, channels = ops.shape(rows)
+    flat = head(ops.reshape(rows, (-1, channels)), training=training)
+    return ops.reshape(flat, (views, count, flat.shape[-1]))
+
+
+def _by_pair(rows: Any) -> Any:
+    """Turn `(2B, k, C)`, all first views before all second, into `(B, 2k, C)`."""
+    first, second = ops.split(rows, 2, axis=0)
+    return ops.concatenate([first, second], axis=1)

@@ -1,0 +1,52 @@
+"""The published training recipes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from anyvox_keras.contrastive.schedules import stepped_decay
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers of one published recipe; `optimizer` makes a fresh optimizer of it.
+
+    Attributes:
+        beta_1: Decay of Adam's first moment.
+        weight_decay: Decoupled weight decay; None for plain Adam.
+        learning_rate: Rate at the first step.
+        augment: Whether train-time augmentation runs on top of the synthesis.
+    """
+
+    beta_1: float
+    weight_decay: float | None
+    learning_rate: float = 2e-4
+    augment: bool = True
+
+    def optimizer(self, steps: int | None = None, **kwargs: Any) -> keras.optimizers.Optimizer:
+        """Make the optimizer; with `steps`, the rate falls by `stepped_decay`.
+
+        Args:
+            steps: Length of the run; None keeps the rate constant.
+            **kwargs: Of the Keras optimizer: `clipnorm`, `gradient_accumulation_steps`, `use_ema`.
+        """
+        rate = self.learning_rate if steps is None else stepped_decay(self.learning_rate, steps)
+        rate = kwargs.pop("learning_rate", rate)
+        common = dict(learning_rate=rate, beta_1=self.beta_1, beta_2=0.999, epsilon=1e-8, **kwargs)
+        if self.weight_decay is None:
+            return keras.optimizers.Adam(**common)
+        return keras.optimizers.AdamW(weight_decay=self.weight_decay, **common)
+
+
+RECIPES = {
+    "released": Recipe(beta_1=0.9, weight_decay=1e-5),
+    "paper": Recipe(beta_1=0.5, weight_decay=None, augment=False),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """Look a recipe up: `"released"` (the published script) or `"paper"`."""
+    if name not in RECIPES:
+        raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name!r}")
+    return RECIPES[name]

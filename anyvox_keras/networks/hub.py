@@ -1,0 +1,71 @@
+"""Published weights from the Hugging Face hub, converted once and kept."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from anyvox_keras._errors import UserError
+
+REPOSITORY = "neeldey/anatomix"
+HUB_PRESETS = ("anatomix", "anatomix-dev")
+
+
+def cache_folder() -> Path:
+    """Where converted presets are kept: `$ANYVOX_CACHE`, or `~/.cache/anyvox_keras`."""
+    return Path(os.environ.get("ANYVOX_CACHE", "~/.cache/anyvox_keras")).expanduser()
+
+
+def hub_preset(name: str) -> Path:
+    """Return the preset folder of a published network, downloading and converting it once.
+
+    A file `<name>.pth` that already lies in the cache folder is used without a download.
+
+    Raises:
+        UserError: If it can't be downloaded; the message says what to put where.
+    """
+    from anyvox_keras.networks.convert import from_torch
+
+    folder = cache_folder() / name
+    if not (folder / "config.json").is_file():
+        local = cache_folder() / f"{name}.pth"
+        checkpoint = local if local.is_file() else _download(name, local)
+        source = f"https://huggingface.co/{REPOSITORY}"
+        from_torch(checkpoint).save_to_preset(folder, {"name": name, "source": source})
+    return folder
+
+
+def hub_repository(address: str) -> Path:
+    """Return the local copy of a preset repository `hf://owner/name`."""
+    repository = address.removeprefix("hf://")
+    hub = _hub()
+    try:
+        return Path(hub.snapshot_download(repository))
+    except Exception as error:  # every transport has its own
+        raise UserError(
+            f"{address}: cannot be downloaded ({_line(error)}); download "
+            f"https://huggingface.co/{repository} elsewhere and pass its folder"
+        ) from error
+
+
+def _download(name: str, local: Path) -> Path:
+    url = f"https://huggingface.co/{REPOSITORY}/resolve/main/{name}.pth"
+    advice = f"download {url} and put it at {local}"
+    try:
+        return Path(_hub().hf_hub_download(REPOSITORY, f"{name}.pth"))
+    except ImportError as error:
+        raise UserError(f"preset {name}: {error}; or {advice}") from error
+    except Exception as error:  # every transport has its own
+        raise UserError(f"preset {name}: offline ({_line(error)}); {advice}") from error
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        message = "the hub needs the hub extra: pip install 'anyvox_keras[hub]'"
+        raise ImportError(message) from error
+    return huggingface_hub
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"

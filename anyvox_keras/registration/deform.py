@@ -1,0 +1,119 @@
+"""Deformable registration of two feature volumes on one grid."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras.ops import average_pool, compose, resize, resize_displacement, warp
+from anyvox_keras.ops._backend import compiled, no_gradient
+from anyvox_keras.registration.cost_volume import cost_volume
+from anyvox_keras.registration.coupled_convex import coupled_convex
+from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
+from anyvox_keras.registration.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.settings import DeformSettings, Level
+
+Array = Any
+#: the features come pooled by this
+POOL = 2
+
+
+def deform(
+    fixed: Array, moving: Array, shape: Sequence[int], spacing: Sequence[float],
+    settings: DeformSettings | None = None,
+) -> Array:  # fmt: skip
+    """Find the displacement that brings the moving features onto the fixed ones.
+
+    Coarse to fine, each level searches a window exhaustively in both directions, smooths by
+    coupled convex optimisation and makes the two directions consistent; gradient descent at half
+    resolution ends it. Moving features of a later level are warped by what was found before.
+
+    Args:
+        fixed: `(1, d, h, w, C)` float32 features of the fixed image, pooled by two.
+        moving: The same shape.
+        shape: `(D, H, W)` of the images before pooling.
+        spacing: Millimetres between voxels before pooling.
+        settings: See `DeformSettings`; the default is the preset "default".
+
+    Returns:
+        `(1, D, H, W, 3)` float32 displacement in voxels of the images.
+
+    Reference:
+        Siebert et al., ConvexAdam, IEEE TMI 2024.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.registration import deform
+
+        x = np.random.rand(1, 8, 8, 8, 12).astype("float32")
+        displacement = deform(x, x, (16, 16, 16), (2.0, 2.0, 2.0))
+        ```
+    """
+    settings = settings or DeformSettings()
+    shape = tuple(int(n) for n in shape)
+    fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
+    displacement = None
+    with no_gradient():
+        for level in _usable(settings.levels_for(spacing), shape):
+            search = _search(level, shape, settings.consistency, settings.adam.stretch)
+            displacement = search(fixed, moving, displacement)
+        return _descent(shape, settings.adam)(fixed, moving, displacement)
+
+
+def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
+    """Shrink the blocks of a small image: a level needs at least two of them an axis."""
+    largest = max(POOL, min(shape) // 2 // POOL * POOL)
+    return [
+        level
+        if level.grid <= largest
+        else Level(largest, -(-level.grid * level.half_width // largest))
+        for level in levels
+    ]
+
+
+# Compiled functions are kept: images of the same shape are not traced twice.
+@cache
+def _search(
+    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool
+) -> Callable[[Array, Array, Array | None], Array]:
+    first = compiled(partial(_first_search, level, shape, consistency, stretch))
+    later = compiled(partial(_later_search, level, shape, consistency, stretch))
+    return lambda fixed, moving, start: (
+        first(fixed, moving) if start is None else later(fixed, moving, start)
+    )
+
+
+@cache
+def _descent(shape: tuple[int, ...], adam: AdamSettings) -> Callable[..., Array]:
+    return compiled(partial(_descend, shape, adam))
+
+
+def _first_search(
+    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool,
+    fixed: Array, moving: Array,
+) -> Array:  # fmt: skip
+    """Displacement on the full grid."""
+    factor = level.grid // POOL
+    fixed, moving = (average_pool(x, factor) if factor > 1 else x for x in (fixed, moving))
+    forward = coupled_convex(cost_volume(fixed, moving, level.half_width))
+    backward = coupled_convex(cost_volume(moving, fixed, level.half_width))
+    forward, _ = inverse_consistency(forward, backward, consistency, stretch)
+    return resize(forward * float(level.grid), shape)
+
+
+def _later_search(
+    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool,
+    fixed: Array, moving: Array, start: Array,
+) -> Array:  # fmt: skip
+    moved = warp(moving, resize_displacement(start, moving.shape[1:4]))
+    step = _first_search(level, shape, consistency, stretch, fixed, moved)
+    return compose(start, step)
+
+
+def _descend(
+    shape: tuple[int, ...], adam: AdamSettings, fixed: Array, moving: Array, start: Array
+) -> Array:
+    start = resize(start, fixed.shape[1:4]) / float(POOL)
+    return resize(instance_optimisation(fixed, moving, start, adam) * float(POOL), shape)

@@ -1,0 +1,197 @@
+"""Register one image to another."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.io import (
+    Grid,
+    Volume,
+    load_labels,
+    load_mask,
+    load_volume,
+    require_same_grid,
+    resample_to,
+)
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.registration.deform import deform
+from anyvox_keras.registration.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.registration import Registration
+from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.registration.settings import DeformSettings, settings_of
+from anyvox_keras.registration.working_grid import working_grid
+
+Array = Any
+
+
+def register(
+    fixed: Any,
+    moving: Any,
+    features: str = "mind",
+    extractor: Any = None,
+    weights: str | None = None,
+    fixed_mask: Any = None,
+    moving_mask: Any = None,
+    fixed_clip: Sequence[float] | None = None,
+    moving_clip: Sequence[float] | None = None,
+    fixed_seg: Any = None,
+    moving_seg: Any = None,
+    initial: np.ndarray | None = None,
+    preset: str = "default",
+    settings: DeformSettings | None = None,
+    feature_settings: FeatureSettings | None = None,
+) -> Registration:
+    """Bring `moving` onto `fixed` without training.
+
+    Both images are compared by features that ignore contrast; a search over a window, coupled
+    convex optimisation and gradient descent find the deformation (see `deform`). Images may have
+    any grid and orientation: the moving one is resampled to the fixed one's for the comparison
+    only, and the result is interpolated once.
+
+    Args:
+        fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm).
+        moving: The same; it need not share the grid.
+        features: "mind", "network" or "both" (MIND and the network's, times 0.1).
+        extractor: For "network" and "both": a `FeatureExtractor`, or any function
+            `(D, H, W) -> (D, H, W, C)`, or several in a sequence.
+        weights: Instead of an extractor: a preset's name, its folder, or a pretraining run.
+        fixed_mask: Where the fixed image counts; path, image or array on its grid.
+        moving_mask: Where the moving image counts.
+        fixed_clip: `(low, high)` of the fixed image for the network.
+        moving_clip: The same of the moving image.
+        fixed_seg: Labels of the fixed image on its grid, for the Dice.
+        moving_seg: Labels of the moving image on its grid, for the Dice; also warped.
+        initial: `(4, 4)`, mm, RAS: fixed world to moving world, where the headers do not align
+            the scans.
+        preset: "default", "convexadam" or "diffeomorphic", see `settings_of`.
+        settings: Instead of a preset.
+        feature_settings: Instead of `features`, `extractor` and `weights`: weights per feature.
+
+    Returns:
+        A `Registration`.
+
+    Raises:
+        UserError: An input that cannot be used; one line says which and why.
+
+    Example:
+        ```python
+        import numpy as np
+        import anyvox_keras as avx
+
+        fixed = np.random.rand(16, 16, 16).astype("float32")
+        result = avx.register(fixed, np.roll(fixed, 1, axis=0))
+        ```
+    """
+    chosen = settings or settings_of(preset)
+    compared = feature_settings or _features(features, extractor, weights)
+    fixed, moving = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
+    masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
+    segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
+    affine = _initial(initial)
+    start = time.perf_counter()
+    field = _deformation(
+        (fixed, moving), masks, (fixed_clip, moving_clip), affine, compared, chosen
+    )
+    seconds = time.perf_counter() - start
+    return Registration(fixed, moving, field, affine, *segmentations, seconds)
+
+
+def _deformation(
+    images: tuple[Volume, Volume],
+    masks: tuple[np.ndarray | None, np.ndarray | None],
+    clips: tuple[Sequence[float] | None, Sequence[float] | None],
+    affine: np.ndarray,
+    compared: FeatureSettings,
+    settings: DeformSettings,
+) -> np.ndarray:
+    """Displacement of the fixed grid, before the affine map."""
+    grid = working_grid(images[0].grid)
+    pads = _pads(grid, settings)
+    worlds = (np.eye(4), affine)
+    features = []
+    for image, mask, clip, world in zip(images, masks, clips, worlds, strict=True):
+        array, inside = _on_grid(image, mask, grid, world)
+        features.append(image_features(array, inside, clip, compared, pads))
+    shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
+    field = deform(*features, shape, grid.spacing, settings)
+    depth, height, width = grid.shape
+    found = to_numpy(field)[0, :depth, :height, :width]
+    return resample_deformation(found, grid, images[0].grid)
+
+
+def _pads(grid: Grid, settings: DeformSettings) -> tuple[int, ...]:
+    """Voxels to add so that the coarsest blocks cover the grid."""
+    if not settings.align:
+        return (0, 0, 0)
+    block = max(level.grid for level in settings.levels_for(grid.spacing))
+    return tuple(-n % block for n in grid.shape)
+
+
+def _on_grid(
+    image: Volume, mask: np.ndarray | None, grid: Grid, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Image and mask on the working grid; what lies outside the image is outside the mask."""
+    placed = np.linalg.inv(affine) @ image.affine
+    moved = Volume(image.array, placed, None, image.finite, image.name)
+    volume = resample_to(moved, grid)
+    inside = volume.finite
+    if mask is not None:
+        part = resample_to(Volume(mask, placed), grid).array
+        inside = part if inside is None else part & inside
+    if inside is not None and not inside.any():
+        raise UserError(f"{image.name}: expected an overlap with the fixed image, received none")
+    return volume.array, inside
+
+
+def _features(kind: str, extractor: Any, weights: str | None) -> FeatureSettings:
+    if kind == "mind":
+        if weights is not None or extractor is not None:
+            warnings.warn("features=mind uses no network; its weights are ignored", stacklevel=3)
+        return FeatureSettings("mind")
+    if extractor is None and weights is not None:
+        extractor = _load_extractor(weights)
+    listed = extractor if isinstance(extractor, list | tuple) else (extractor,)
+    return FeatureSettings(kind, tuple(one for one in listed if one is not None))
+
+
+def _load_extractor(weights: str) -> Any:
+    from anyvox_keras.features import FeatureExtractor
+    from anyvox_keras.networks import UNet
+
+    run = Path(weights) / "backbone"
+    return FeatureExtractor(UNet.from_preset(str(run) if run.is_dir() else str(weights)))
+
+
+def _mask(source: Any, image: Volume, what: str) -> np.ndarray | None:
+    """The mask's voxels that hold a finite value; none where both are the whole image."""
+    if source is None:
+        return image.finite
+    inside = load_mask(source, of=image, what=what).array
+    inside = inside if image.finite is None else inside & image.finite
+    if not inside.any():
+        raise UserError(f"{what}: expected finite voxels inside, received none")
+    return inside
+
+
+def _labels(source: Any, image: Volume, what: str) -> Volume | None:
+    if source is None:
+        return None
+    labels = load_labels(source, f"{what} label map")
+    if isinstance(source, np.ndarray):
+        labels = Volume(labels.array, image.affine, None, None, labels.name)
+    require_same_grid(labels, image)
+    return labels
+
+
+def _initial(matrix: np.ndarray | None) -> np.ndarray:
+    affine = np.eye(4) if matrix is None else np.asarray(matrix, "float64")
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise UserError("initial: expected an invertible matrix, received a singular one")
+    return affine

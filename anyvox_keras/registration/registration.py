@@ -1,0 +1,238 @@
+"""The result of `register`."""
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.io import (
+    Volume,
+    Warp,
+    load_labels,
+    load_volume,
+    prepare_folder,
+    resample_to,
+    save_affine,
+    save_json,
+    save_volume,
+    save_warp,
+)
+from anyvox_keras.metrics import dice, folds_percent, sd_log_jacobian
+from anyvox_keras.ops import identity_grid
+from anyvox_keras.registration.inverse_at import inverse_at
+
+FILES = (
+    "moved.nii.gz", "moved_seg.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "affine.tfm",
+    "report.png", "metrics.json",
+)  # fmt: skip
+
+
+class Registration:
+    """A map from the fixed image to the moving image, and what it does.
+
+    The map is an affine one in the world after a deformation of the fixed grid:
+    `fixed voxel x -> x + deformation(x) -> world -> affine -> moving world`.
+
+    Args:
+        fixed: The image that stays.
+        moving: The image that is brought onto it, on its own grid.
+        deformation: `(D, H, W, 3)` in voxels of the fixed grid.
+        affine: `(4, 4)`, mm, RAS: fixed world to moving world; the identity where the scans'
+            headers alone are trusted.
+        fixed_seg: Label map on the fixed grid.
+        moving_seg: Label map in the moving image's world, on any grid.
+        seconds: What the registration took.
+
+    Example:
+        ```python
+        import numpy as np
+        import anyvox_keras as avx
+
+        fixed = np.random.rand(16, 16, 16).astype("float32")
+        result = avx.register(fixed, np.roll(fixed, 1, axis=0))
+        moved, shift = result.moved, result.displacement
+        ```
+    """
+
+    def __init__(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        deformation: np.ndarray,
+        affine: np.ndarray | None = None,
+        fixed_seg: Volume | None = None,
+        moving_seg: Volume | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Keep the parts; everything else is computed when asked for."""
+        expected = (*fixed.shape, 3)
+        if deformation.shape != expected:
+            raise ValueError(f"`deformation` must be {expected}. Received: {deformation.shape}")
+        self.fixed, self.moving = fixed, moving
+        self.deformation = np.asarray(deformation, "float32")
+        self.affine = np.eye(4) if affine is None else np.asarray(affine, "float64")
+        self.fixed_seg, self.moving_seg = fixed_seg, moving_seg
+        self.seconds = seconds
+
+    @cached_property
+    def displacement(self) -> np.ndarray:
+        """The whole map, affine included: `(D, H, W, 3)` float32 in voxels of the fixed grid.
+
+        `moved(x) = moving(x + displacement(x))` where the target is counted in fixed voxels.
+        """
+        grid = self.fixed.grid
+        voxels = grid.voxels()
+        matrix = np.linalg.inv(grid.affine) @ self.affine @ grid.affine
+        target = (voxels + self.deformation) @ matrix[:3, :3].T + matrix[:3, 3]
+        return (target - voxels).astype("float32")
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """The map the other way: `(d, h, w, 3)` float32 on the moving grid, in its voxels."""
+        fixed, moving = self.fixed.grid, self.moving.grid
+        back = np.linalg.inv(fixed.affine) @ np.linalg.inv(self.affine) @ moving.affine
+        voxels = identity_grid(moving.shape)
+        points = voxels @ back[:3, :3].T + back[:3, 3]
+        found = inverse_at(self.deformation, points.astype("float32"))
+        target = moving.to_voxel(fixed.to_world(found))
+        return (target - voxels).astype("float32")
+
+    @cached_property
+    def warp(self) -> Warp:
+        """The whole map in the world: fixed point to moving point, mm, RAS."""
+        return Warp.from_voxels(self.displacement, self.fixed.grid)
+
+    @cached_property
+    def moved(self) -> np.ndarray:
+        """The moving image on the fixed grid, `(D, H, W)` float32, interpolated once."""
+        return self.warp.resample(self.moving).array
+
+    @cached_property
+    def moved_seg(self) -> np.ndarray | None:
+        """The moving label map on the fixed grid, `(D, H, W)` int32, if there is one."""
+        return None if self.moving_seg is None else self.warp.resample(self.moving_seg).array
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """`dice` and `mean_dice` before and after, `folds_percent`, `sd_log_jacobian`, `seconds`.
+
+        All labels of the fixed label map count. Without label maps `dice` is empty.
+        """
+        return {
+            **self._overlap(),
+            "folds_percent": folds_percent(self.displacement),
+            "sd_log_jacobian": sd_log_jacobian(self.displacement),
+            "seconds": self.seconds,
+        }
+
+    def _overlap(self) -> dict[str, Any]:
+        if self.fixed_seg is None or self.moving_seg is None:
+            return {"dice": {}, "mean_dice": {"before": None, "after": None}}
+        target = self.fixed_seg.array
+        labels = [int(label) for label in np.unique(target) if label > 0]
+        before = dice(target, resample_to(self.moving_seg, self.fixed.grid).array, labels)
+        after = dice(target, self.moved_seg, labels)
+        return {
+            "dice": {str(k): {"before": before[k], "after": after[k]} for k in labels},
+            "mean_dice": {"before": _mean(before.values()), "after": _mean(after.values())},
+        }
+
+    def apply(self, x: Any, labels: bool = False, points: bool = False) -> Any:
+        """Bring something of the moving side onto the fixed grid, or map points.
+
+        Args:
+            x: An image: an array `(D, H, W)` on the moving grid, or a path, nibabel image or
+                `Volume` on any grid in the moving image's world. Or points, `(N, 3)`, mm, RAS.
+            labels: The image holds labels: nearest neighbour, integers kept.
+            points: `x` holds points; they go from the fixed to the moving side, as ITK's
+                TransformPoint maps them. Arrays `(N, 3)` are taken for points without asking.
+
+        Returns:
+            `(D, H, W)` float32 or int32 on the fixed grid, or `(N, 3)` points.
+
+        Raises:
+            UserError: An array that is not on the moving grid, or points that are not `(N, 3)`.
+        """
+        if points or (isinstance(x, np.ndarray) and x.ndim == 2):
+            listed = np.asarray(x, "float64")
+            if listed.ndim != 2 or listed.shape[1] != 3:
+                raise UserError(f"points: expected (N, 3), received shape {listed.shape}")
+            return self.warp.points(listed)
+        if isinstance(x, np.ndarray):
+            if x.shape != self.moving.shape:
+                raise UserError(
+                    f"image: expected an array on the moving grid, {self.moving.shape}, "
+                    f"received shape {x.shape}"
+                )
+            x = Volume(x, self.moving.affine)
+        volume = load_labels(x) if labels else load_volume(x)
+        image = Volume(volume.array.astype("int32" if labels else "float32"), volume.affine)
+        return self.warp.resample(image).array
+
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write the results: images, warps (ITK), affine, report and metrics.
+
+        `moved.nii.gz` and, with a moving label map, `moved_seg.nii.gz` on the fixed grid;
+        `warp.nii.gz` on the fixed grid and `inverse_warp.nii.gz` on the moving grid, the whole map
+        each; `affine.tfm` for information; `report.png`; `metrics.json`, last.
+
+        Raises:
+            UserError: A result exists and `overwrite` is false, or the folder cannot be written.
+        """
+        folder = Path(folder)
+        found = [name for name in FILES if (folder / name).exists()]
+        if found and not overwrite:
+            raise UserError(
+                f"{folder / found[0]}: the output exists already; pass --overwrite to replace it"
+            )
+        prepare_folder(folder)
+        fixed, moving = self.fixed.grid, self.moving.grid
+        save_volume(folder / "moved.nii.gz", self.moved, self.fixed, True)
+        if self.moved_seg is not None:
+            save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed, True)
+        save_warp(folder / "warp.nii.gz", self.displacement, fixed, overwrite=True)
+        save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, overwrite=True)
+        save_affine(folder / "affine.tfm", self.affine, True)
+        self._save_report(folder / "report.png")
+        save_json(folder / "metrics.json", self.metrics, True)
+        return folder
+
+    def _save_report(self, path: Path) -> None:
+        from anyvox_keras.pictures import registration_report, save_figure
+
+        figure = registration_report(
+            self.fixed.array,
+            resample_to(self.moving, self.fixed.grid).array,
+            self.moved,
+            self.displacement,
+            self.fixed.grid,
+            self._label_maps(),
+            title=f"{Path(self.moving.name).name} to {Path(self.fixed.name).name}",
+            summary=self._summary(),
+        )
+        save_figure(figure, path, overwrite=True)
+
+    def _label_maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
+            return None
+        before = resample_to(self.moving_seg, self.fixed.grid).array
+        return self.fixed_seg.array, before, self.moved_seg
+
+    def _summary(self) -> str:
+        found = self.metrics
+        parts = [f"folds {found['folds_percent']:.3f} %"]
+        overlap = found["mean_dice"]
+        if overlap["after"] is not None:
+            parts.insert(
+                0, f"mean Dice {overlap['before']:.3f} before, {overlap['after']:.3f} after"
+            )
+        return ", ".join(parts)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,84 @@
+"""How the deformable registration works, and named choices of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from anyvox_keras.registration.instance_optimisation import AdamSettings
+
+PRESETS = ("default", "convexadam", "diffeomorphic")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One exhaustive search: features pooled by `grid`, a window of `half_width` grid steps."""
+
+    grid: int
+    half_width: int
+
+    def __post_init__(self) -> None:
+        """Levels share the features pooled by two."""
+        if self.grid < 2 or self.grid % 2 or self.half_width < 1:
+            raise ValueError(
+                "a level needs an even `grid` >= 2 and `half_width` >= 1. "
+                f"Received: grid={self.grid}, half_width={self.half_width}"
+            )
+
+
+@dataclass(frozen=True)
+class DeformSettings:
+    """Settings of `deform`.
+
+    Args:
+        levels: Searches, coarse to fine; `None` chooses one whose window reaches `capture`.
+        capture: Capture range in mm, per axis, of the chosen level.
+        consistency: Iterations of `inverse_consistency` after each search.
+        align: Pad the images so that the pooled grids cover them exactly. Without, the trailing
+            voxels that fill no block are dropped and the field is stretched over them.
+        adam: Settings of the fine-tuning, at half resolution.
+    """
+
+    levels: tuple[Level, ...] | None = None
+    capture: float = 20.0
+    consistency: int = 15
+    align: bool = True
+    adam: AdamSettings = field(default_factory=lambda: AdamSettings(smoothness=2.0))
+
+    def levels_for(self, spacing: Sequence[float]) -> tuple[Level, ...]:
+        """Return the levels for voxels of `spacing` mm."""
+        if self.levels is not None:
+            return self.levels
+        finest = min(spacing)
+        # blocks of at most 8 mm: larger ones lose the organs, smaller ones cost memory
+        grid = 2 * max(1, math.floor(4.0 / finest))
+        return (Level(grid, max(1, math.ceil(self.capture / (grid * finest)))),)
+
+
+def settings_of(preset: str) -> DeformSettings:
+    """Return the settings that a name stands for.
+
+    "default" searches 20 mm around and keeps folds rare; "convexadam" is ConvexAdam with the
+    settings of the anatomix paper; "diffeomorphic" is the default with a velocity field, compared
+    in both directions, which never folds.
+
+    Raises:
+        ValueError: If the name is unknown.
+
+    Example:
+        ```python
+        from anyvox_keras.registration import settings_of
+
+        settings = settings_of("convexadam")
+        ```
+    """
+    default = DeformSettings()
+    if preset == "default":
+        return default
+    if preset == "diffeomorphic":
+        adam = replace(default.adam, velocity=True, symmetric=True)
+        return replace(default, adam=adam)
+    if preset == "convexadam":
+        adam = AdamSettings(smoothness=0.75, stretch=True)
+        return DeformSettings(levels=(Level(2, 1),), align=False, adam=adam)
+    known = ", ".join(PRESETS)
+    raise ValueError(f"`preset` must be one of {known}. Received: preset={preset}")

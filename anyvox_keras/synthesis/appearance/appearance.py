@@ -1,0 +1,122 @@
+"""The whole appearance model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.bias_field import BiasField
+from anyvox_keras.synthesis.appearance.describe import describe
+from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.synthesis.appearance.gamma_contrast import GammaContrast
+from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
+from anyvox_keras.synthesis.appearance.gaussian_mixture import GaussianMixture
+from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
+from anyvox_keras.synthesis.appearance.gibbs_ringing import GibbsRinging
+from anyvox_keras.synthesis.appearance.k_space_spike import KSpaceSpike
+from anyvox_keras.synthesis.appearance.low_resolution import LowResolution
+from anyvox_keras.synthesis.appearance.rescale import rescale
+from anyvox_keras.synthesis.appearance.sharpen import Sharpen
+from anyvox_keras.synthesis.appearance.texture import Texture
+from anyvox_keras.synthesis.planned_layer import PlannedLayer
+
+Settings = Mapping[str, Any] | None
+
+#: The effects after mixture and texture, in their order, with their settings; None is off.
+EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
+    "bias": (BiasField, {"probability": 0.98}),
+    "spike": (KSpaceSpike, {"probability": 0.2}),
+    "contrast": (GammaContrast, {"probability": 0.5}),
+    "blur": (GaussianBlur, {"probability": 0.5}),
+    "gibbs": (GibbsRinging, {"probability": 0.5}),
+    "sharpen": (Sharpen, {"probability": 0.25}),
+    "resolution": (LowResolution, {"probability": 0.333}),
+    "noise": (GaussianNoise, None),
+}
+
+
+@export
+class Appearance(PlannedLayer):
+    """Draw an image of a label map: the appearance model of arXiv 2411.02372, appendix B.
+
+    In this order: `mixture` (a Gaussian a label, rescaled), `texture` (multiplicative smooth
+    noise), rescaled to [0, 1]; `bias` 0.98, `spike` 0.2, `contrast` 0.5, `blur` 0.5, `gibbs` 0.5,
+    `sharpen` 0.25, `resolution` 0.333 with these probabilities; values below 0 are clipped and the
+    image is rescaled to [0, 1]. Off unless asked for: `noise`.
+
+    Args:
+        mixture: Settings of `GaussianMixture`.
+        texture: Settings of `Texture`; None leaves it out.
+        seed: Seed of the draws made without keys.
+        **effects: Settings of an effect by its name above, e.g. `bias={"probability": 0.5}`; what
+            they do not name stays as it is. None leaves the effect out, `{}` puts an optional one
+            in. What is left are arguments of `keras.Layer`.
+
+    Raises:
+        TypeError: If an effect is unknown.
+        ValueError: If a setting is out of range.
+
+    Example:
+        ```python
+        import numpy as np
+        import anyvox_keras as avx
+
+        appearance = avx.Appearance(blur={"sigma": (0, 1)}, spike=None, noise={"std": (0, 0.1)})
+        print(appearance.describe())
+        view = appearance(np.random.randint(0, 5, (1, 32, 32, 32)))  # (1, 32, 32, 32, 1)
+        ```
+    """
+
+    def __init__(
+        self, mixture: Settings = None, texture: Settings = (), seed: int = 0, **effects: Any
+    ) -> None:
+        chosen = {name: effects.pop(name) for name in list(effects) if name in EFFECTS}
+        super().__init__(seed=seed, **effects)
+        self.mixture = GaussianMixture(**dict(mixture or {}))
+        self.texture = None if texture is None else Texture(**dict(texture))
+        self._settings = {"mixture": mixture, "texture": texture, **chosen}
+        self.effects: dict[str, Effect] = {}
+        for name, (kind, default) in EFFECTS.items():
+            settings = chosen.get(name, default)
+            if settings is not None:
+                self.effects[name] = kind(**{**(default or {}), **settings})
+
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """Tell what every step draws, by its name."""
+        return {name: layer.plan(shape) for name, layer in self.steps().items()}
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Turn drawn values into the parameters of every step."""
+        steps = self.steps().items()
+        return {name: layer.finish(drawn[name], shape) for name, layer in steps}
+
+    def apply(self, x: Array, params: Params) -> Array:
+        """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
+        image = self.mixture.apply(x, params["mixture"])
+        if self.texture is not None:
+            image = rescale(self.texture.apply(image, params["texture"]))
+        for name, effect in self.effects.items():
+            image = effect.apply(image, params[name])
+        return rescale(ops.maximum(image, 0.0))
+
+    def steps(self) -> dict[str, Any]:
+        """Every step that draws, in order, by its name."""
+        texture = {} if self.texture is None else {"texture": self.texture}
+        return {"mixture": self.mixture, **texture, **self.effects}
+
+    def describe(self) -> str:
+        """Lay out the steps with their probabilities and ranges as a table."""
+        return describe("Appearance", self.steps())
+
+    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+        """One channel of float32."""
+        return keras.KerasTensor((*x.shape, 1), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), **self._settings}

@@ -1,0 +1,65 @@
+"""Gamma curves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect, spread
+from anyvox_keras.synthesis.appearance.rescale import extremes
+from anyvox_keras.synthesis.planned_layer import ranged
+
+
+@export
+class GammaContrast(Effect):
+    """Raise the min-max normalised image to the power gamma; the range is restored.
+
+    The law of MONAI's `AdjustContrast`.
+
+    Args:
+        gamma: Range of the exponent, drawn per sample; above 0.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If gamma may be 0 or less.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import GammaContrast
+
+        image = GammaContrast()(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        gamma: random.RangeLike = (0.5, 2.0),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.gamma = random.Range(gamma, "gamma", minimum=1e-3)
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`gamma` (B,)."""
+        return {"gamma": ranged(self.gamma)}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Bend the intensities."""
+        low, extent = extremes(x)
+        unit = (x - low) / ops.where(extent > 0, extent, 1.0)
+        # The slope of a power below 1 is infinite at 0: keep 0 out of it.
+        positive = unit > 0
+        bent = ops.power(ops.where(positive, unit, 1.0), spread(params["gamma"]))
+        return ops.where(positive, bent, 0.0) * extent + low
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("gamma",)

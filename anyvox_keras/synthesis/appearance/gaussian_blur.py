@@ -1,0 +1,56 @@
+"""Smoothing by a random amount."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.synthesis.appearance.separable import blur
+from anyvox_keras.synthesis.planned_layer import ranged
+
+
+@export
+class GaussianBlur(Effect):
+    """Smooth with a Gaussian averaged over each voxel, zeros outside (MONAI's `GaussianSmooth`).
+
+    Args:
+        sigma: Range of the standard deviation in voxels, drawn per sample and axis.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If `sigma` may be negative.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import GaussianBlur
+
+        image = GaussianBlur(sigma=(0, 1))(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        sigma: random.RangeLike = (0.0, 0.333),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.sigma = random.Range(sigma, "sigma", minimum=0)
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`sigma` (B, 3)."""
+        return {"sigma": ranged(self.sigma, 3)}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Smooth."""
+        return blur(x, params["sigma"])
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("sigma",)

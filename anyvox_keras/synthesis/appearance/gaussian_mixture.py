@@ -1,0 +1,107 @@
+"""Intensities out of labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.rescale import rescale
+from anyvox_keras.synthesis.only_where import computed_once
+from anyvox_keras.synthesis.planned_layer import PlannedLayer, chance, ranged
+
+
+@export
+class GaussianMixture(PlannedLayer):
+    """Paint each label with its own Gaussian, `max(mean + std n, 0)`, and rescale to [0, 1].
+
+    Drawn per sample: a mean and a std a label, a standard normal a voxel, and whether the
+    background, the smallest label present, is left at zero.
+
+    Args:
+        mean: Range of the means.
+        std: Range of the standard deviations.
+        empty_background: Probability that the background is left at zero.
+        labels: Number of labels told apart; a label beyond counts modulo this number.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import GaussianMixture
+
+        labels = np.random.randint(0, 5, (1, 16, 16, 16))
+        image = GaussianMixture()(labels)  # (1, 16, 16, 16, 1)
+        ```
+    """
+
+    def __init__(
+        self,
+        mean: random.RangeLike = (25, 255),
+        std: random.RangeLike = (5, 20),
+        empty_background: float = 0.25,
+        labels: int = 64,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.mean, self.std = random.Range(mean, "mean"), random.Range(std, "std", minimum=0)
+        if not 0 <= empty_background <= 1:
+            message = "`empty_background` must be in [0, 1]"
+            raise ValueError(f"{message}. Received: empty_background={empty_background}")
+        if labels < 1:
+            raise ValueError(f"`labels` must be >= 1. Received: labels={labels}")
+        self.empty_background, self.labels = float(empty_background), int(labels)
+
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """`mean`, `std` (B, labels), `noise` (B, D, H, W) and `empty` (B,)."""
+        return {
+            "mean": ranged(self.mean, self.labels),
+            "std": ranged(self.std, self.labels),
+            "noise": random.Draw("normal", tuple(shape)),
+            "empty": chance(self.empty_background),
+        }
+
+    def apply(self, x: Array, params: Params) -> Array:
+        """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
+        labels, noise = ops.convert_to_tensor(x, "int32"), params["noise"]
+        image = computed_once(params["std"], lambda: self._paint(labels, params), noise)
+        return rescale(image[..., None])
+
+    def _paint(self, labels: Array, params: Params) -> Array:
+        lowest = ops.mod(ops.min(labels, axis=(1, 2, 3)), self.labels)[:, None]
+        cleared = ops.equal(lowest, np.arange(self.labels, dtype="int32"))
+        cleared = ops.logical_and(cleared, params["empty"][:, None])
+        mean, std = (ops.where(cleared, 0.0, params[name]) for name in ("mean", "std"))
+        first = ops.arange(ops.shape(labels)[0], dtype="int32") * self.labels
+        index = ops.mod(labels, self.labels) + ops.reshape(first, (-1, 1, 1, 1))
+        spread = ops.take(ops.reshape(std, (-1,)), index)
+        image = ops.take(ops.reshape(mean, (-1,)), index) + spread * params["noise"]
+        return ops.maximum(image, 0.0)
+
+    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+        """One channel of float32."""
+        return keras.KerasTensor((*x.shape, 1), "float32")
+
+    def describe(self) -> dict[str, str]:
+        """Tell the ranges of the draws in words, by name."""
+        names = ("mean", "std", "empty_background")
+        return {name: str(getattr(self, name)) for name in names}
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "mean": self.mean.pair,
+            "std": self.std.pair,
+            "empty_background": self.empty_background,
+            "labels": self.labels,
+        }

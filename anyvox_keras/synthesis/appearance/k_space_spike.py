@@ -1,0 +1,106 @@
+"""A spike in k-space: a plane wave over the image."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect, spread
+from anyvox_keras.synthesis.appearance.k_space import spectrum
+from anyvox_keras.synthesis.planned_layer import integer, ranged
+
+#: The spike's log-magnitude, in means of the log-spectrum (MONAI's default).
+MEANS = 2.5
+
+
+@export
+class KSpaceSpike(Effect):
+    """Replace the log-magnitude of one bin of the spectrum, keeping its phase.
+
+    The new log-magnitude is `intensity x 2.5 x mean(log(|FFT| + 1e-10))`; the conjugate bin stays as
+    it is and the real part is taken (MONAI's `KSpaceSpikeNoise`). By linearity this adds one plane
+    wave, so only the mean of the log-spectrum needs a transform.
+
+    Args:
+        intensity: Range of the factor, drawn per sample.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import KSpaceSpike
+
+        image = KSpaceSpike()(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        intensity: random.RangeLike = (0.95, 1.10),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.intensity = random.Range(intensity, "intensity")
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`position` (B, 3) in the shifted spectrum and `intensity` (B,)."""
+        sides = np.asarray(tuple(shape), "int32")
+        return {"position": integer(0, sides, 3), "intensity": ranged(self.intensity)}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Add the wave to each channel."""
+        voxels = math.prod(x.shape[1:4])
+        cosine, sine = _wave(params["position"], x.shape[1:4])
+        # The bin itself: the image against the conjugate wave.
+        real = ops.sum(x * cosine, axis=(1, 2, 3), keepdims=True)
+        imag = -ops.sum(x * sine, axis=(1, 2, 3), keepdims=True)
+        magnitude = ops.sqrt(ops.square(real) + ops.square(imag))
+        level = MEANS * _mean_log_magnitude(x) * spread(params["intensity"])
+        known = magnitude > 0
+        scale = (ops.exp(level) - magnitude) / ops.where(known, magnitude, 1.0) / voxels
+        # A bin of zero has phase zero.
+        extra_real = ops.where(known, real * scale, ops.exp(level) / voxels)
+        extra_imag = ops.where(known, imag * scale, 0.0)
+        return x + extra_real * cosine - extra_imag * sine
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("intensity",)
+
+
+def _mean_log_magnitude(x: Array) -> Array:
+    """Mean of `log(|FFT| + 1e-10)` over all bins, `(B, 1, 1, 1, C)`."""
+    real, imag = spectrum(x)
+    magnitude = ops.sqrt(ops.square(real) + ops.square(imag))
+    mean = ops.mean(ops.log(magnitude + 1e-10), axis=(2, 3, 4))
+    return mean[:, None, None, None, :]
+
+
+def _wave(position: Array, shape: Sequence[int]) -> tuple[Array, Array]:
+    """Cosine and sine of `2 pi k r / S` on the grid, `(B, D, H, W, 1)`."""
+    turns = []
+    for axis, side in enumerate(shape):
+        frequency = position[:, axis, None] - side // 2
+        # Whole turns are dropped as integers: sines of large angles lose digits.
+        phase = ops.mod(frequency * np.arange(side, dtype="int32"), side)
+        angle = ops.cast(phase, "float32") * (2 * math.pi / side)
+        turns.append((ops.cos(angle), ops.sin(angle)))
+    (c0, s0), (c1, s1), (c2, s2) = turns
+    cosine, sine = _turned((c0[:, :, None], s0[:, :, None]), (c1[:, None], s1[:, None]))
+    line = (c2[:, None, None], s2[:, None, None])
+    cosine, sine = _turned((cosine[..., None], sine[..., None]), line)
+    return cosine[..., None], sine[..., None]
+
+
+def _turned(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Multiply complex numbers."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]

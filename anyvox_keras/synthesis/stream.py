@@ -1,0 +1,130 @@
+"""What `fit` eats: keys and shapes, without end."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from anyvox_keras import random
+from anyvox_keras.ops._backend import no_gradient, to_numpy
+from anyvox_keras.synthesis.appearance import PairedViews
+from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
+from anyvox_keras.synthesis.pairs import SyntheticPairs
+from anyvox_keras.templates import TemplateBank
+
+
+class SyntheticStream(keras.utils.PyDataset):
+    """An endless, seekable stream of synthetic pairs for `fit`.
+
+    The stream itself hands over a few integers a pair: keys, and which shapes of the bank to paint
+    (or, for a bank that does not fit the device, those shapes, packed). `stream.layer` turns them
+    into volumes inside the model's graph; `WithSynthesis` and `ContrastivePretrainer` bind it.
+    Pair number `i` of a seed is the same volume in every batch, epoch, worker and shard.
+
+    Args:
+        bank: The shapes.
+        side: Side of the volumes, at least 16.
+        batch_size: Pairs a step.
+        seed: Seed of the data set.
+        steps: Steps an epoch: `len(stream)`. The next epoch goes on with new pairs.
+        labels: A `LabelEnsemble` of that side, to change the law of label maps.
+        views: A `PairedViews`, to change the law of appearance.
+        split: Name that keeps streams of one seed apart: "train", "validation".
+        fixed: Whether every epoch repeats the same pairs, as a validation set does.
+        device_budget: Largest bank, in bytes, that is kept on the device.
+        **kwargs: Of `keras.utils.PyDataset` (`workers`, `max_queue_size`).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+
+        bank = avx.TemplateBank.geometric(count=50, side=32)
+        stream = avx.SyntheticStream(bank, side=32, batch_size=2, seed=0)
+        pair = next(stream.arrays())
+        print(pair["label_map"].shape, pair["view1"].dtype)
+        ```
+    """
+
+    def __init__(
+        self,
+        bank: TemplateBank,
+        side: int = 128,
+        batch_size: int = 1,
+        seed: int = 0,
+        *,
+        steps: int = 100,
+        labels: LabelEnsemble | None = None,
+        views: PairedViews | None = None,
+        split: str = "train",
+        fixed: bool = False,
+        device_budget: int = 2**30,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("batch_size", batch_size), ("steps", steps)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+        labels = labels or LabelEnsemble(side)
+        if labels.side != side:
+            raise ValueError(f"`labels` must have side {side}. Received: side={labels.side}")
+        self.bank, self.side, self.batch_size, self.seed = bank, side, batch_size, seed
+        self.steps, self.split, self.fixed = steps, split, fixed
+        self.resident = bank.words.nbytes <= device_budget
+        self.layer = SyntheticPairs(
+            labels, views or PairedViews(), bank if self.resident else None, name="synthesis"
+        )
+        self.position = 0
+
+    @property
+    def classes(self) -> int:
+        """Number of classes a network needs that predicts the label map."""
+        return self.layer.labels.labels
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
+        """Hand over what the layer needs for a step of this epoch."""
+        first = self.position + step * self.batch_size
+        return (self.batch(range(first, first + self.batch_size)),)
+
+    def batch(self, pairs: range) -> dict[str, np.ndarray]:
+        """Hand over what the layer needs for the pairs of these numbers."""
+        keys = random.keys_for(self.seed, pairs, self.split)
+        draws = random.keys_for(self.seed, pairs, f"{self.split}/templates")
+        count = self.layer.labels.templates
+        templates = random.integers(draws, (count,), 0, len(self.bank), xp=np)
+        if self.resident:
+            return {"keys": keys, "templates": templates}
+        return {"keys": keys, **self.bank.pack(templates)}
+
+    def seek(self, position: int) -> None:
+        """Make pair number `position` the next epoch's first."""
+        if position < 0:
+            raise ValueError(f"`position` must be >= 0. Received: position={position}")
+        self.position = position
+
+    def on_epoch_end(self) -> None:
+        """Go on to new pairs."""
+        if not self.fixed:
+            self.position += self.steps * self.batch_size
+
+    def arrays(self, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Iterate over batches as numpy arrays, for people with their own loop.
+
+        Args:
+            count: Number of batches; endless by default.
+
+        Yields:
+            `label_map`, `view1` and `view2` as `stream.layer` returns them.
+        """
+        for step in itertools.count() if count is None else range(count):
+            with no_gradient():
+                pair = self.layer(self[step][0])
+            yield {name: to_numpy(array) for name, array in pair.items()}

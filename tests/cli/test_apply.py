@@ -1,0 +1,108 @@
+"""`anyvox apply` against SimpleITK, and its mistakes."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+
+from anyvox_keras.cli import main
+from anyvox_keras.io import Grid, load_points, save_points, save_volume, save_warp
+
+FIXED_AFFINE = np.array([[-2.0, 0.2, 0, 9], [0.2, 2, 0, 1], [0, 0, 3, -4], [0, 0, 0, 1]])
+FIXED = Grid((12, 14, 10), FIXED_AFFINE)
+MOVING = Grid((16, 16, 14), np.diag([1.5, 1.5, 2.5, 1]))
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    """A warp, a moving image, its labels and the fixed image."""
+    bend = ndimage.gaussian_filter(rng.normal(size=(*FIXED.shape, 3)), (2, 2, 2, 0)) * 20
+    image = ndimage.gaussian_filter(rng.normal(size=MOVING.shape), 1).astype("float32")
+    save_warp(tmp_path / "warp.nii.gz", bend, FIXED)
+    save_volume(tmp_path / "moving.nii.gz", image, MOVING)
+    save_volume(tmp_path / "labels.nii.gz", (image > 0).astype("int32") * 7, MOVING)
+    save_volume(tmp_path / "fixed.nii.gz", np.zeros(FIXED.shape), FIXED)
+    return tmp_path
+
+
+def arguments(folder, image="moving", reference="fixed", out="out.nii.gz", *more):
+    names = {"--warp": "warp", "--image": image, "--reference": reference}
+    files = [word for key, name in names.items() for word in (key, str(folder / f"{name}.nii.gz"))]
+    return ["apply", *files, "--out", str(folder / out), *more]
+
+
+def theirs(folder, image, interpolator):
+    field = sitk.ReadImage(str(folder / "warp.nii.gz"), sitk.sitkVectorFloat64)
+    reference = sitk.ReadImage(str(folder / "fixed.nii.gz"))
+    moving = sitk.ReadImage(str(folder / f"{image}.nii.gz"))
+    transform = sitk.DisplacementFieldTransform(field)
+    return sitk.GetArrayFromImage(sitk.Resample(moving, reference, transform, interpolator)).T
+
+
+def test_image_equals_sitk(folder):
+    assert main(arguments(folder)) == 0
+    ours = nib.load(folder / "out.nii.gz")
+    assert ours.get_data_dtype() == np.float32
+    np.testing.assert_allclose(ours.affine, FIXED.affine, atol=1e-5)
+    difference = np.abs(ours.get_fdata() - theirs(folder, "moving", sitk.sitkLinear))
+    assert (difference < 1e-4).mean() > 0.995
+
+
+def test_labels_equal_sitk(folder):
+    assert main(arguments(folder, "labels", "fixed", "out.nii.gz", "--labels")) == 0
+    ours = nib.load(folder / "out.nii.gz")
+    assert ours.get_data_dtype() == np.uint8
+    truth = theirs(folder, "labels", sitk.sitkNearestNeighbor)
+    assert (ours.get_fdata() == truth).mean() > 0.995
+    assert set(np.unique(ours.get_fdata())) == {0, 7}
+
+
+@pytest.mark.parametrize("ras", [False, True])
+def test_points_equal_sitk(folder, rng, ras):
+    signs = np.array([1, 1, 1]) if ras else np.array([-1, -1, 1])
+    voxels = rng.uniform(1, np.asarray(FIXED.shape) - 2, (20, 3))
+    save_points(folder / "in.csv", FIXED.to_world(voxels) * signs)
+    files = ["--warp", folder / "warp.nii.gz", "--points", folder / "in.csv"]
+    out = folder / "out.csv"
+    assert main(["apply", *map(str, files), "--out", str(out), *(["--ras"] if ras else [])]) == 0
+    field = sitk.ReadImage(str(folder / "warp.nii.gz"), sitk.sitkVectorFloat64)
+    transform = sitk.DisplacementFieldTransform(field)
+    lps = FIXED.to_world(voxels) * [-1, -1, 1]
+    truth = np.array([transform.TransformPoint(point.tolist()) for point in lps])
+    np.testing.assert_allclose(load_points(out), truth * [-1, -1, 1] * signs, atol=1e-3)
+
+
+def test_points_outside_warn(folder, capsys):
+    save_points(folder / "in.csv", np.array([[5.0, -9, 2], [1e4, 0, 0]]))
+    files = ["--warp", folder / "warp.nii.gz", "--points", folder / "in.csv"]
+    assert main(["apply", *map(str, files), "--out", str(folder / "out.csv")]) == 0
+    assert "1 of 2 points" in capsys.readouterr().err
+    assert load_points(folder / "out.csv")[1].tolist() == [1e4, 0, 0]
+
+
+def test_existing_output_is_kept_unless_overwritten(folder, capsys):
+    (folder / "out.nii.gz").write_text("precious")
+    assert main(arguments(folder)) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (folder / "out.nii.gz").read_text() == "precious"
+    assert main([*arguments(folder), "--overwrite"]) == 0
+    assert nib.load(folder / "out.nii.gz").shape == FIXED.shape
+
+
+def test_wrong_files_are_one_line(folder, capsys):
+    far = MOVING.affine.copy()
+    far[:3, 3] = 1e4
+    save_volume(folder / "far.nii.gz", np.eye(16)[..., None] * np.ones(14), Grid(MOVING.shape, far))
+    for wrong, reason in (
+        (arguments(folder, reference="moving"), "inside the warp's"),
+        (arguments(folder, image="far"), "leads elsewhere"),
+        (arguments(folder, image="none"), "does not exist"),
+        (arguments(folder, "moving", "fixed", "out.nii.gz", "--labels"), "integer"),
+        (arguments(folder, out="out.mha"), "ending"),
+    ):
+        assert main(wrong) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert reason in lines[0]
+        assert not list(folder.glob("out*"))

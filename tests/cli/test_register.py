@@ -1,0 +1,178 @@
+"""`anyvox register`: its files, its mistakes, its batches."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from anyvox_keras.cli import main
+
+#: a bad file -> what the error says
+BAD = {
+    "missing": "missing.nii.gz",
+    "text": "cannot be read",
+    "flat": "3D",
+    "series": "one volume",
+    "constant": "varies",
+    "nothing": "finite",
+}
+
+
+def run(images, out, *more, fixed="fixed", moving="moving"):
+    files = ["--fixed", str(images[fixed]), "--moving", str(images[moving])]
+    return main(["register", *files, "--out", str(out), *map(str, more)])
+
+
+def refused(capsys, reason):
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("anyvox: error: ")
+    assert reason in lines[0]
+    return True
+
+
+@pytest.mark.parametrize("which", ["fixed", "moving"])
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_image_is_one_line(images, tmp_path, capsys, which, bad):
+    assert run(images, tmp_path / "out", **{which: bad}) == 2
+    assert refused(capsys, BAD[bad])
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "reason"),
+    [
+        ("--fixed-mask", "small_mask", "(20, 18, 16)"),
+        ("--fixed-mask", "empty_mask", "above zero"),
+        ("--fixed-mask", "missing", "--fixed-mask"),
+        ("--fixed-seg", "small_mask", "(20, 18, 16)"),
+        ("--fixed-seg", "fixed", "integer"),
+    ],
+)
+def test_bad_mask_or_labels_are_one_line(images, tmp_path, capsys, option, file, reason):
+    assert run(images, tmp_path / "out", option, images[file]) == 2
+    assert refused(capsys, reason)
+
+
+@pytest.mark.parametrize("features", ["network", "both"])
+def test_network_features_need_weights(images, tmp_path, capsys, features):
+    assert run(images, tmp_path / "out", "--features", features) == 2
+    assert refused(capsys, "--weights")
+
+
+def test_unknown_preset_is_one_line(images, tmp_path, capsys):
+    more = ("--features", "both", "--weights", "nonsense")
+    assert run(images, tmp_path / "out", *more) == 2
+    assert refused(capsys, "nonsense")
+
+
+def test_folder_that_cannot_be_written_is_one_line(images, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(images, tmp_path / "file" / "out") == 2
+    assert refused(capsys, "cannot be written")
+    assert run(images, tmp_path / "file") == 2
+    assert refused(capsys, "expected a folder")
+
+
+def test_old_results_are_kept(images, tmp_path, capsys):
+    (tmp_path / "moved.nii.gz").write_text("precious")
+    assert run(images, tmp_path) == 2
+    assert refused(capsys, "exists already")
+    assert (tmp_path / "moved.nii.gz").read_text() == "precious"
+
+
+def test_what_is_not_there_yet_is_not_ignored(images, tmp_path, capsys):
+    code = run(images, tmp_path / "out", "--affine")
+    assert code == 0 or refused(capsys, "--affine")
+
+
+def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    labels = ("--fixed-seg", images["fixed_seg"], "--moving-seg", images["moving_seg"])
+    assert run(images, out, *labels, fixed="spoilt") == 0
+    captured = capsys.readouterr()
+    assert "1 voxels are not finite" in captured.err
+    assert "mean Dice" in captured.out
+    metrics = json.loads((out / "metrics.json").read_text())
+    expected = {"dice", "mean_dice", "folds_percent", "sd_log_jacobian", "seconds"}
+    assert metrics.keys() >= expected
+    assert metrics["dice"]["3"]["after"] > metrics["dice"]["3"]["before"]
+    assert (out / "report.png").stat().st_size > 10_000
+    fixed = nib.load(images["fixed"])
+    for name, kind in (("moved.nii.gz", "f"), ("moved_seg.nii.gz", "u")):
+        saved = nib.load(out / name)
+        assert saved.get_data_dtype().kind == kind
+        assert saved.shape == fixed.shape
+        np.testing.assert_allclose(saved.affine, fixed.affine)
+    applied = ["apply", "--warp", out / "warp.nii.gz", "--image", images["moving"]]
+    again = [*applied, "--reference", images["fixed"], "--out", tmp_path / "again.nii.gz"]
+    assert main([str(word) for word in again]) == 0
+    moved = nib.load(out / "moved.nii.gz").get_fdata()
+    np.testing.assert_allclose(nib.load(tmp_path / "again.nii.gz").get_fdata(), moved, atol=1e-2)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Replace the registration; keep what it was asked for."""
+    import anyvox_keras.cli._batch as batch
+
+    asked = []
+
+    def register_pair(options, out, overwrite):
+        asked.append({key: value for key, value in options.items() if value})
+        if "fail" in out.name:
+            raise ValueError("no good")
+        (out / "metrics.json").write_text("{}")
+        return f"{out}: done"
+
+    monkeypatch.setattr(batch, "register_pair", register_pair)
+    return asked
+
+
+def table(path, images, rows):
+    lines = [",".join(row) for row in rows]
+    path.write_text("\n".join(lines).format(**images))
+    return path
+
+
+def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, recorded):
+    rows = [
+        ["name", "fixed", "moving", "fixed-clip", "features"],
+        ["one", "{fixed}", "{moving}", "0 5", ""],
+        ["fail", "{fixed}", "{moving}", "", ""],
+        ["absent", "{fixed}", "nowhere.nii", "", ""],
+        ["", "in/fixed.nii.gz", "{moving}", "", "mind"],
+    ]
+    csv, out = table(tmp_path / "pairs.csv", images, rows), tmp_path / "out"
+    command = ["register", "--batch", str(csv), "--out", str(out)]
+    assert main(command) == 1
+    assert sorted(path.parent.name for path in out.glob("*/metrics.json")) == ["0004", "one"]
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert recorded[0]["fixed_clip"] == (0, 5)
+    assert recorded[-1]["features"] == "mind"
+    assert recorded[-1]["fixed"] == tmp_path / "in/fixed.nii.gz"
+    count = len(recorded)
+    assert main(command) == 1
+    assert len(recorded) == count + 1  # only the failed one again
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([["fixed", "moving"]], "at least one pair"),
+        ([["fixed", "movving"], ["a", "b"]], "movving"),
+        ([["fixed", "moving"], ["a", ""]], "moving"),
+        ([["fixed", "moving", "fixed_clip"], ["a", "b", "1"]], "two numbers"),
+    ],
+)
+def test_bad_table_is_one_line(tmp_path, capsys, recorded, rows, reason):
+    csv = table(tmp_path / "pairs.csv", {}, rows)
+    assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 2
+    assert refused(capsys, reason)
+    assert not recorded
+
+
+def test_batch_excludes_a_single_pair(images, tmp_path, capsys):
+    assert run(images, tmp_path / "out", "--batch", "pairs.csv") == 2
+    assert refused(capsys, "either --batch")

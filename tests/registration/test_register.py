@@ -1,0 +1,215 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.registration import AdamSettings, DeformSettings, FeatureSettings, register
+
+SHAPE = (28, 32, 30)
+SPACING = np.diag([2.0, 2.0, 2.0, 1.0])
+QUICK = DeformSettings(adam=AdamSettings(iterations=15, smoothness=1.5))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A textured head-like blob, and the same blob moved by a smooth field and inverted."""
+    rng = np.random.default_rng(3)
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"))
+    centre = (np.array(SHAPE)[:, None, None, None] - 1) / 2
+    distance = np.sqrt((((grid - centre) / [[[[10]]], [[[12]]], [[[11]]]]) ** 2).sum(0))
+    texture = gaussian_filter(rng.normal(size=SHAPE), 1.5) * 8
+    moving = (np.clip(3 * (1 - distance), 0, 1) * (2 + texture)).astype("float32")
+    labels = (np.digitize(texture, [-0.5, 0.5]) + 1) * (distance < 0.9)
+    shift = np.array([1.5, -2.0, 1.0])
+    wave = gaussian_filter(rng.normal(size=(*SHAPE, 3)), (5, 5, 5, 0)) * 60
+    truth = shift + wave
+    where = grid + np.moveaxis(truth, -1, 0)
+    fixed = map_coordinates(moving, where, order=1)
+    fixed_labels = map_coordinates(labels, where, order=0)
+    image = lambda x: nib.Nifti1Image(x, SPACING)  # noqa: E731
+    return {
+        "fixed": image((5 - fixed).astype("float32")),
+        "moving": image(moving),
+        "fixed_seg": image(fixed_labels.astype("int16")),
+        "moving_seg": image(labels.astype("int16")),
+        "truth": truth,
+        "inside": distance < 0.8,
+    }
+
+
+def _images(pair, *names):
+    return {name: pair[name] for name in names or ("fixed", "moving", "fixed_seg", "moving_seg")}
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return register(**_images(pair))
+
+
+def _error(pair, found):
+    apart = np.linalg.norm(found - pair["truth"], axis=-1)
+    return apart[pair["inside"]].mean()
+
+
+def test_known_deformation_is_found_across_contrasts(pair, result):
+    start = _error(pair, np.zeros_like(result.displacement))
+    assert _error(pair, result.displacement) < 0.35 * start
+    overlap = result.metrics["mean_dice"]
+    assert overlap["after"] > overlap["before"] + 0.1
+    assert set(result.metrics["dice"]) == {"1", "2", "3"}
+    assert result.metrics["folds_percent"] <= 0.1
+
+
+def test_inverse_composes_to_identity(result):
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"))
+    where = grid + np.moveaxis(result.inverse, -1, 0)
+    back = [
+        map_coordinates(result.displacement[..., a], where, order=1, mode="nearest")
+        for a in range(3)
+    ]  # noqa: E501
+    residual = np.linalg.norm(np.stack(back, -1) + result.inverse, axis=-1)
+    assert residual.mean() < 0.02
+
+
+def test_saved_warp_is_what_simpleitk_applies(pair, result, tmp_path):
+    result.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "moved.nii.gz", "moved_seg.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "affine.tfm",
+        "report.png", "metrics.json",
+    }  # fmt: skip
+    moving = sitk.GetImageFromArray(pair["moving"].get_fdata().T.astype("float32"))
+    nib.save(pair["moving"], tmp_path / "moving.nii.gz")
+    moving = sitk.ReadImage(str(tmp_path / "moving.nii.gz"))
+    field = sitk.ReadImage(str(tmp_path / "warp.nii.gz"), sitk.sitkVectorFloat64)
+    moved = sitk.Resample(moving, moving, sitk.DisplacementFieldTransform(field))
+    np.testing.assert_allclose(sitk.GetArrayFromImage(moved).T, result.moved, atol=1e-3)
+    saved = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"dice", "mean_dice", "folds_percent", "sd_log_jacobian", "seconds"} <= set(saved)
+    labels = nib.load(tmp_path / "moved_seg.nii.gz")
+    assert labels.get_data_dtype().kind in "iu"
+    sitk.ReadTransform(str(tmp_path / "affine.tfm"))
+    with pytest.raises(UserError, match="overwrite"):
+        result.save(tmp_path)
+
+
+def test_moving_image_of_another_grid_and_orientation(pair, result):
+    """Flipped, permuted and cropped storage of the same scan gives the same map in the world."""
+    image = pair["moving"]
+    turned = image.slicer[:, ::-1].as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+    other = register(pair["fixed"], turned)
+    np.testing.assert_allclose(other.displacement, result.displacement, atol=0.02)
+    np.testing.assert_allclose(other.moved, result.moved, atol=0.05)
+    assert other.inverse.shape[:3] == turned.shape
+
+
+def test_initial_affine_is_part_of_the_map(pair, result):
+    away = np.eye(4)
+    away[:3, 3] = [40, -30, 20]
+    image = nib.Nifti1Image(pair["moving"].get_fdata().astype("float32"), away @ SPACING)
+    other = register(pair["fixed"], image, initial=away)
+    expected = result.displacement + np.array([20, -15, 10])
+    np.testing.assert_allclose(other.displacement, expected, atol=0.02)
+    np.testing.assert_allclose(other.moved, result.moved, atol=0.05)
+
+
+def test_apply_takes_images_labels_and_points(pair, result):
+    np.testing.assert_array_equal(result.apply(pair["moving"]), result.moved)
+    array = pair["moving"].get_fdata().astype("float32")
+    np.testing.assert_array_equal(result.apply(array), result.moved)
+    np.testing.assert_array_equal(result.apply(pair["moving_seg"], labels=True), result.moved_seg)
+    voxel = np.array([14, 15, 13])
+    moved = result.apply((SPACING[:3, :3] @ voxel)[None].astype(float))
+    expected = 2 * (voxel + result.displacement[tuple(voxel)])
+    np.testing.assert_allclose(moved[0], expected, atol=1e-4)
+    with pytest.raises(UserError, match="moving grid"):
+        result.apply(array[1:])
+
+
+def test_what_masks_hide_does_not_matter(pair):
+    mask = gaussian_filter(pair["inside"].astype("float32"), 2) > 0.1
+    masks = {"fixed_mask": mask.astype("uint8"), "moving_mask": mask.astype("uint8")}
+    found = []
+    for noise in (0, 50):
+        outside = np.random.default_rng(0).normal(size=SHAPE) * noise * ~mask
+        images = [pair[k].get_fdata() + outside for k in ("fixed", "moving")]
+        images = [nib.Nifti1Image(image.astype("float32"), SPACING) for image in images]
+        found.append(register(*images, **masks, settings=QUICK).displacement)
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_thick_slices_and_thin_axes_are_registered(pair):
+    thick = [
+        nib.Nifti1Image(pair[k].get_fdata()[:, :, ::3].astype("float32"), np.diag([2, 2, 6, 1.0]))
+        for k in ("fixed", "moving")
+    ]
+    found = register(*thick, settings=QUICK)
+    truth = pair["truth"][:, :, ::3] / [1, 1, 3]
+    apart = np.abs(found.displacement - truth)[pair["inside"][:, :, ::3]].mean()
+    assert apart < 0.6 * np.abs(truth)[pair["inside"][:, :, ::3]].mean()
+    thin = [image.slicer[:, :, 4:6] for image in thick]
+    assert np.isfinite(register(*thin, settings=QUICK).displacement).all()
+
+
+def test_network_features_and_weights(pair):
+    def extractor(image):
+        edges = np.stack(np.gradient(image), -1) ** 2
+        return edges / edges.max()
+
+    arguments = _images(pair, "fixed", "moving")
+    both = register(**arguments, features="both", extractor=extractor, settings=QUICK)
+    again = register(
+        **arguments,
+        settings=QUICK,
+        feature_settings=FeatureSettings("both", (extractor, extractor), 1.0, (0.1, 0.0)),
+    )
+    assert both.displacement.shape == (*SHAPE, 3)
+    assert np.isfinite(again.displacement).all()
+    clipped = register(
+        **arguments, features="network", extractor=extractor, settings=QUICK,
+        fixed_clip=(0, 4), moving_clip=(0, 4),
+    )  # fmt: skip
+    assert np.abs(clipped.displacement - both.displacement).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": "network"}, "weights"),
+        ({"features": "edges"}, "expected one of"),
+        ({"preset": "best"}, "preset"),
+        ({"fixed_mask": np.zeros(SHAPE)}, "received none"),
+        ({"fixed_mask": np.ones((3, 3, 3))}, "shape"),
+        ({"moving_seg": np.ones((3, 3, 3), int)}, "shape"),
+        ({"initial": np.zeros((4, 4))}, "invertible"),
+        ({"moving": "absent.nii.gz"}, "does not exist"),
+    ],
+)
+def test_mistakes_get_one_clear_line(pair, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        register(**{**_images(pair, "fixed", "moving"), **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_scans_that_do_not_overlap_are_a_mistake(pair):
+    away = np.eye(4)
+    away[:3, 3] = 1000
+    image = nib.Nifti1Image(pair["moving"].get_fdata().astype("float32"), away @ SPACING)
+    with pytest.raises(UserError, match="overlap"):
+        register(pair["fixed"], image)
+
+
+def test_levels_from_coarse_to_fine_and_diffeomorphic(pair):
+    from anyvox_keras.registration import Level, settings_of
+
+    levels = DeformSettings(levels=(Level(4, 2), Level(2, 1)), adam=QUICK.adam)
+    images = _images(pair, "fixed", "moving")
+    start = _error(pair, np.zeros((*SHAPE, 3)))
+    assert _error(pair, register(**images, settings=levels).displacement) < 0.5 * start
+    smooth = register(**images, preset="diffeomorphic")
+    assert smooth.metrics["folds_percent"] == 0
+    assert _error(pair, smooth.displacement) < 0.5 * start
+    assert settings_of("diffeomorphic").adam.symmetric
