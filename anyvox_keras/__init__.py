@@ -1,6 +1,8 @@
 """3D features that ignore contrast, scanner and organ, learnt from synthetic shapes alone."""
 
 from anyvox_keras import random
+from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
+from anyvox_keras.networks import UNet
 from anyvox_keras.synthesis import (
     Appearance,
     LabelEnsemble,
@@ -14,10 +16,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Appearance",
+    "ContrastivePretrainer",
     "LabelEnsemble",
+    "MultiPositiveContrastiveLoss",
     "PairedViews",
     "SyntheticStream",
     "TemplateBank",
+    "UNet",
     "WithSynthesis",
     "random",
 ]

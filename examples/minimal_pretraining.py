@@ -1,6 +1,6 @@
 """Pretrain a UNet on synthetic volumes, measure it on volumes it never saw, save it.
 
-The defaults end in a minute, to show the parts. The paper's training is
+The defaults end in a minute, to show the parts; more is better:
 
     python minimal_pretraining.py --side 128 --shapes 5000 --width 16 --levels 4 --steps 600000
 
@@ -12,6 +12,7 @@ import argparse
 import keras
 
 import anyvox_keras as avx
+from anyvox_keras.contrastive import stepped_decay
 
 
 def arguments() -> argparse.Namespace:
@@ -21,20 +22,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=8, help="channels of the first level")
     parser.add_argument("--levels", type=int, default=3, help="poolings of the UNet")
     parser.add_argument("--steps", type=int, default=10, help="steps of training, one pair each")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the first learning rate")
     parser.add_argument("--held-out", type=int, default=2, help="pairs to measure the loss on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="backbone", help="folder for the trained UNet")
     return parser.parse_args()
-
-
-def falling_rate(
-    steps: int, start: float = 2e-4
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The paper's learning rate: x1, .8, .6, .4, .2 over five equal parts."""
-    ends = [steps * part // 5 for part in range(1, 5)]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(
-        ends, [start * factor for factor in (1.0, 0.8, 0.6, 0.4, 0.2)]
-    )
 
 
 def main() -> None:
@@ -49,14 +41,14 @@ def main() -> None:
     pretrainer = avx.ContrastivePretrainer(
         avx.UNet(width=args.width, levels=args.levels, seed=args.seed)
     )
-    pretrainer.compile(keras.optimizers.Adam(falling_rate(args.steps), beta_1=0.5))
+    pretrainer.compile(keras.optimizers.Adam(stepped_decay(args.rate, args.steps), beta_1=0.5))
 
-    before = pretrainer.evaluate(held_out, verbose=0)
+    before = pretrainer.evaluate(held_out, verbose=0, return_dict=True)
     pretrainer.fit(stream, verbose=2)
-    after = pretrainer.evaluate(held_out, verbose=0)
+    after = pretrainer.evaluate(held_out, verbose=0, return_dict=True)
 
     pretrainer.backbone.save_to_preset(args.out)
-    print(f"loss on held-out pairs: {before:.3f} before, {after:.3f} after")
+    print(f"loss on held-out pairs: {before['loss']:.3f} before, {after['loss']:.3f} after")
     print(f"load it with avx.UNet.from_preset({args.out!r})")
 
 

@@ -10,6 +10,7 @@ Set KERAS_BACKEND to tensorflow, torch or jax.
 
 import argparse
 
+import keras
 import numpy as np
 
 import anyvox_keras as avx
@@ -17,21 +18,21 @@ from anyvox_keras import ops
 from anyvox_keras.random import keys_for, smooth_noise
 
 
-def synthetic_pair(side: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A view, another view of the same labels deformed, and the displacement that was applied."""
+def synthetic_pair(side: int, seed: int) -> tuple[np.ndarray, ...]:
+    """A view, another one of the same labels, deformed; the displacement to find; the labels."""
     bank = avx.TemplateBank.geometric(100, side=side, seed=seed)
     sample = next(avx.SyntheticStream(bank, side=side, seed=seed).arrays())
     velocity = 2 * smooth_noise(keys_for(seed, [0]), (side,) * 3, scale=side // 3, channels=3)
     moving = ops.warp(sample["view2"], ops.integrate_velocity(velocity), outside="edge")
     # the inverse of a flow is the flow backwards: what registration has to find
     truth = ops.integrate_velocity(-velocity)
-    return tuple(np.asarray(x)[0] for x in (sample["view1"][..., 0], moving[..., 0], truth))
+    parts = (sample["view1"][..., 0], moving[..., 0], truth, sample["label_map"])
+    return tuple(keras.ops.convert_to_numpy(part)[0] for part in parts)
 
 
-def error(displacement: np.ndarray, truth: np.ndarray) -> float:
-    """Mean distance in voxels between where two displacements point, off the border."""
-    inner = (slice(4, -4),) * 3
-    return float(np.linalg.norm((displacement - truth)[inner], axis=-1).mean())
+def error(displacement: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
+    """Mean distance in voxels between where two displacements point."""
+    return float(np.linalg.norm((displacement - truth)[where], axis=-1).mean())
 
 
 def main() -> None:
@@ -45,15 +46,16 @@ def main() -> None:
     parser.add_argument("--out", help="folder for the moved image, the warps and the report")
     args = parser.parse_args()
 
-    truth = None
+    truth, labels = None, None
     fixed, moving = args.fixed, args.moving
     if fixed is None or moving is None:
-        fixed, moving, truth = synthetic_pair(args.side, args.seed)
+        fixed, moving, truth, labels = synthetic_pair(args.side, args.seed)
 
     result = avx.register(fixed, moving, features=args.features, weights=args.weights)
     print(result.metrics)
     if truth is not None:
-        before, after = error(0 * truth, truth), error(result.displacement, truth)
+        before = error(0 * truth, truth, labels > 0)
+        after = error(result.displacement, truth, labels > 0)
         print(f"distance to the true position: {before:.2f} voxels before, {after:.2f} after")
     if args.out:
         result.save(args.out)

@@ -1,6 +1,7 @@
 """Many pairs in one process."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) 
     `name` names its folder, else the row's number does. Relative paths start at the table's
     folder. A pair whose `metrics.json` exists is done.
 
+    A table of all pairs ends it.
+
     Returns:
         0, or 1 if any pair failed.
     """
     failed = 0
+    folders = []
     for number, row in enumerate(_read(table, options), start=1):
         folder = out / (row.pop("name", None) or f"{number:04d}")
+        folders.append(folder)
         if (folder / "metrics.json").exists() and not overwrite:
             click.echo(f"{folder}: done already")
             continue
@@ -36,7 +41,26 @@ def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) 
         except (ValueError, OSError) as error:
             failed += 1
             click.echo(f"anyvox: error: {folder}: {' '.join(str(error).split())}", err=True)
+    _show_summary(folders)
     return 1 if failed else 0
+
+
+def _show_summary(folders: list[Path]) -> None:
+    """Print a table of all pairs, those of earlier runs included."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("pair", "Dice before", "after", "folds (%)", "seconds", box=None)
+    for folder in folders:
+        cells = ["failed"]
+        if (folder / "metrics.json").exists():
+            found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            dice = found.get("mean_dice") or {}
+            values = [dice.get("before"), dice.get("after"), found.get("folds_percent")]
+            cells = ["" if value is None else f"{value:.4f}" for value in values]
+            cells.append("" if found.get("seconds") is None else f"{found['seconds']:.1f}")
+        table.add_row(folder.name, *cells)
+    Console(highlight=False, soft_wrap=True).print(table)
 
 
 def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:

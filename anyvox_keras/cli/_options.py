@@ -1,6 +1,5 @@
 """Options that several sub-commands share."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -71,10 +70,9 @@ def load_backbone(weights: str | None) -> Any:
     """Return the network that `--weights` names: a preset, its folder, or a run's."""
     if weights is None:
         raise UserError(
-            "expected --weights: no packaged weights exist yet; make some with "
-            "`anyvox pretrain --out RUN` and pass --weights RUN"
+            "expected --weights: a preset's name, its folder, or a run's; "
+            "`anyvox demo --out DIR` makes a small network, --weights DIR"
         )
     from anyvox_keras.networks import UNet
 
-    run = Path(weights) / "backbone"
-    return UNet.from_preset(str(run) if run.is_dir() else weights)
+    return UNet.from_preset(weights)

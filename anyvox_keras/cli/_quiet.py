@@ -1,10 +1,13 @@
 """Silence the frameworks' start-up chatter; show our warnings as one line each."""
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -21,12 +24,52 @@ def quiet() -> Iterator[None]:
         os.environ.setdefault(name, value)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # ours are UserWarnings raised without a subclass
-        warnings.filterwarnings("always", category=UserWarning, module=r"anyvox_keras(\.|$)")
-        warnings.showwarning = _show
+    finder = _Muted()
+    sys.meta_path.insert(0, finder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # ours are UserWarnings raised without a subclass
+            warnings.filterwarnings("always", category=UserWarning, module=r"anyvox_keras(\.|$)")
+            warnings.showwarning = _show
+            yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Muted(importlib.abc.MetaPathFinder):
+    """Load TensorFlow with the process's stderr closed.
+
+    Its C++ code says things before any log level is read, on the file descriptor itself.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> Any:
+        """Find only TensorFlow, as Python would, with a loader that is silent."""
+        if name != "tensorflow":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                with _closed_stderr():
+                    load(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+@contextlib.contextmanager
+def _closed_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
         yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _show(message: Any, *_: Any, **__: Any) -> None:

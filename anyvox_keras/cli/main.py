@@ -14,10 +14,10 @@ from anyvox_keras.cli._quiet import quiet
 COMMANDS = {
     "demo": "Pretrain a small network, register a real pair, draw what happened.",
     "synthesize": "Write synthetic training pairs.",
-    "pretrain": "Pretrain a network on synthetic pairs.",
     "features": "Compute the network's features of an image.",
     "register": "Register a moving image to a fixed one.",
     "apply": "Warp images, labels or points with a saved warp.",
+    "convert": "Turn a PyTorch checkpoint into a preset folder, or back.",
     "info": "Show backend, device, versions and memory.",
 }
 #: exit codes: a user's mistake, and Ctrl-C as shells count it

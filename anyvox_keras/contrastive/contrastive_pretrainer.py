@@ -91,7 +91,7 @@ class ContrastivePretrainer(keras.Model):
         self.built = True
 
     def _head(self, index: int, tap: str) -> ProjectionHead:
-        head = ProjectionHead(self.width, seed=[self.seed, index], name=f"head_{tap}")
+        head = ProjectionHead(self.width, seed=[self.seed, index], dtype=self.dtype_policy, name=f"head_{tap}")
         head.build((None, self._tapped.output[tap].shape[-1]))
         return head
 
@@ -103,6 +103,12 @@ class ContrastivePretrainer(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         """The loss, each tap's loss and the alignment."""
         return [*super().metrics, *self._tap_losses, self._alignment]
+
+    @property
+    def own_variables(self) -> list[Any]:
+        """Weights and statistics, without what belongs to a bound stream's layer."""
+        lent = {id(v) for v in (self._bound.variables if self._bound else ())}
+        return [variable for variable in self.variables if id(variable) not in lent]
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """Configure training; without an optimizer the recipe's own is made."""

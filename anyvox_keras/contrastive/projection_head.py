@@ -31,7 +31,7 @@ class ProjectionHead(keras.layers.Layer):
         self.depth = depth
         self.seed = seed
         self.linear = [self._linear(index) for index in range(depth)]
-        self.norms = [self._norm(last=index == depth - 1) for index in range(depth)]
+        self.norms = [self._norm(index) for index in range(depth)]
 
     def _linear(self, index: int) -> keras.layers.Layer:
         seed = None if self.seed is None else [*_sequence(self.seed), index]
@@ -43,9 +43,15 @@ class ProjectionHead(keras.layers.Layer):
             name=f"linear_{index}",
         )
 
-    def _norm(self, last: bool) -> keras.layers.Layer:
+    def _norm(self, index: int) -> keras.layers.Layer:
+        inner = index < self.depth - 1
         return keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, scale=not last, center=not last, dtype=self.dtype_policy
+            momentum=0.9,
+            epsilon=1e-5,
+            scale=inner,
+            center=inner,
+            dtype=self.dtype_policy,
+            name=f"norm_{index}",
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -19,7 +19,10 @@ LARGE = 8192
 
 
 class Draw(NamedTuple):
-    """What to draw: "uniform" and "integers" in [low, high), "normal", "bernoulli" (p = high), "key"."""
+    """What to draw: "uniform" or "integers" in [low, high), "normal", "bernoulli" (p = high), "key".
+
+    A "key" is two words, from which an effect expands its noise only where it is used.
+    """
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -67,7 +70,7 @@ def draw_all(keys: Array, plan: Plan) -> dict[str, Any]:
         ```python
         from anyvox_keras.random import Draw, draw_all, keys_for
 
-        plan = {"noise": {"std": Draw("uniform", (), 0.0, 0.25), "field": Draw("normal", (8, 8, 8))}}
+        plan = {"noise": {"std": Draw("uniform", (), 0.0, 0.25), "field": Draw("normal", (8, 8))}}
         drawn = draw_all(keys_for(0, range(2)), plan)
         ```
     """

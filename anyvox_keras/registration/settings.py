@@ -30,8 +30,9 @@ class DeformSettings:
     """Settings of `deform`.
 
     Args:
-        levels: Searches, coarse to fine; `None` chooses one whose window reaches `capture`.
-        capture: Capture range in mm, per axis, of the chosen level.
+        levels: Searches, coarse to fine; `None` chooses two (one where voxels are coarse)
+            whose windows together reach `capture`.
+        capture: Capture range in mm, per axis, of the chosen levels.
         consistency: Iterations of `inverse_consistency` after each search.
         align: Pad the images so that the pooled grids cover them exactly. Without, the trailing
             voxels that fill no block are dropped and the field is stretched over them.
@@ -50,8 +51,12 @@ class DeformSettings:
             return self.levels
         finest = min(spacing)
         # blocks of at most 8 mm: larger ones lose the organs, smaller ones cost memory
-        grid = 2 * max(1, math.floor(4.0 / finest))
-        return (Level(grid, max(1, math.ceil(self.capture / (grid * finest)))),)
+        coarse = 2 * max(1, math.floor(4.0 / finest))
+        if coarse == 2:
+            return (Level(2, max(1, math.ceil(self.capture / (2 * finest)))),)
+        fine = Level(max(2, coarse // 4 * 2), 2)
+        rest = self.capture - fine.grid * fine.half_width * finest
+        return (Level(coarse, max(1, math.ceil(rest / (coarse * finest)))), fine)
 
 
 def settings_of(preset: str) -> DeformSettings:

@@ -60,8 +60,8 @@ def periodic_map(matrix: Array, translation: Array, sizes: Array, side: int) -> 
 
 def to_voxel(coordinate: Array, period: Array) -> Array:
     """Turn coordinates into voxels counted from the corner of the bounding box."""
-    unsigned = (coordinate >> _DROPPED) + 2 ** (_KEPT - 1)
-    return (unsigned * period) >> _KEPT
+    unsigned = ops.right_shift(coordinate, int32(_DROPPED)) + 2 ** (_KEPT - 1)
+    return ops.right_shift(unsigned * period, int32(_KEPT))
 
 
 def int32(value: int) -> Any:

@@ -118,7 +118,7 @@ class ForegroundMask(PlannedLayer):
         shape = tuple(x.shape[1:4])
         return self.apply(shape, self.sample(keys, shape))
 
-    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """A bool mask on the same grid."""
         return keras.KerasTensor(x.shape[:4], "bool")
 

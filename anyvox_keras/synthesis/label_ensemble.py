@@ -154,7 +154,7 @@ class LabelEnsemble(PlannedLayer):
             keys = self.next_keys(ops.shape(x["offsets"])[0])
         return self.apply(x, self.sample(keys))
 
-    def compute_output_spec(self, x: dict[str, Any], **kwargs: Any) -> Any:
+    def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Integer label maps."""
         return keras.KerasTensor((x["offsets"].shape[0], *(self.side,) * 3), "int32")
 

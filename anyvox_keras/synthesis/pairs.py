@@ -52,8 +52,8 @@ class SyntheticPairs(keras.Layer):
         bank: TemplateBank | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(autocast=False, trainable=False, **kwargs)
+        kwargs = {"dtype": "float32", "trainable": False, **kwargs}
+        super().__init__(autocast=False, **kwargs)
         self.labels, self.views = labels, views
         self.resident = None if bank is None else _Resident(bank)
         self._synthesise = compiled(self._map_samples)
@@ -65,7 +65,8 @@ class SyntheticPairs(keras.Layer):
         if self.resident is None:
             return self._synthesise(batch, None)
         chosen = self.resident.choose(batch["templates"])
-        words = ops.convert_to_tensor(self.resident.words)
+        # `.value`: `convert_to_tensor` hands a TensorFlow variable on, which no graph can trace
+        words = self.resident.words.value
         return self._synthesise({"keys": batch["keys"], **chosen}, words)
 
     def _map_samples(self, batch: Batch, resident_words: Array | None) -> Batch:

@@ -15,6 +15,10 @@ class PlannedLayer(random.KeyedLayer):
     Subclasses write `plan`, and `finish` where parameters are more than the drawn values.
     """
 
+    def build(self, *_: Any) -> None:
+        """The counters exist from the start; what a call needs depends on nothing else."""
+        self.built = True
+
     def plan(self, shape: Sequence[int]) -> random.Plan:
         """Tell what is drawn per sample for volumes of spatial `shape`, by name."""
         raise NotImplementedError

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anyvox_keras.cli import main
+from anyvox_keras.templates import TemplateBank
 
 
 class Drawn:
@@ -38,6 +39,7 @@ def drawn(monkeypatch):
             return super().layer(asked)
 
     monkeypatch.setattr(synthesis, "SyntheticStream", Recorded)
+    monkeypatch.setattr(TemplateBank, "geometric", lambda count, side: None)
     return numbers
 
 

@@ -144,10 +144,10 @@ def test_report_is_drawn_with_folds_and_labels(tmp_path, rng):
         fixed, fixed[::-1], fixed, field, segmentations=(labels, labels[::-1], labels)
     )
     assert len(figure.axes) == 7 * 3 + 2
-    save_figure(figure, tmp_path / "report.png")
+    save_figure(figure, tmp_path / "report.png", dpi=50)
     assert colours_in(tmp_path / "report.png") > 100
     with pytest.raises(UserError, match="exists already"):
-        save_figure(figure, tmp_path / "report.png")
+        save_figure(figure, tmp_path / "report.png", dpi=50)
 
 
 def test_report_of_thin_and_still_images_is_drawn(tmp_path):
@@ -155,16 +155,16 @@ def test_report_of_thin_and_still_images_is_drawn(tmp_path):
     fixed[0, 3] = 1
     grid = Grid(fixed.shape, np.diag([5.0, 1, 1, 1]))
     figure = registration_report(fixed, fixed, fixed, np.zeros((2, 9, 9, 3)), grid)
-    save_figure(figure, tmp_path / "report.png")
+    save_figure(figure, tmp_path / "report.png", dpi=50)
 
 
 def test_views_and_features_are_drawn(tmp_path, rng):
     views = rng.uniform(size=(3, 8, 8, 8, 1))
     labels = rng.integers(0, 5, (3, 8, 8, 8))
-    save_figure(views_picture(labels, views, views), tmp_path / "views.png")
+    save_figure(views_picture(labels, views, views), tmp_path / "views.png", dpi=50)
     features = rng.normal(size=(8, 8, 8, 5))
     figure = feature_picture([views[0, ..., 0]] * 2, [features] * 2, titles=["a", "b"])
-    save_figure(figure, tmp_path / "features.png")
+    save_figure(figure, tmp_path / "features.png", dpi=50)
     assert len(figure.axes) == 4 * 3
     assert min(colours_in(tmp_path / name) for name in ("views.png", "features.png")) > 100
 

@@ -70,7 +70,7 @@ def test_inverse_composes_to_identity(result):
     back = [
         map_coordinates(result.displacement[..., a], where, order=1, mode="nearest")
         for a in range(3)
-    ]  # noqa: E501
+    ]
     residual = np.linalg.norm(np.stack(back, -1) + result.inverse, axis=-1)
     assert residual.mean() < 0.02
 
@@ -97,9 +97,9 @@ def test_saved_warp_is_what_simpleitk_applies(pair, result, tmp_path):
 
 
 def test_moving_image_of_another_grid_and_orientation(pair, result):
-    """Flipped, permuted and cropped storage of the same scan gives the same map in the world."""
+    """Flipped and permuted storage of the same scan gives the same map in the world."""
     image = pair["moving"]
-    turned = image.slicer[:, ::-1].as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+    turned = image.as_reoriented(np.array([[2, 1], [0, -1], [1, -1]]))
     other = register(pair["fixed"], turned)
     np.testing.assert_allclose(other.displacement, result.displacement, atol=0.02)
     np.testing.assert_allclose(other.moved, result.moved, atol=0.05)

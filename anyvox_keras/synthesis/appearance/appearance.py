@@ -113,7 +113,7 @@ class Appearance(PlannedLayer):
         """Lay out the steps with their probabilities and ranges as a table."""
         return describe("Appearance", self.steps())
 
-    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """One channel of float32."""
         return keras.KerasTensor((*x.shape, 1), "float32")
 

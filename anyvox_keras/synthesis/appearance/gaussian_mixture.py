@@ -87,7 +87,7 @@ class GaussianMixture(PlannedLayer):
         image = ops.take(ops.reshape(mean, (-1,)), index) + spread * params["noise"]
         return ops.maximum(image, 0.0)
 
-    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """One channel of float32."""
         return keras.KerasTensor((*x.shape, 1), "float32")
 

@@ -23,9 +23,9 @@ MEANS = 2.5
 class KSpaceSpike(Effect):
     """Replace the log-magnitude of one bin of the spectrum, keeping its phase.
 
-    The new log-magnitude is `intensity x 2.5 x mean(log(|FFT| + 1e-10))`; the conjugate bin stays as
-    it is and the real part is taken (MONAI's `KSpaceSpikeNoise`). By linearity this adds one plane
-    wave, so only the mean of the log-spectrum needs a transform.
+    The new log-magnitude is `intensity x 2.5 x mean(log(|FFT| + 1e-10))`; the conjugate bin stays
+    as it is and the real part is taken (MONAI's `KSpaceSpikeNoise`). By linearity this adds one
+    plane wave, so only the mean of the log-spectrum needs a transform.
 
     Args:
         intensity: Range of the factor, drawn per sample.

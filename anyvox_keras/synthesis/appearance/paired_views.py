@@ -72,7 +72,7 @@ class PairedViews(PlannedLayer):
         """Draw and paint."""
         return self.draw(x, self.next_keys(ops.shape(x)[0]) if keys is None else keys)
 
-    def compute_output_spec(self, x: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Two images of one channel."""
         return tuple(keras.KerasTensor((*x.shape, 1), "float32") for _ in VIEWS)
 

@@ -1,0 +1,125 @@
+"""Features of real volumes."""
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from anyvox_keras.features.sliding_window import sliding_window
+from anyvox_keras.io import Volume, load_volume
+from anyvox_keras.ops._backend import to_numpy
+
+NORMS = ("none", "unit", "standard")
+
+
+class FeatureExtractor:
+    """Compute a backbone's features of a volume, as numpy.
+
+    Intensities are clipped, then min-max normalised to [0, 1] per volume (a constant one becomes
+    0). The whole volume goes through the network at once, of any size, or, with `window`, by
+    overlapping windows blended with Gaussian weights.
+
+    Args:
+        backbone: A network of `(B, D, H, W, 1)`, such as a `UNet`.
+        clip: `(low, high)` intensities, such as (-450, 450) HU for CT of the abdomen, or None.
+        rescale: Whether to min-max normalise.
+        norm: Per-voxel normalisation across channels: `"none"`, `"unit"` (length 1) or
+            `"standard"` (mean 0, std 1), as the instance-norm variant wants for registration.
+        window: None for the whole volume; else a window's side, or its three sides.
+        overlap: Share of a window that its neighbour covers too.
+        sigma: Std of the blending weights, as a share of the window's side.
+        window_batch: Windows computed at once.
+
+    Example:
+
+        extractor = FeatureExtractor(UNet.from_preset("my-features"))
+        features = extractor("head.nii.gz")  # (D, H, W, 16) float32
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        clip: tuple[float, float] | None = None,
+        rescale: bool = True,
+        norm: str = "none",
+        window: int | tuple[int, int, int] | None = None,
+        overlap: float = 0.8,
+        sigma: float = 0.25,
+        window_batch: int = 1,
+    ) -> None:
+        if clip is not None and not clip[0] < clip[1]:
+            raise ValueError(f"`clip` must be (low, high). Received: clip={clip}")
+        if norm not in NORMS:
+            raise ValueError(f"`norm` must be one of {', '.join(NORMS)}. Received: norm={norm!r}")
+        self.backbone = backbone
+        self.clip = clip
+        self.rescale = rescale
+        self.norm = norm
+        self.window = (window,) * 3 if isinstance(window, int) else window
+        self.overlap = overlap
+        self.sigma = sigma
+        self.window_batch = window_batch
+
+    def __call__(self, volume: Any) -> np.ndarray:
+        """Return `(D, H, W, F)` float32 of one volume, `(B, D, H, W, F)` of a batch.
+
+        Args:
+            volume: Array `(D, H, W)` or `(B, D, H, W, C)`, `Volume`, nibabel image, or a path.
+
+        Raises:
+            ValueError: If the array has another rank or holds values that are not finite.
+            UserError: If a file or image can't be used.
+        """
+        batch = self.prepare(_array(volume))
+        single = batch.ndim == 4
+        features = [self._features(one) for one in (batch[None] if single else batch)]
+        return features[0] if single else np.stack(features)
+
+    def prepare(self, array: np.ndarray) -> np.ndarray:
+        """Clip and rescale `(D, H, W, C)` or `(B, D, H, W, C)`, as the network expects it."""
+        array = array.astype("float32")
+        if self.clip is not None:
+            array = np.clip(array, *self.clip)
+        if not self.rescale:
+            return array
+        axes = tuple(range(array.ndim - 4, array.ndim))
+        low, high = array.min(axes, keepdims=True), array.max(axes, keepdims=True)
+        return (array - low) / np.where(high > low, high - low, 1)
+
+    def _features(self, volume: np.ndarray) -> np.ndarray:
+        if self.window is None:
+            features = self._predict(volume[None])[0]
+        else:
+            features = sliding_window(
+                volume, self._predict, self.window, self.overlap, self.sigma, self.window_batch
+            )
+        return _normalise(features, self.norm)
+
+    def _predict(self, batch: np.ndarray) -> np.ndarray:
+        # Not a plain call: torch would keep the graph, and nothing would be compiled.
+        return to_numpy(self.backbone.predict_on_batch(batch)).astype("float32")
+
+
+def _array(volume: Any) -> np.ndarray:
+    if isinstance(volume, (str, os.PathLike, Volume)) or hasattr(volume, "get_fdata"):
+        return load_volume(volume).array[..., None]
+    array = to_numpy(volume)
+    if array.ndim not in (3, 5):
+        raise ValueError(
+            f"`volume` must be (D, H, W) or (B, D, H, W, C). Received: shape={array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("`volume` must be finite. Received: NaN or infinite values")
+    return array[..., None] if array.ndim == 3 else array
+
+
+def _normalise(features: np.ndarray, norm: str) -> np.ndarray:
+    if norm == "none":
+        return features
+    if norm == "standard":
+        features = features - features.mean(-1, keepdims=True)
+        scale = features.std(-1, keepdims=True)
+    else:
+        scale = np.linalg.norm(features, axis=-1, keepdims=True)
+    return features / np.maximum(scale, 1e-6)

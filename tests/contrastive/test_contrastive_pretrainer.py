@@ -1,0 +1,144 @@
+"""The pretrainer: compile, fit, nothing else."""
+
+import keras
+import numpy as np
+import pytest
+from fake_stream import FakeStream
+from keras import ops
+
+from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss, alignment
+from anyvox_keras.networks import UNet
+from anyvox_keras.ops._backend import no_gradient, to_numpy
+
+
+def make(**arguments):
+    backbone = UNet(width=4, levels=2, output_channels=6, seed=0)
+    return ContrastivePretrainer(backbone, **{"samples": 64, "width": 16, **arguments})
+
+
+def test_compile_and_fit_lower_the_loss():
+    pretrainer = make()
+    pretrainer.compile(keras.optimizers.Adam(3e-3))
+    held_out = FakeStream(seed=9, fixed=True)
+    pretrainer.bind(held_out)
+    before = pretrainer.evaluate(held_out, verbose=0, return_dict=True)
+    history = pretrainer.fit(FakeStream(steps=25), epochs=2, verbose=0).history
+    after = pretrainer.evaluate(held_out, verbose=0, return_dict=True)
+    assert after["loss"] < before["loss"] - 0.05
+    assert after["alignment"] > before["alignment"]
+    taps = ["encoder_2_2_conv", "bottleneck_1_conv", "decoder_1_1_conv", "output_conv"]
+    assert set(history) == {"loss", "alignment", *(f"loss_{tap}" for tap in taps)}
+    np.testing.assert_allclose(
+        history["loss"], np.mean([history[f"loss_{tap}"] for tap in taps], axis=0), rtol=1e-4
+    )
+
+
+def test_plain_arrays_train_like_the_stream_that_made_them():
+    stream = FakeStream(batch_size=2, steps=1)
+    weights = []
+    for data in (stream, {**next(stream.arrays()), "keys": stream[0][0]["keys"]}):
+        stream.seek(0)
+        pretrainer = make()
+        pretrainer.compile(keras.optimizers.SGD(0.1))
+        pretrainer.fit(data, verbose=0)
+        weights.append([to_numpy(w) for w in pretrainer.backbone.weights])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_arrays_without_keys_draw_other_voxels_each_step():
+    pretrainer = make()
+    pretrainer.compile(keras.optimizers.SGD(0.0))
+    pair = next(FakeStream().arrays())
+    losses = [pretrainer.train_on_batch(pair, return_dict=True)["loss"] for _ in range(2)]
+    assert losses[0] != losses[1]
+
+
+def test_pairs_of_a_step_never_cross():
+    # With statistics frozen (inference), a batch's loss is the mean of its pairs' losses.
+    pretrainer = make()
+    pretrainer.compile()
+    stream = FakeStream(batch_size=3)
+    pair = {**next(stream.arrays()), "keys": stream[0][0]["keys"]}
+    together = pretrainer.test_on_batch(pair, return_dict=True)["loss"]
+    alone = [
+        pretrainer.test_on_batch({k: v[i : i + 1] for k, v in pair.items()}, return_dict=True)[
+            "loss"
+        ]
+        for i in range(3)
+    ]
+    assert together == pytest.approx(np.mean(alone), rel=1e-4)
+
+
+def test_both_views_are_read_at_the_same_voxels_with_their_labels():
+    pretrainer = make(samples=16**3)
+    stream = FakeStream()
+    pair = next(stream.arrays())
+    pair["view2"] = pair["view1"]
+    with no_gradient():
+        outputs = pretrainer(pair, training=False)
+    first, second = np.split(to_numpy(outputs["features"]), 2, axis=1)
+    np.testing.assert_array_equal(first, second)
+    # All voxels were drawn, each once: the labels are the map's, in another order.
+    counts = np.bincount(to_numpy(outputs["labels"])[0], minlength=8)
+    np.testing.assert_array_equal(counts, np.bincount(pair["label_map"].ravel(), minlength=8))
+    coarse = to_numpy(outputs["labels:bottleneck_1_conv"])[0]
+    expected = np.bincount(pair["label_map"][0, ::4, ::4, ::4].ravel(), minlength=8)
+    np.testing.assert_array_equal(np.bincount(coarse, minlength=8), 2 * expected)
+
+
+def test_a_batch_that_is_no_pair_is_refused():
+    pretrainer = make()
+    with pytest.raises(ValueError, match="must hold label_map, view1, view2"):
+        pretrainer({"image": np.zeros((1, 16, 16, 16, 1))})
+
+
+def test_file_round_trip_keeps_weights_and_settings(tmp_path):
+    pretrainer = make(temperature=0.2, rarity="sqrt", taps=[3, "output_conv"], recipe="paper")
+    pretrainer.compile()
+    pretrainer.fit(FakeStream(steps=1), verbose=0)
+    pretrainer.save(tmp_path / "p.keras")
+    loaded = keras.saving.load_model(tmp_path / "p.keras")
+    assert loaded.get_config() == pretrainer.get_config()
+    stream = FakeStream()
+    pair = {**next(stream.arrays()), "keys": stream[0][0]["keys"]}
+    a, b = (p.test_on_batch(pair, return_dict=True)["loss"] for p in (pretrainer, loaded))
+    assert a == pytest.approx(b, abs=1e-6)
+    # A bound stream's layer is no part of the weights: an unbound pretrainer loads them.
+    pretrainer.save_weights(tmp_path / "p.weights.h5")
+    other = make(taps=[3, "output_conv"], seed=5)
+    other.load_weights(tmp_path / "p.weights.h5")
+    pretrainer.load_weights(tmp_path / "p.weights.h5")
+
+
+@pytest.mark.parametrize(("recipe", "beta", "decay"), [("released", 0.9, 1e-5), ("paper", 0.5, None)])
+def test_recipes_are_the_published_optimizers(recipe, beta, decay):
+    pretrainer = make(recipe=recipe)
+    pretrainer.compile()
+    optimizer = pretrainer.optimizer
+    assert isinstance(optimizer, keras.optimizers.AdamW) == (decay is not None)
+    assert optimizer.beta_1 == beta
+    assert optimizer.weight_decay == decay
+    assert float(optimizer.learning_rate) == pytest.approx(2e-4)
+
+
+def test_mixed_precision_keeps_the_loss_in_float32():
+    backbone = UNet(width=4, levels=2, seed=0, dtype="mixed_bfloat16")
+    pretrainer = ContrastivePretrainer(backbone, samples=64, width=16, dtype="mixed_bfloat16")
+    pretrainer.compile()
+    history = pretrainer.fit(FakeStream(steps=2), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    rows = np.random.default_rng(0).normal(size=(1, 8, 4))
+    loss = MultiPositiveContrastiveLoss()(np.arange(8)[None] % 2, ops.cast(rows, "bfloat16"))
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+
+
+def test_alignment_is_the_cosine_gap():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 1, 30, 5)).astype("float32")
+    labels = rng.integers(0, 3, size=(1, 30))
+    unit = [x[0] / np.linalg.norm(x[0], axis=1, keepdims=True) for x in (first, second)]
+    cosine, same = unit[0] @ unit[1].T, labels[0][:, None] == labels[0][None]
+    expected = cosine[same].mean() - cosine[~same].mean()
+    assert float(alignment(first, second, labels)[0]) == pytest.approx(expected, abs=1e-5)
+    assert float(alignment(first, second, 0 * labels)[0]) == 0

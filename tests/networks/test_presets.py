@@ -1,0 +1,91 @@
+"""Preset folders and published names."""
+
+import json
+
+import numpy as np
+import pytest
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.networks import UNet
+from anyvox_keras.networks.convert import to_torch
+
+
+@pytest.fixture
+def unet():
+    return UNet(width=2, levels=2, seed=0)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANYVOX_CACHE", str(tmp_path / "cache"))
+    # No download is tried, whatever the machine's connection.
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def assert_same(first, second):
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 8, 1)).astype("float32")
+    np.testing.assert_array_equal(first.predict_on_batch(x), second.predict_on_batch(x))
+
+
+def test_a_folder_holds_config_weights_metadata_and_card(unet, tmp_path):
+    unet.save_to_preset(tmp_path / "mine", {"steps": 7})
+    names = {"config.json", "model.weights.h5", "metadata.json", "README.md"}
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == names
+    metadata = json.loads((tmp_path / "mine" / "metadata.json").read_text())
+    assert metadata["steps"] == 7
+    assert metadata["parameters"] == sum(np.prod(w.shape) for w in unet.trainable_weights)
+    assert_same(UNet.from_preset(tmp_path / "mine"), unet)
+    assert_same(UNet.from_preset(str(tmp_path / "mine")), unet)
+
+
+def test_saving_again_replaces(unet, tmp_path):
+    UNet(width=2, levels=2, seed=1).save_to_preset(tmp_path)
+    unet.save_to_preset(tmp_path)
+    assert_same(UNet.from_preset(tmp_path), unet)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_runs_backbone_is_found(unet, tmp_path):
+    unet.save_to_preset(tmp_path / "run" / "backbone")
+    assert_same(UNet.from_preset(tmp_path / "run"), unet)
+
+
+def test_precision_is_the_loaders_choice(unet, tmp_path):
+    UNet(width=2, levels=2, seed=0, dtype="mixed_bfloat16").save_to_preset(tmp_path)
+    assert_same(UNet.from_preset(tmp_path), unet)
+    mixed = UNet.from_preset(tmp_path, dtype="mixed_bfloat16")
+    assert mixed.get_layer("stem_conv").compute_dtype == "bfloat16"
+
+
+def test_published_weights_in_the_cache_are_converted_once(cache):
+    published = UNet(width=2, levels=1, output_channels=4, seed=5)
+    to_torch(published, cache / "anatomix.pth")
+    assert_same(UNet.from_preset("anatomix"), published)
+    (cache / "anatomix.pth").unlink()
+    assert_same(UNet.from_preset("anatomix"), published)
+
+
+def test_offline_says_what_to_download_and_where_to_put_it(cache):
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(UserError) as error:
+        UNet.from_preset("anatomix-dev")
+    assert "neeldey/anatomix/resolve/main/anatomix-dev.pth" in str(error.value)
+    assert str(cache / "anatomix-dev.pth") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_mistakes_are_named(unet, tmp_path):
+    with pytest.raises(UserError, match="unknown preset nonsense; .*anatomix"):
+        UNet.from_preset("nonsense")
+    with pytest.raises(UserError, match="not a preset folder"):
+        UNet.from_preset(tmp_path)
+    unet.save_to_preset(tmp_path)
+    weights = tmp_path / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        UNet.from_preset(tmp_path)
+    (tmp_path / "config.json").write_text('{"class_name": "ViT", "config": {}}')
+    with pytest.raises(UserError, match="expected a preset of UNet, received ViT"):
+        UNet.from_preset(tmp_path)

@@ -1,0 +1,83 @@
+"""Folders of segmentations become banks; the folders stay as they are."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from anyvox_keras.templates import TemplateBank
+
+
+def _save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.MGHImage if path.suffix == ".mgz" else nib.Nifti1Image
+    nib.save(image(array.astype("uint8"), np.eye(4)), path)
+
+
+def _box(low, high, shape=(12, 12, 12), value=1):
+    array = np.zeros(shape)
+    array[low[0] : high[0], low[1] : high[1], low[2] : high[2]] = value
+    return array
+
+
+@pytest.fixture
+def folder(tmp_path):
+    case = tmp_path / "s0001" / "segmentations"
+    _save(case / "liver.nii.gz", _box((1, 1, 1), (5, 6, 7)))
+    _save(case / "rib_left_1.nii.gz", _box((0, 0, 0), (2, 2, 2)))
+    _save(case / "rib_right_1.nii.gz", _box((8, 8, 8), (12, 12, 12)))
+    _save(case / "vertebrae_L1.nii.gz", _box((3, 3, 0), (6, 6, 3)))
+    _save(case / "vertebrae_L2.nii.gz", _box((3, 3, 4), (6, 6, 9)))
+    _save(case / "empty.nii.gz", np.zeros((12, 12, 12)))
+    _save(tmp_path / "atlas.mgz", _box((0, 0, 0), (3, 3, 3)) + _box((5, 5, 5), (9, 9, 6), value=7))
+    return tmp_path
+
+
+def test_layouts_are_understood(folder):
+    bank = TemplateBank.from_segmentations(folder)
+    case = "s0001/segmentations"
+    assert sorted(bank.names) == sorted(
+        ["atlas:1", "atlas:7", f"{case}/liver", f"{case}/rib", f"{case}/vertebrae"]
+    )
+    shapes = dict(zip(bank.names, map(tuple, bank.sizes.tolist()), strict=True))
+    assert shapes[f"{case}/liver"] == (4, 5, 6)
+    assert shapes["atlas:7"] == (4, 4, 1)
+    ribs = bank.mask(bank.names.index(f"{case}/rib"))
+    assert ribs.shape == (12, 12, 12)
+    assert ribs.sum() == 8 + 64
+    vertebrae = bank.mask(bank.names.index(f"{case}/vertebrae"))
+    assert vertebrae.shape == (3, 3, 9)
+    assert not vertebrae[:, :, 3].any()
+
+
+def test_the_folder_is_only_read(folder):
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")}
+    TemplateBank.from_segmentations(folder)
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")} == before
+
+
+def test_a_smaller_side_scales_the_shapes(folder):
+    bank = TemplateBank.from_segmentations(folder, side=64)
+    shapes = dict(zip(bank.names, map(tuple, bank.sizes.tolist()), strict=True))
+    assert shapes["s0001/segmentations/rib"] == (6, 6, 6)
+    assert len(bank) == 5  # thin shapes survive
+
+
+def test_broken_files_are_named_and_skipped(folder):
+    (folder / "torn.nii.gz").write_bytes(b"not a gzip")
+    _save(folder / "half.nii", np.ones((4, 4, 4)))
+    image = nib.Nifti1Image(np.full((4, 4, 4), 0.5, "float32"), np.eye(4))
+    nib.save(image, folder / "half.nii")
+    image = nib.Nifti1Image(np.full((4, 4, 4), -2, "int16"), np.eye(4))
+    nib.save(image, folder / "minus.nii")
+    with pytest.warns(UserWarning, match="3 files were skipped") as caught:
+        bank = TemplateBank.from_segmentations(folder)
+    assert len(bank) == 5
+    text = str(caught[0].message)
+    assert all(name in text for name in ("torn.nii.gz", "half.nii", "minus.nii"))
+
+
+def test_folders_without_shapes(tmp_path):
+    with pytest.raises(ValueError, match="found no shape"):
+        TemplateBank.from_segmentations(tmp_path)
+    with pytest.raises(ValueError, match="received no folder"):
+        TemplateBank.from_segmentations(tmp_path / "absent")
