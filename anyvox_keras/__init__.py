@@ -2,7 +2,9 @@
 
 from anyvox_keras import random
 from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
+from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import UNet
+from anyvox_keras.registration import Registration, register
 from anyvox_keras.synthesis import (
     Appearance,
     LabelEnsemble,
@@ -17,12 +19,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Appearance",
     "ContrastivePretrainer",
+    "FeatureExtractor",
     "LabelEnsemble",
     "MultiPositiveContrastiveLoss",
     "PairedViews",
+    "Registration",
     "SyntheticStream",
     "TemplateBank",
     "UNet",
     "WithSynthesis",
     "random",
+    "register",
 ]

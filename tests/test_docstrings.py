@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import re
+import signal
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ FOLDER = Path(avx.__file__).parent
 SECTION = re.compile(r"^Examples?:\n((?:[ ]+.*\n|\n)+)", re.MULTILINE)
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+#: an example that takes longer teaches patience; slow machines get some
+SECONDS = 90
 
 Documented = ast.FunctionDef | ast.ClassDef
 
@@ -67,6 +71,20 @@ def run(code: str, names: dict[str, Any]) -> None:
     assert not report, "".join(report)
 
 
+@pytest.fixture
+def limited():
+    """Interrupt what runs too long."""
+
+    def interrupt(*_):
+        raise TimeoutError(f"the example took more than {SECONDS} s")
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(SECONDS)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize(("module", "codes"), collect())
 def test_example_runs(module, codes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -103,10 +103,7 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
 
     bank = avx.TemplateBank.geometric(SHAPES, SIDE, seed)
     stream = avx.SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
-    held_out = avx.SyntheticStream(
-        bank, side=SIDE, seed=seed, steps=HELD_OUT, split="validation", fixed=True
-    )
-    pairs = list(held_out.arrays(HELD_OUT))
+    pairs = list(stream.held_out(HELD_OUT).arrays(HELD_OUT))
     joined = {name: np.concatenate([pair[name] for pair in pairs]) for name in pairs[0]}
     figure = views_picture(joined["label_map"], joined["view1"], joined["view2"])
     save_figure(figure, out / "views.png", overwrite=True)

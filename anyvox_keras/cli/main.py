@@ -14,6 +14,7 @@ from anyvox_keras.cli._quiet import quiet
 COMMANDS = {
     "demo": "Pretrain a small network, register a real pair, draw what happened.",
     "synthesize": "Write synthetic training pairs.",
+    "pretrain": "Pretrain a network on synthetic pairs.",
     "features": "Compute the network's features of an image.",
     "register": "Register a moving image to a fixed one.",
     "apply": "Warp images, labels or points with a saved warp.",
@@ -63,9 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; the default is the process's own.
 
     Example:
+        ```python
         >>> main(["--version"])
         anyvox_keras ...
         0
+        ```
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # ANSI codes and wrapped lines are for people, not for files

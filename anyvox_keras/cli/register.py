@@ -9,7 +9,7 @@ from anyvox_keras.cli._batch import run_batch
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, WEIGHTS, set_precision
 from anyvox_keras.cli._register_pair import check_pair, register_pair
 
-CLIP = {"type": float, "nargs": 2, "metavar": "LO HI"}
+CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
 
 
 @click.command()

@@ -20,8 +20,9 @@ def alignment(first: Any, second: Any, labels: Any) -> Any:
         `(B,)` float32.
 
     Example:
-
+        ```python
         alignment(np.eye(4)[None], np.eye(4)[None], np.arange(4)[None])  # [1.]
+        ```
     """
     cosine = ops.matmul(_unit(first), ops.transpose(_unit(second), (0, 2, 1)))
     same = ops.cast(labels[:, :, None] == labels[:, None, :], "float32")

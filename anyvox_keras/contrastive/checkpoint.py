@@ -33,11 +33,14 @@ class Checkpoint(keras.callbacks.Callback):
         seconds: Longest time between checkpoints; the first comes after ten steps at most.
 
     Example:
-
+        ```python
+        bank = avx.TemplateBank.geometric(20, side=16)
+        stream = avx.SyntheticStream(bank, side=16, steps=1000)
         checkpoint = Checkpoint("run", stream)
-        checkpoint.restore(pretrainer)
-        stream.steps = 1000 - checkpoint.step
-        pretrainer.fit(stream, callbacks=[checkpoint])
+        # checkpoint.restore(pretrainer)
+        # stream.steps = 1000 - checkpoint.step
+        # pretrainer.fit(stream, callbacks=[checkpoint])
+        ```
     """
 
     def __init__(self, folder: str | os.PathLike[str], stream: Any, seconds: float = 60.0) -> None:

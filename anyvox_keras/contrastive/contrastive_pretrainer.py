@@ -48,11 +48,16 @@ class ContrastivePretrainer(keras.Model):
         seed: Seed of the heads' weights and of voxel draws without keys.
 
     Example:
+        ```python
+        import anyvox_keras as avx
 
-        pretrainer = ContrastivePretrainer(UNet(width=8, seed=0))
+        bank = avx.TemplateBank.geometric(count=50, side=16)
+        stream = avx.SyntheticStream(bank, side=16, steps=1)
+        pretrainer = avx.ContrastivePretrainer(avx.UNet(width=4, levels=2, seed=0))
         pretrainer.compile()
-        pretrainer.fit(stream)
+        pretrainer.fit(stream, verbose=0)
         pretrainer.backbone.save_to_preset("my-features")
+        ```
     """
 
     def __init__(
@@ -91,7 +96,9 @@ class ContrastivePretrainer(keras.Model):
         self.built = True
 
     def _head(self, index: int, tap: str) -> ProjectionHead:
-        head = ProjectionHead(self.width, seed=[self.seed, index], dtype=self.dtype_policy, name=f"head_{tap}")
+        head = ProjectionHead(
+            self.width, seed=[self.seed, index], dtype=self.dtype_policy, name=f"head_{tap}"
+        )
         head.build((None, self._tapped.output[tap].shape[-1]))
         return head
 

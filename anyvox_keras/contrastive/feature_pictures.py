@@ -20,9 +20,11 @@ class FeaturePictures(keras.callbacks.Callback):
         first: Steps done before this `fit`.
 
     Example:
-
-        pictures = FeaturePictures(next(validation.arrays()), "pictures", every=500)
-        pretrainer.fit(stream, callbacks=[pictures])
+        ```python
+        pair = {name: np.zeros((1, 16, 16, 16, 1)) for name in ("view1", "view2")}
+        pictures = FeaturePictures(pair, "pictures", every=500)
+        # pretrainer.fit(stream, callbacks=[pictures])
+        ```
     """
 
     def __init__(

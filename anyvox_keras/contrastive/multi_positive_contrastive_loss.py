@@ -37,9 +37,10 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
             term's class, the anchor not counted) or `"sqrt"`.
 
     Example:
-
+        ```python
         loss = MultiPositiveContrastiveLoss(temperature=0.33)
         loss(np.array([[0, 1, 0, 1]]), np.random.normal(size=(1, 4, 8)))
+        ```
     """
 
     def __init__(

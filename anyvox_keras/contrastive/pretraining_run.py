@@ -43,10 +43,10 @@ class PretrainingRun:
         UserError: If the folder's run has other settings.
 
     Example:
-
+        ```python
         run = PretrainingRun("run", RunSettings(side=48, steps=300))
-        run.train()
-        backbone = UNet.from_preset("run")
+        print(run.step, run.finished)  # `run.train()` goes on from there to the end
+        ```
     """
 
     def __init__(self, folder: str | os.PathLike[str], settings: RunSettings) -> None:

@@ -21,8 +21,9 @@ class ProjectionHead(keras.layers.Layer):
         seed: Seed of the initial weights; an integer or a sequence of them.
 
     Example:
-
+        ```python
         rows = ProjectionHead()(np.ones((1024, 16), "float32"), training=True)  # (1024, 256)
+        ```
     """
 
     def __init__(self, width: int = 256, depth: int = 3, seed: Any = None, **kwargs: Any) -> None:

@@ -9,8 +9,9 @@ def stepped_decay(rate: float, steps: int) -> keras.optimizers.schedules.Learnin
     """The paper's law: `rate` x 1, .8, .6, .4, .2 over five equal parts of `steps`.
 
     Example:
-
+        ```python
         keras.optimizers.AdamW(stepped_decay(2e-4, steps=600_000))
+        ```
     """
     # Keras keeps a value up to and including its boundary; steps count from 0.
     boundaries = [steps * part // len(PARTS) - 1 for part in range(1, len(PARTS))]

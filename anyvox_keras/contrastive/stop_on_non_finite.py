@@ -18,8 +18,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
         FloatingPointError: From `fit`, at the first step whose loss is NaN or infinite.
 
     Example:
-
-        pretrainer.fit(stream, callbacks=[StopOnNonFinite(stream)])
+        ```python
+        bank = avx.TemplateBank.geometric(20, side=16)
+        stop = StopOnNonFinite(avx.SyntheticStream(bank, side=16))
+        # pretrainer.fit(stream, callbacks=[stop])
+        ```
     """
 
     def __init__(self, stream: Any) -> None:

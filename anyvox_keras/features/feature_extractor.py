@@ -32,9 +32,14 @@ class FeatureExtractor:
         window_batch: Windows computed at once.
 
     Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
 
-        extractor = FeatureExtractor(UNet.from_preset("my-features"))
-        features = extractor("head.nii.gz")  # (D, H, W, 16) float32
+        extractor = avx.FeatureExtractor(avx.UNet(width=4, levels=2), clip=(-450, 450))
+        ct = np.random.default_rng(0).normal(0, 300, (20, 24, 18))  # or "ct.nii.gz"
+        features = extractor(ct)  # (20, 24, 18, 16) float32
+        ```
     """
 
     def __init__(

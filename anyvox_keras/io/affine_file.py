@@ -24,11 +24,13 @@ def save_affine(path: str | os.PathLike[str], matrix: np.ndarray, overwrite: boo
         ValueError: not a finite `(4, 4)` matrix.
 
     Example:
+        ```python
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/affine.tfm"
         >>> save_affine(path, np.eye(4))
         >>> load_affine(path)[0].tolist()
         [1.0, 0.0, 0.0, 0.0]
+        ```
     """
     matrix = np.asarray(matrix, "float64")
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():

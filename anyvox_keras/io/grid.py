@@ -20,9 +20,11 @@ class Grid:
         ValueError: the affine is not finite or cannot be inverted.
 
     Example:
+        ```python
         >>> grid = Grid((10, 10, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
         >>> grid.to_world(np.array([[1.0, 2.0, 3.0]]))
         array([[2., 4., 6.]])
+        ```
     """
 
     shape: tuple[int, ...]

@@ -20,8 +20,10 @@ def save_json(path: str | os.PathLike[str], content: Any, overwrite: bool = Fals
         UserError: the file exists and `overwrite` is false, or its folder cannot be written.
 
     Example:
+        ```python
         >>> import tempfile
         >>> save_json(tempfile.mkdtemp() + "/metrics.json", {"dice": {1: np.float32(0.5)}})
+        ```
     """
     text = json.dumps(_plain(content), indent=2, allow_nan=False)
     with atomic(check_output(path, overwrite)) as temporary:

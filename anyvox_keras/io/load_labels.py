@@ -27,8 +27,10 @@ def load_labels(source: Any, what: str = "label map") -> Volume:
         UserError: missing, unreadable, not 3D, not integer, negative.
 
     Example:
+        ```python
         >>> load_labels(np.ones((2, 2, 2), int)).array.dtype
         dtype('int32')
+        ```
     """
     if isinstance(source, Volume):
         labels = _integers(source.array, source.name)

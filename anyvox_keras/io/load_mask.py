@@ -26,8 +26,10 @@ def load_mask(source: Any, of: Volume | None = None, what: str = "mask") -> Volu
         UserError: missing, unreadable, not 3D, empty, or on another grid than `of`.
 
     Example:
+        ```python
         >>> int(load_mask(np.ones((2, 2, 2))).array.sum())
         8
+        ```
     """
     mask = _read(source, of, what)
     if not mask.array.any():

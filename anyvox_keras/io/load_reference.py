@@ -24,9 +24,11 @@ def load_reference(source: Any, what: str = "reference") -> Volume:
         UserError: missing, not a NIfTI, fewer than three axes.
 
     Example:
+        ```python
         >>> import nibabel as nib
         >>> load_reference(nib.Nifti1Image(np.ones((4, 5, 6), "int16"), np.eye(4))).shape
         (4, 5, 6)
+        ```
     """
     if isinstance(source, Volume):
         return source

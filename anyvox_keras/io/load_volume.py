@@ -28,8 +28,10 @@ def load_volume(source: Any, what: str = "image") -> Volume:
         UserError: missing, unreadable, not 3D, more than one volume, constant, nothing finite.
 
     Example:
+        ```python
         >>> load_volume(np.arange(8.0).reshape(2, 2, 2)).shape
         (2, 2, 2)
+        ```
     """
     if isinstance(source, Volume):
         return source

@@ -18,9 +18,11 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         UserError: the file exists and `overwrite` is false, or its folder cannot be written.
 
     Example:
+        ```python
         >>> import tempfile
         >>> check_output(tempfile.mkdtemp() + "/a/b.nii.gz").name
         'b.nii.gz'
+        ```
     """
     path = Path(path)
     if path.is_dir():

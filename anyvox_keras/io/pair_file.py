@@ -36,6 +36,7 @@ class PairFile:
             cannot be written.
 
     Example:
+        ```python
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/pairs.hdf5"
         >>> with PairFile(path, [7], {"seed": 0}) as pairs:
@@ -43,6 +44,7 @@ class PairFile:
         ...     pairs.finish()
         >>> PairFile(path, [7], {"seed": 0}).missing
         []
+        ```
     """
 
     def __init__(

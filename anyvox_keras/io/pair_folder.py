@@ -36,11 +36,13 @@ class PairFolder:
         UserError: the folder holds anything else, or cannot be written.
 
     Example:
+        ```python
         >>> import tempfile
         >>> with PairFolder(tempfile.mkdtemp() + "/pairs", [0, 1], {"seed": 0}) as pairs:
         ...     pairs.write(0, np.ones((2, 4, 4, 4)), np.zeros((4, 4, 4), int))
         ...     pairs.missing
         [1]
+        ```
     """
 
     def __init__(

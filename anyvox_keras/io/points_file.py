@@ -35,11 +35,13 @@ def save_points(path: str | os.PathLike[str], points: np.ndarray, overwrite: boo
         UserError: the file exists and `overwrite` is false, or its folder cannot be written.
 
     Example:
+        ```python
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/points.csv"
         >>> save_points(path, np.array([[1.0, 2.0, 3.0]]))
         >>> load_points(path)
         array([[1., 2., 3.]])
+        ```
     """
     with (
         atomic(check_output(path, overwrite)) as temporary,

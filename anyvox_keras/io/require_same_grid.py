@@ -13,9 +13,11 @@ def require_same_grid(volume: Volume, of: Volume) -> None:
         UserError: naming both files, and the shape or the affine that differs.
 
     Example:
+        ```python
         >>> import numpy as np
         >>> image = Volume(np.zeros((4, 4, 4)), np.eye(4))
         >>> require_same_grid(image, image)
+        ```
     """
     if volume.shape != of.shape:
         raise UserError(

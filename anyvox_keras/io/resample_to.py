@@ -24,9 +24,11 @@ def resample_to(
         A `Volume` on `grid`; `finite` is false beyond the image too.
 
     Example:
+        ```python
         >>> fine = Volume(np.ones((4, 4, 4), "float32"), np.eye(4))
         >>> resample_to(fine, Grid((2, 2, 2), np.diag([2.0, 2, 2, 1]))).shape
         (2, 2, 2)
+        ```
     """
     if volume.grid.matches(grid, tolerance=1e-4):
         return volume

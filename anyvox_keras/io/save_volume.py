@@ -33,9 +33,11 @@ def save_volume(
         ValueError: the array is not on the grid.
 
     Example:
+        ```python
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/zeros.nii.gz"
         >>> save_volume(path, np.zeros((4, 4, 4)), Grid((4, 4, 4), np.eye(4)))
+        ```
     """
     array = np.asarray(array)
     if array.ndim not in (3, 4) or array.shape[:3] != like.shape:

@@ -23,9 +23,11 @@ class Volume:
         name: what to call the image in messages.
 
     Example:
+        ```python
         >>> import numpy as np
         >>> Volume(np.zeros((4, 5, 6), "float32"), np.diag([2.0, 2, 3, 1])).spacing
         (2.0, 2.0, 3.0)
+        ```
     """
 
     array: np.ndarray

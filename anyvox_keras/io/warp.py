@@ -23,10 +23,12 @@ class Warp:
         grid: where the vectors are given.
 
     Example:
+        ```python
         >>> warp = Warp(np.ones((4, 4, 4, 3)), Grid((4, 4, 4), np.eye(4)))
         >>> warp.points(np.array([[1.0, 1.0, 1.0], [9.0, 9.0, 9.0]]))
         array([[2., 2., 2.],
                [9., 9., 9.]])
+        ```
     """
 
     vectors: np.ndarray

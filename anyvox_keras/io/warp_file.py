@@ -39,11 +39,13 @@ def save_warp(
         UserError: wrong ending, existing file, folder that cannot be written.
 
     Example:
+        ```python
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/warp.nii.gz"
         >>> save_warp(path, np.zeros((4, 4, 4, 3)), Grid((4, 4, 4), np.eye(4)))
         >>> load_warp(path).grid.shape
         (4, 4, 4)
+        ```
     """
     if not str(path).endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: expected a name ending in .nii or .nii.gz")

@@ -20,8 +20,10 @@ def dice(a: np.ndarray, b: np.ndarray, labels: Iterable[int] | None = None) -> d
         ValueError: the shapes differ, or a map is not of integers.
 
     Example:
+        ```python
         >>> dice(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]))
         {1: 0.6666666666666666, 2: 0.6666666666666666}
+        ```
     """
     a, b = check_labels(a, b)
     wanted = label_list(a, b, labels)

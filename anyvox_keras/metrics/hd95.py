@@ -35,10 +35,12 @@ def hd95(
         ValueError: the shapes differ, or a map is not of integers.
 
     Example:
+        ```python
         >>> a, b = np.zeros((2, 4, 4, 8), int)
         >>> a[..., 1], b[..., 4] = 1, 1
         >>> hd95(a, b, spacing=(1, 1, 2))
         {1: 6.0}
+        ```
     """
     a, b = check_labels(a, b)
     wanted = label_list(a, b, labels)

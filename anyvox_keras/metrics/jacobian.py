@@ -16,8 +16,10 @@ def folds_percent(displacement: np.ndarray, mask: np.ndarray | None = None) -> f
         ValueError: not `(D, H, W, 3)`, or a mask of another shape or without voxels.
 
     Example:
+        ```python
         >>> folds_percent(np.zeros((4, 4, 4, 3), "float32"))
         0.0
+        ```
     """
     return float(100.0 * (jacobian(displacement, mask) <= 0).mean())
 

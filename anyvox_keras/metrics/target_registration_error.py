@@ -14,8 +14,10 @@ def target_registration_error(points_a: np.ndarray, points_b: np.ndarray) -> flo
         ValueError: not `(N, 3)`, or no point.
 
     Example:
+        ```python
         >>> target_registration_error(np.zeros((2, 3)), np.array([[3.0, 4, 0], [0, 0, 1]]))
         3.0
+        ```
     """
     a, b = np.asarray(points_a, "float64"), np.asarray(points_b, "float64")
     if a.shape != b.shape or a.ndim != 2 or a.shape[1] != 3 or not a.size:

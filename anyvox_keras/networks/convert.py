@@ -31,8 +31,10 @@ def from_torch(path: str | os.PathLike[str]) -> UNet:
         ImportError: If PyTorch is not installed.
 
     Example:
-
-        from_torch("anatomix.pth").save_to_preset("anatomix")
+        ```python
+        to_torch(UNet(width=4, levels=2), "unet.pth")
+        from_torch("unet.pth").save_to_preset("unet")
+        ```
     """
     state = read_checkpoint(path)
     unet = UNet(**infer_arguments(state, str(path)), seed=0)
@@ -55,8 +57,9 @@ def to_torch(unet: UNet, path: str | os.PathLike[str]) -> None:
     computation of these networks reads, is written as 0.
 
     Example:
-
-        to_torch(UNet.from_preset("my-features"), "my-features.pth")
+        ```python
+        to_torch(UNet(width=4, levels=2), "unet.pth")
+        ```
     """
     torch = _torch()
     state = {
@@ -97,7 +100,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> State:
         reason = str(error).split("\n", maxsplit=1)[0][:120]
         raise UserError(f"{path}: not a readable PyTorch checkpoint ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise UserError(f"{path}: expected a state dict of tensors, received {type(state).__name__}")
+        kind = type(state).__name__
+        raise UserError(f"{path}: expected a state dict of tensors, received {kind}")
     return {key.removeprefix(COMPILED_PREFIX): _numpy(value) for key, value in state.items()}
 
 

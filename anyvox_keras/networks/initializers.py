@@ -22,8 +22,9 @@ class KaimingNormal(keras.initializers.Initializer):
         seed: An integer or a sequence of them; None draws one.
 
     Example:
-
+        ```python
         keras.layers.Dense(8, kernel_initializer=KaimingNormal(seed=0))
+        ```
     """
 
     def __init__(self, seed: int | Sequence[int] | None = None) -> None:

@@ -22,8 +22,9 @@ class ReflectConv3D(keras.layers.Layer):
         kernel_initializer: A Keras initializer.
 
     Example:
-
+        ```python
         y = ReflectConv3D(8)(np.zeros((1, 16, 16, 16, 1), "float32"))  # (1, 16, 16, 16, 8)
+        ```
     """
 
     def __init__(

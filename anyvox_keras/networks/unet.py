@@ -54,10 +54,14 @@ class UNet(keras.Model):
         seed: Seed of the initial weights; None draws one.
 
     Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
 
-        unet = UNet(width=8, levels=2)
+        unet = avx.UNet(width=8, levels=2)
         features = unet.predict_on_batch(np.zeros((1, 20, 24, 30, 1), "float32"))
         features.shape  # (1, 20, 24, 30, 16)
+        ```
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class UNet(keras.Model):
         **kwargs: Any,
     ) -> None:
         given = dict(normalization=normalization, pooling=pooling, upsampling=upsampling)
-        config = dict(
+        config: dict[str, Any] = dict(
             input_channels=input_channels,
             output_channels=output_channels,
             width=width,
@@ -121,7 +125,7 @@ class UNet(keras.Model):
         return keras.Model(self.input, outputs, name=f"{self.name}_taps")
 
     def _tap_name(self, tap: int | str) -> str:
-        name = self.tap_names.get(tap) if isinstance(tap, int) else tap
+        name = self.tap_names.get(tap, "") if isinstance(tap, int) else tap
         if name not in self.tap_names.values():
             raise ValueError(
                 f"A tap must be one of `tap_names`, an index or a name. Received: {tap!r}"

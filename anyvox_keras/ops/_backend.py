@@ -32,7 +32,7 @@ Function = Callable[..., Any]
 
 
 def compiled(fn: Function) -> Function:
-    """Compile a pure function of arrays: XLA on TensorFlow, `jit` on JAX, inductor on a GPU's torch.
+    """Compile a pure function of arrays: XLA on TensorFlow, `jit` on JAX, inductor for torch's GPU.
 
     On a CPU torch stays eager: inductor takes about a minute to compile one volume's synthesis.
     Static settings are bound before (`functools.partial`) and the result is kept, since each call
@@ -58,6 +58,23 @@ def repeat(count: int, body: Function, state: Any) -> Any:
     for number in range(count):
         state = body(number, state)
     return state
+
+
+def map_samples(fn: Function, batch: Any, like: Any) -> Any:
+    """Apply a function to one sample after another and stack what it returns.
+
+    A sample is then computed the same way, to the last bit, in a batch of any size.
+
+    Args:
+        fn: Function of one sample: the structure of `batch` without the leading axis.
+        batch: Structure of arrays with a leading batch axis.
+        like: Structure of `keras.KerasTensor`: shape and dtype of what `fn` returns. `ops.map`
+            would trace `fn` twice on TensorFlow to find out.
+    """
+    if NAME != "tensorflow":
+        return ops.map(fn, batch)
+    signature = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), like)
+    return tf.map_fn(fn, batch, fn_output_signature=signature)
 
 
 def value_and_gradient(fn: Function) -> Function:
@@ -113,7 +130,7 @@ def _conv3d_jax(x: Array, kernel: Array, strides: int) -> Array:
     # XLA's CPU code for 3D windows is about three times slower than the same sum of 2D ones.
     batch, depth, height, width, channels = x.shape
     out_depth = depth - kernel.shape[0] + 1
-    total = None
+    total: Array = None
     for tap in range(kernel.shape[0]):
         planes = x[:, tap : tap + out_depth].reshape(batch * out_depth, height, width, channels)
         part = jax.lax.conv_general_dilated(

@@ -55,8 +55,9 @@ def _points(displacement: Array) -> Array:
 
 
 def compose(first: Array, second: Array, outside: str = "edge") -> Array:
-    """Join two displacements: `warp(warp(m, first), second) = warp(m, compose(first, second))`.
+    """Join two displacements into the one that warps by the first, then by the second.
 
+    `warp(warp(m, first), second) = warp(m, compose(first, second))`, up to interpolation.
     `(first o second)(x) = second(x) + first(x + second(x))`; beyond the grid `first` keeps the
     value of its edge, so that translations compose.
 

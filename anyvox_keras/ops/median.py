@@ -34,7 +34,7 @@ def median_filter(labels: Array) -> Array:
         smooth = median_filter(np.random.randint(0, 5, (1, 8, 8, 8)))
         ```
     """
-    cubes = {(): pad(labels, ((1, 1),) * 3, "edge")}
+    cubes: dict[tuple[int, ...], Array] = {(): pad(labels, ((1, 1),) * 3, "edge")}
     for axis in (3, 2, 1):
         cubes = {
             (*rank, index): value

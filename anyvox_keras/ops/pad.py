@@ -47,6 +47,6 @@ def pad(x: Array, pads: Sequence[Sequence[int]], mode: str = "reflect") -> Array
         raise ValueError(f"`mode` must be one of {known}. Received: mode={mode}")
     for axis, pair in enumerate(pads, start=1):
         if tuple(pair) != (0, 0):
-            index = np.pad(np.arange(x.shape[axis], dtype="int32"), pair, mode)
+            index = np.pad(np.arange(x.shape[axis], dtype="int32"), tuple(pair), mode)  # type: ignore[call-overload]
             x = ops.take(x, index, axis=axis)
     return x

@@ -15,8 +15,10 @@ def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 7) -> np.ndarray:
         ValueError: the shapes differ.
 
     Example:
+        ```python
         >>> checkerboard(np.zeros((4, 4, 4)), np.ones((4, 4, 4)), tiles=2)[0, 0].tolist()
         [0.0, 0.0, 1.0, 1.0]
+        ```
     """
     if a.shape != b.shape:
         raise ValueError(f"`a` and `b` must have one shape. Received: {a.shape} and {b.shape}")

@@ -27,9 +27,11 @@ def feature_pca(
         ValueError: fewer than three channels, or unequal channel counts.
 
     Example:
+        ```python
         >>> noise = np.random.default_rng(0).normal(size=(4, 4, 4, 8))
         >>> feature_pca([noise, noise])[1].shape
         (4, 4, 4, 3)
+        ```
     """
     channels = {array.shape[-1] for array in features}
     if len(channels) != 1 or min(channels) < 3:

@@ -33,8 +33,10 @@ def feature_picture(
         A matplotlib `Figure`.
 
     Example:
+        ```python
         >>> noise = np.random.default_rng(0).normal(size=(6, 6, 6, 4))
         >>> figure = feature_picture([noise[..., 0]], [noise])
+        ```
     """
     names = list(titles or [f"image {index + 1}" for index in range(len(images))])
     rows, lines = [], []

@@ -39,9 +39,11 @@ def planes(
         UserError: matplotlib is not installed.
 
     Example:
+        ```python
         >>> figure = planes(np.random.default_rng(0).normal(size=(8, 9, 10)), titles="noise")
         >>> len(figure.axes)
         3
+        ```
     """
     rows = [images] if isinstance(images, np.ndarray) else list(images)
     names = [titles] * len(rows) if isinstance(titles, str) else list(titles)

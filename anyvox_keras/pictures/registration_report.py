@@ -8,21 +8,18 @@ import numpy as np
 from anyvox_keras.io.grid import Grid
 from anyvox_keras.ops import _backend, jacobian_determinant
 from anyvox_keras.pictures._planes import PLANES, Cut, add_plane, show
+from anyvox_keras.pictures._report_page import colour_bar, report_page, report_words
 from anyvox_keras.pictures._style import (
     ALARM,
     DIVERGING,
-    MUTED,
     TEXT,
-    add_panel,
     add_text,
-    new_figure,
 )
 from anyvox_keras.pictures.checkerboard import checkerboard
 from anyvox_keras.pictures.label_contours import label_contours
 from anyvox_keras.pictures.warped_grid import warped_grid
 from anyvox_keras.pictures.window import window
 
-GAP, HEAD, FOOT = 0.06, 0.95, 0.55
 Draw = Callable[[Any, int], Any]
 
 
@@ -61,9 +58,11 @@ def registration_report(
         UserError: matplotlib is not installed.
 
     Example:
+        ```python
         >>> noise = np.random.default_rng(0).normal(size=(8, 8, 8))
         >>> still = np.zeros((8, 8, 8, 3))
         >>> figure = registration_report(noise, noise, noise, still)
+        ```
     """
     middle = at if at is not None else _middle(segmentations)
     cut = Cut.of(grid or Grid(fixed.shape, np.eye(4)), middle)
@@ -72,15 +71,15 @@ def registration_report(
         "displaced grid, mm": _grid(cut, displacement, window(fixed)),
         "Jacobian determinant": _jacobian(cut, displacement),
     }
-    figure, boxes = _page(cut, len(columns))
+    figure, boxes = report_page(cut, len(columns))
     for column, (name, draw) in enumerate(columns.items()):
         left, top, wide, _ = boxes[column][0]
         add_text(figure, left + wide / 2, top - 0.14, name, ha="center")
         for (_, axis, _), box in zip(PLANES, boxes[column], strict=True):
             drawn = draw(add_plane(figure, box, cut, axis), axis)
         if column >= len(columns) - 2:
-            _colour_bar(figure, drawn, boxes[column][-1], logarithmic=column == len(columns) - 1)
-    _words(figure, title, summary)
+            colour_bar(figure, drawn, boxes[column][-1], logarithmic=column == len(columns) - 1)
+    report_words(figure, title, summary)
     return figure
 
 
@@ -144,52 +143,6 @@ def _jacobian(cut: Cut, displacement: np.ndarray) -> Draw:
         return drawn
 
     return draw
-
-
-def _page(cut: Cut, columns: int, width: float = 2.1) -> tuple[Any, list[list[Any]]]:
-    """Return a figure and the boxes of its panels, by column, to one scale in mm."""
-    sizes = [cut.size(axis) for _, axis, _ in PLANES]
-    scale = width / max(wide for wide, _ in sizes)
-    tops = HEAD + np.concatenate([[0], np.cumsum([high * scale + GAP for _, high in sizes])])
-    figure = new_figure(columns * (width + GAP) + GAP, float(tops[-1]) + FOOT)
-    boxes = []
-    for column in range(columns):
-        left = GAP + column * (width + GAP)
-        boxes.append(
-            [
-                (left + (width - wide * scale) / 2, float(top), wide * scale, high * scale)
-                for (wide, high), top in zip(sizes, tops[:-1], strict=True)
-            ]
-        )
-    return figure, boxes
-
-
-def _colour_bar(figure: Any, drawn: Any, box: Any, logarithmic: bool) -> None:
-    left, top, wide, high = box
-    axes = add_panel(figure, (left + 0.15 * wide, top + high + 0.12, 0.7 * wide, 0.07))
-    axes.set_axis_on()
-    bar = figure.colorbar(drawn, cax=axes, orientation="horizontal")
-    bar.outline.set_visible(False)
-    low, top_value = bar.mappable.get_clim()
-    ticks = [low, 1, top_value] if logarithmic else [0, top_value / 2, top_value]
-    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
-    bar.ax.minorticks_off()
-    bar.ax.tick_params(colors=MUTED, labelsize=7, length=0, pad=2)
-
-
-def _words(figure: Any, title: str, summary: str) -> None:
-    height = figure.get_size_inches()[1]
-    add_text(figure, 2 * GAP, 0.28, title, fontsize=13, fontweight="bold")
-    add_text(figure, 2 * GAP, 0.56, summary, color=MUTED)
-    add_text(
-        figure,
-        2 * GAP,
-        height - 0.22,
-        "Radiological: the patient's right, and the front in the last row, is on the left. "
-        "White outlines are the fixed labels; pink marks folds.",
-        color=MUTED,
-        fontsize=7,
-    )
 
 
 def _middle(segmentations: tuple[np.ndarray, ...] | None) -> list[int] | None:

@@ -24,10 +24,12 @@ def views_picture(
         A matplotlib `Figure`.
 
     Example:
+        ```python
         >>> views = np.random.default_rng(0).uniform(size=(2, 8, 8, 8, 1))
         >>> figure = views_picture(np.zeros((2, 8, 8, 8), int), views, views)
         >>> len(figure.axes)
         6
+        ```
     """
     labels = np.asarray(label_maps)
     stacks = [labels, *(np.asarray(v).reshape(labels.shape) for v in (view1, view2))]

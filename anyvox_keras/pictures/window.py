@@ -15,8 +15,10 @@ def window(image: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarra
         float32 of the same shape, clipped to [0, 1]; zeros for a constant image.
 
     Example:
+        ```python
         >>> window(np.arange(5.0), 0, 100).tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]
+        ```
     """
     image = np.asarray(image, "float32")
     values = image[np.isfinite(image)]

@@ -96,7 +96,7 @@ def _network_features(
 ) -> list[Array]:
     weights = settings.network_weights
     weights = weights * len(settings.extractors) if len(weights) == 1 else weights
-    seen = image if clip is None else np.clip(image, *clip)
+    seen = image if clip is None else np.clip(image, clip[0], clip[1])
     parts = []
     for extractor, weight in zip(settings.extractors, weights, strict=True):
         features = np.asarray(to_numpy(extractor(seen)), "float32")

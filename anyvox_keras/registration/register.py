@@ -113,12 +113,12 @@ def _deformation(
     grid = working_grid(images[0].grid)
     pads = _pads(grid, settings)
     worlds = (np.eye(4), affine)
-    features = []
+    features: list[Array] = []
     for image, mask, clip, world in zip(images, masks, clips, worlds, strict=True):
         array, inside = _on_grid(image, mask, grid, world)
         features.append(image_features(array, inside, clip, compared, pads))
     shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
-    field = deform(*features, shape, grid.spacing, settings)
+    field = deform(features[0], features[1], shape, grid.spacing, settings)
     depth, height, width = grid.shape
     found = to_numpy(field)[0, :depth, :height, :width]
     return resample_deformation(found, grid, images[0].grid)

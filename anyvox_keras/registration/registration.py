@@ -130,7 +130,7 @@ class Registration:
         }
 
     def _overlap(self) -> dict[str, Any]:
-        if self.fixed_seg is None or self.moving_seg is None:
+        if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
             return {"dice": {}, "mean_dice": {"before": None, "after": None}}
         target = self.fixed_seg.array
         labels = [int(label) for label in np.unique(target) if label > 0]

@@ -111,10 +111,8 @@ class ForegroundMask(PlannedLayer):
         ball = ops.cast(square <= _spread(radius * radius), "int8")
         return median_filter(ball) > 0
 
-    def call(self, x: Any, keys: Array | None = None, training: bool | None = None) -> Array:
+    def draw(self, x: Any, keys: Array) -> Array:
         """Draw a mask on the grid of `x` `(B, D, H, W, ...)`, whose values do not matter."""
-        if keys is None:
-            keys = self.next_keys(ops.shape(x)[0])
         shape = tuple(x.shape[1:4])
         return self.apply(shape, self.sample(keys, shape))
 

@@ -15,9 +15,10 @@ from anyvox_keras.synthesis.envelope import REACH, envelope
 from anyvox_keras.synthesis.fixed_point import periodic_map
 from anyvox_keras.synthesis.foreground_mask import ForegroundMask
 from anyvox_keras.synthesis.only_where import only_where
-from anyvox_keras.synthesis.overlay import Shapes, overlay
+from anyvox_keras.synthesis.overlay import overlay
 from anyvox_keras.synthesis.planned_layer import PlannedLayer, chance, integer
 from anyvox_keras.synthesis.random_affine import affine_matrix, affine_plan
+from anyvox_keras.synthesis.shapes import Shapes
 
 #: Largest side: the fixed-point coordinates end there.
 LARGEST = 1023
@@ -146,13 +147,13 @@ class LabelEnsemble(PlannedLayer):
 
         return only_where(params["enveloped"], rimmed, labels)
 
-    def call(
-        self, x: dict[str, Array], keys: Array | None = None, training: bool | None = None
-    ) -> Array:
+    def draw(self, x: dict[str, Array], keys: Array) -> Array:
         """Draw and paint."""
-        if keys is None:
-            keys = self.next_keys(ops.shape(x["offsets"])[0])
         return self.apply(x, self.sample(keys))
+
+    def batch_size(self, x: dict[str, Array]) -> Array:
+        """How many label maps the templates are for."""
+        return ops.shape(x["offsets"])[0]
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Integer label maps."""

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array, compiled
+from anyvox_keras.ops._backend import Array, compiled, map_samples
 from anyvox_keras.synthesis.appearance import PairedViews
 from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
 from anyvox_keras.templates import TemplateBank
@@ -76,15 +76,17 @@ class SyntheticPairs(keras.Layer):
             if resident_words is not None:
                 one["words"] = resident_words
             label_map = self.labels.apply(one, self.labels.sample(keys))
-            params = self.views.sample(keys, label_map.shape[1:])
-            view1, view2 = self.views.apply(label_map, params)
+            view1, view2 = self.views.draw(label_map, keys)
             return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
 
-        return ops.map(draw, batch)
+        return map_samples(draw, batch, like=self._spec())
 
     def compute_output_spec(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """One label map and two images a sample."""
-        shape = (batch["keys"].shape[0], *(self.labels.side,) * 3)
+        return self._spec(batch["keys"].shape[0])
+
+    def _spec(self, *batch: int | None) -> dict[str, Any]:
+        shape = (*batch, *(self.labels.side,) * 3)
         view = {name: keras.KerasTensor((*shape, 1), "float32") for name in ("view1", "view2")}
         return {"label_map": keras.KerasTensor(shape, "int32"), **view}
 

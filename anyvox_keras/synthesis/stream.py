@@ -1,5 +1,6 @@
 """What `fit` eats: keys and shapes, without end."""
 
+import copy
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -114,6 +115,17 @@ class SyntheticStream(keras.utils.PyDataset):
         """Go on to new pairs."""
         if not self.fixed:
             self.position += self.steps * self.batch_size
+
+    def held_out(self, steps: int, split: str = "validation") -> "SyntheticStream":
+        """Make a stream of fixed pairs that this one never shows, on the same device layer.
+
+        Args:
+            steps: Steps of a pass over it.
+            split: Name of its pairs.
+        """
+        other = copy.copy(self)
+        other.steps, other.split, other.fixed, other.position = steps, split, True, 0
+        return other
 
     def arrays(self, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Iterate over batches as numpy arrays, for people with their own loop.

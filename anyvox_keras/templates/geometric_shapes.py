@@ -36,9 +36,11 @@ def draw_geometric_shape(rng: Generator, side: int) -> tuple[str, np.ndarray]:
         `(kind, mask)`: the name and a bool mask, cropped to its bounding box.
 
     Example:
+        ```python
         >>> kind, mask = draw_geometric_shape(np.random.Generator(np.random.PCG64(0)), 32)
         >>> max(mask.shape) <= 32
         True
+        ```
     """
     kind = str(rng.choice(list(KINDS), p=[share for share, _ in KINDS.values()]))
     extent = 0.55 * side * math.exp(0.45 * rng.standard_normal())
@@ -48,7 +50,7 @@ def draw_geometric_shape(rng: Generator, side: int) -> tuple[str, np.ndarray]:
 
 def ellipsoid(rng: Generator, n: int) -> np.ndarray:
     """Draw a rotated ellipsoid in a cube of `n` voxels."""
-    return sum(u**2 for u in _body_axes(rng, n)) <= 1
+    return np.asarray(sum(u**2 for u in _body_axes(rng, n)) <= 1)
 
 
 def superquadric(rng: Generator, n: int) -> np.ndarray:

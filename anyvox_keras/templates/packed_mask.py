@@ -19,9 +19,11 @@ def pack_mask(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
         ValueError: If the mask is empty or not 3D.
 
     Example:
+        ```python
         >>> words, size = pack_mask(np.ones((2, 3, 4)))
         >>> words.tolist(), size
         ([16777215], (2, 3, 4))
+        ```
     """
     if mask.ndim != 3:
         raise ValueError(f"`mask` must be (D, H, W). Received: shape={mask.shape}")
@@ -37,8 +39,10 @@ def unpack_mask(words: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     """Turn packed words back into a bool mask of `size`.
 
     Example:
+        ```python
         >>> unpack_mask(np.array([0b101], "int32"), (1, 1, 3)).tolist()
         [[[True, False, True]]]
+        ```
     """
     octets = np.ascontiguousarray(words, "<i4").view("uint8")
     voxels = int(np.prod(size, dtype="int64"))

@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 

@@ -23,19 +23,12 @@ def test_battery_of_views(labels):
     # A spike's level is an exponential: differences of rounding grow with it.
     config = {"appearance": avx.Appearance(spike=None)}
     views = check_layer(
-        _Views, config, labels, keys_for(0, range(2)), differentiable=False, atol=1e-3
+        avx.PairedViews, config, labels, keys_for(0, range(2)), differentiable=False, atol=1e-3
     )
     for view in views:
         assert view.shape == (2, *SHAPE, 1)
         np.testing.assert_allclose(view.min(axis=(1, 2, 3, 4)), 0)
         np.testing.assert_allclose(view.max(axis=(1, 2, 3, 4)), 1, rtol=1e-6)
-
-
-class _Views(avx.PairedViews):
-    """The battery rebuilds the layer from one config, which a layer in it cannot serve."""
-
-    def __init__(self, appearance, **kwargs):
-        super().__init__(appearance=appearance, **kwargs)
 
 
 def test_order_of_the_table():

@@ -123,6 +123,16 @@ def test_a_resident_bank_is_not_saved(tmp_path):
         np.testing.assert_array_equal(to_numpy(array), next(stream().arrays())[name])
 
 
+def test_held_out_pairs_are_new_and_cost_no_second_layer():
+    training = stream(steps=50)
+    held_out = training.held_out(steps=8)
+    assert held_out.layer is training.layer
+    assert (len(held_out), len(training)) == (8, 50)
+    assert (held_out[0][0]["keys"] != training[0][0]["keys"]).any()
+    held_out.on_epoch_end()
+    assert held_out.position == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

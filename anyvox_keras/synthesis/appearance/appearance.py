@@ -27,8 +27,9 @@ from anyvox_keras.synthesis.planned_layer import PlannedLayer
 
 Settings = Mapping[str, Any] | None
 
-#: The effects after mixture and texture, in their order, with their settings; None is off.
+#: The effects after the mixture, in their order, with their settings; None is off.
 EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
+    "texture": (Texture, {}),
     "bias": (BiasField, {"probability": 0.98}),
     "spike": (KSpaceSpike, {"probability": 0.2}),
     "contrast": (GammaContrast, {"probability": 0.5}),
@@ -51,7 +52,6 @@ class Appearance(PlannedLayer):
 
     Args:
         mixture: Settings of `GaussianMixture`.
-        texture: Settings of `Texture`; None leaves it out.
         seed: Seed of the draws made without keys.
         **effects: Settings of an effect by its name above, e.g. `bias={"probability": 0.5}`; what
             they do not name stays as it is. None leaves the effect out, `{}` puts an optional one
@@ -72,14 +72,11 @@ class Appearance(PlannedLayer):
         ```
     """
 
-    def __init__(
-        self, mixture: Settings = None, texture: Settings = (), seed: int = 0, **effects: Any
-    ) -> None:
+    def __init__(self, mixture: Settings = None, seed: int = 0, **effects: Any) -> None:
         chosen = {name: effects.pop(name) for name in list(effects) if name in EFFECTS}
         super().__init__(seed=seed, **effects)
         self.mixture = GaussianMixture(**dict(mixture or {}))
-        self.texture = None if texture is None else Texture(**dict(texture))
-        self._settings = {"mixture": mixture, "texture": texture, **chosen}
+        self._settings = {"mixture": mixture, **chosen}
         self.effects: dict[str, Effect] = {}
         for name, (kind, default) in EFFECTS.items():
             settings = chosen.get(name, default)
@@ -98,16 +95,14 @@ class Appearance(PlannedLayer):
     def apply(self, x: Array, params: Params) -> Array:
         """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
         image = self.mixture.apply(x, params["mixture"])
-        if self.texture is not None:
-            image = rescale(self.texture.apply(image, params["texture"]))
         for name, effect in self.effects.items():
             image = effect.apply(image, params[name])
+            image = rescale(image) if name == "texture" else image
         return rescale(ops.maximum(image, 0.0))
 
     def steps(self) -> dict[str, Any]:
         """Every step that draws, in order, by its name."""
-        texture = {} if self.texture is None else {"texture": self.texture}
-        return {"mixture": self.mixture, **texture, **self.effects}
+        return {"mixture": self.mixture, **self.effects}
 
     def describe(self) -> str:
         """Lay out the steps with their probabilities and ranges as a table."""

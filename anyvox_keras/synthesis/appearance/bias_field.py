@@ -93,7 +93,6 @@ class BiasField(Effect):
 
     def _polynomials(self, side: int) -> np.ndarray:
         x = np.linspace(-1, 1, side)
-        table = np.polynomial.legendre.legvander if self.basis == "legendre" else np.vander
         if self.basis == "legendre":
-            return table(x, self.order).astype("float32")
-        return table(x, self.order + 1, increasing=True).astype("float32")
+            return np.polynomial.legendre.legvander(x, self.order).astype("float32")
+        return np.vander(x, self.order + 1, increasing=True).astype("float32")

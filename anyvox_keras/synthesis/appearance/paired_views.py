@@ -8,7 +8,7 @@ from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
+from anyvox_keras.ops._backend import Array, map_samples
 from anyvox_keras.random.keyed_layer import Params
 from anyvox_keras.synthesis.appearance.appearance import Appearance
 from anyvox_keras.synthesis.planned_layer import PlannedLayer
@@ -54,7 +54,7 @@ class PairedViews(PlannedLayer):
         return first, second
 
     def draw(self, x: Array, keys: Array) -> tuple[Array, Array]:
-        """Draw and paint one view after the other: only one view's parameters take memory.
+        """Paint one view after the other: only one view's parameters take memory.
 
         The views are `apply(x, sample(keys, shape))`; their program is traced once.
         """
@@ -63,14 +63,9 @@ class PairedViews(PlannedLayer):
         def paint(view_keys: Array) -> Array:
             return self.appearance.apply(x, self.appearance.sample(view_keys, shape))
 
-        views = ops.map(paint, ops.stack([random.fold_in(keys, view) for view in VIEWS]))
+        view_keys = ops.stack([random.fold_in(keys, view) for view in VIEWS])
+        views = map_samples(paint, view_keys, like=keras.KerasTensor((*x.shape, 1), "float32"))
         return views[0], views[1]
-
-    def call(
-        self, x: Array, keys: Array | None = None, training: bool | None = None
-    ) -> tuple[Array, Array]:
-        """Draw and paint."""
-        return self.draw(x, self.next_keys(ops.shape(x)[0]) if keys is None else keys)
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Two images of one channel."""
@@ -84,5 +79,5 @@ class PairedViews(PlannedLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PairedViews":
         """Rebuild with its appearance."""
-        appearance = keras.saving.deserialize_keras_object(config.pop("appearance"))
-        return cls(appearance=appearance, **config)
+        appearance = keras.saving.deserialize_keras_object(config["appearance"])
+        return cls(**{**config, "appearance": appearance})

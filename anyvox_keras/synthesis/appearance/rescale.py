@@ -26,7 +26,8 @@ def rescale(x: Array) -> Array:
         unit = rescale(np.random.rand(1, 8, 8, 8, 1).astype("float32"))
         ```
     """
-    low, extent = extremes(ops.convert_to_tensor(x))
+    x = ops.convert_to_tensor(x)
+    low, extent = extremes(x)
     return (x - low) / ops.where(extent > 0, extent, 1.0)
 
 

@@ -1,0 +1,88 @@
+"""`anyvox pretrain`: begin, refuse, resume, begin anew."""
+
+import pytest
+
+from anyvox_keras.cli import main
+
+CONFIG = """
+shapes = 4
+width = 2
+levels = 1
+samples = 16
+log_every = 1
+validate_every = 1
+validation_pairs = 0
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The command on a tiny network; training itself is recorded, not done."""
+    from anyvox_keras.contrastive import pretraining_run
+
+    trained = []
+
+    def train(self, report=None, verbose=0):
+        trained.append(self.settings)
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "config.toml").write_text(self.settings.to_toml())
+        report({"step": 1, "loss": 1.5, "pairs_per_second": 2.0})
+
+    monkeypatch.setattr(pretraining_run.PretrainingRun, "train", train)
+    (tmp_path / "config.toml").write_text(CONFIG)
+
+    def command(*more):
+        words = ["--out", tmp_path / "run", *more]
+        return main(["pretrain", *map(str, words)])
+
+    return command, trained, tmp_path
+
+
+def refused(capsys, reason):
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert reason in lines[0]
+    return True
+
+
+def test_flags_go_before_the_config(run, capsys):
+    command, trained, folder = run
+    (folder / "config.toml").write_text(CONFIG + "side = 32\nseed = 5\n")
+    assert command("--config", folder / "config.toml", "--side", "16", "--steps", "3") == 0
+    settings = trained[0]
+    assert (settings.side, settings.seed, settings.steps, settings.width) == (16, 5, 3, 2)
+    assert "loss 1.5" in capsys.readouterr().out
+
+
+def test_a_run_is_resumed_only_when_asked(run, capsys):
+    command, trained, _ = run
+    assert command("--steps", "3", "--resume") == 0  # of none: starts
+    assert command("--steps", "3") == 2
+    assert refused(capsys, "--resume")
+    assert command("--resume") == 0  # what is not given is the run's
+    assert trained[0] == trained[1]
+    assert command("--steps", "4", "--resume") == 2
+    assert refused(capsys, "other settings")
+    assert command("--steps", "4", "--overwrite") == 0
+    assert trained[-1].steps == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [("nonsense = 1", "unknown key"), ("side = 'a'", "side"), ("=", "TOML"), (None, "found none")],
+)
+def test_bad_config_is_one_line(run, capsys, config, reason):
+    command, trained, folder = run
+    path = folder / "bad.toml"
+    if config is not None:
+        path.write_text(config)
+    assert command("--config", path) == 2
+    assert refused(capsys, reason)
+    assert not trained
+
+
+def test_folder_that_cannot_be_written_is_one_line(run, capsys):
+    command, _, folder = run
+    (folder / "run").write_text("")
+    assert command() == 2
+    assert refused(capsys, "cannot be written")
