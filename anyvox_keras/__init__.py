@@ -1,20 +1,52 @@
 """3D features that ignore contrast, scanner and organ, learnt from synthetic shapes alone."""
 
-from anyvox_keras import random
-from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
-from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.networks import UNet
-from anyvox_keras.registration import Registration, register
-from anyvox_keras.synthesis import (
-    Appearance,
-    LabelEnsemble,
-    PairedViews,
-    SyntheticStream,
-    WithSynthesis,
-)
-from anyvox_keras.templates import TemplateBank
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors; at run time names load when they are used
+    from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
+    from anyvox_keras.features import FeatureExtractor
+    from anyvox_keras.networks import UNet
+    from anyvox_keras.registration import Registration, register
+    from anyvox_keras.synthesis import (
+        Appearance,
+        LabelEnsemble,
+        PairedViews,
+        SyntheticStream,
+        WithSynthesis,
+    )
+    from anyvox_keras.templates import TemplateBank
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Appearance": "synthesis",
+    "ContrastivePretrainer": "contrastive",
+    "FeatureExtractor": "features",
+    "LabelEnsemble": "synthesis",
+    "MultiPositiveContrastiveLoss": "contrastive",
+    "PairedViews": "synthesis",
+    "Registration": "registration",
+    "SyntheticStream": "synthesis",
+    "TemplateBank": "templates",
+    "UNet": "networks",
+    "WithSynthesis": "synthesis",
+    "register": "registration",
+}
+#: folders that are reached as `avx.random`, `avx.metrics` ...
+_FOLDERS = (
+    "contrastive",
+    "features",
+    "io",
+    "metrics",
+    "networks",
+    "ops",
+    "pictures",
+    "random",
+    "registration",
+    "synthesis",
+    "templates",
+)
 
 __all__ = [
     "Appearance",
@@ -28,6 +60,18 @@ __all__ = [
     "TemplateBank",
     "UNet",
     "WithSynthesis",
-    "random",
     "register",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is used: `anyvox --help` needs no Keras."""
+    if name in _FOLDERS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_FOLDERS]

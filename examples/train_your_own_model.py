@@ -48,7 +48,7 @@ def loss_of_classes(label_map, logits):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--side", type=int, default=24)
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12)
     args = parser.parse_args()

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# torch's idle threads would spin, which on a busy machine slows a step fifty times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Loaded after TensorFlow, torch can crash the process: their OpenMP runtimes collide.
 with contextlib.suppress(ImportError):

@@ -98,18 +98,21 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
     """Train a small UNet on the endless stream and draw some of what it saw."""
     import keras
 
-    import anyvox_keras as avx
+    from anyvox_keras.contrastive import ContrastivePretrainer
+    from anyvox_keras.networks import UNet
     from anyvox_keras.pictures import save_figure, views_picture
+    from anyvox_keras.synthesis import SyntheticStream
+    from anyvox_keras.templates import TemplateBank
 
-    bank = avx.TemplateBank.geometric(SHAPES, SIDE, seed)
-    stream = avx.SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
+    bank = TemplateBank.geometric(SHAPES, SIDE, seed)
+    stream = SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
     pairs = list(stream.held_out(HELD_OUT).arrays(HELD_OUT))
     joined = {name: np.concatenate([pair[name] for pair in pairs]) for name in pairs[0]}
     figure = views_picture(joined["label_map"], joined["view1"], joined["view2"])
     save_figure(figure, out / "views.png", overwrite=True)
 
-    backbone = avx.UNet(width=WIDTH, levels=LEVELS, seed=seed)
-    pretrainer = avx.ContrastivePretrainer(backbone, seed=seed)
+    backbone = UNet(width=WIDTH, levels=LEVELS, seed=seed)
+    pretrainer = ContrastivePretrainer(backbone, seed=seed)
     pretrainer.compile(keras.optimizers.AdamW(1e-3, weight_decay=1e-5))
     results.held_out["first"] = _losses(pretrainer, pairs)
     pretrainer.fit(stream, epochs=1)
@@ -123,10 +126,10 @@ def _losses(pretrainer: Any, pairs: list[dict[str, np.ndarray]]) -> np.ndarray:
 
 
 def _draw_features(backbone: Any, pair: Any, out: Path) -> None:
-    import anyvox_keras as avx
+    from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.pictures import feature_picture, save_figure
 
-    extractor = avx.FeatureExtractor(backbone)
+    extractor = FeatureExtractor(backbone)
     images = [pair.fixed.array, pair.moving.array]
     masks = [pair.fixed_labels.array > 0, pair.moving_labels.array > 0]
     figure = feature_picture(
@@ -141,13 +144,14 @@ def _draw_features(backbone: Any, pair: Any, out: Path) -> None:
 
 def _register(backbone: Any, pair: Any, out: Path, results: _Results) -> None:
     """Register with each kind of features; the report is of both together."""
-    import anyvox_keras as avx
+    from anyvox_keras.features import FeatureExtractor
+    from anyvox_keras.registration import register
 
     results.tre_mm["before"] = pair.error_mm()
     for name in FEATURES:
         with results.stages(f"register_{name}"):
-            extractor = None if name == "mind" else avx.FeatureExtractor(backbone)
-            registration = avx.register(
+            extractor = None if name == "mind" else FeatureExtractor(backbone)
+            registration = register(
                 pair.fixed.image,
                 pair.moving.image,
                 features=name,

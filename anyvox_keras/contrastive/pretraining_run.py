@@ -201,6 +201,9 @@ class _Progress(keras.callbacks.Callback):
         """Do what this step asks for."""
         self.checkpoint.step += 1
         step, done = self.checkpoint.step, self.checkpoint.step >= self.settings.steps
+        if logs is not None:
+            # Shown by Keras's bar, which reads the same dict after this callback.
+            logs["pairs_per_second"] = self._pairs_per_second()
         if step % self.settings.log_every == 0 or done:
             self._write_row(step, dict(logs or {}), done)
         if done or self.checkpoint.stopped:
@@ -210,20 +213,22 @@ class _Progress(keras.callbacks.Callback):
             self.checkpoint.save()
 
     def _write_row(self, step: int, logs: dict[str, Any], done: bool) -> None:
-        now, (then, before) = time.monotonic(), self._since
-        pairs = step * self.settings.batch_size
-        rate = (step - before) * self.settings.batch_size / max(now - then, 1e-9)
-        facts = {"step": step, "pairs": pairs, "pairs_per_second": round(rate, 3)}
+        facts = {"step": step, "pairs": step * self.settings.batch_size}
         row = {**facts, "learning_rate": float(self.model.optimizer.learning_rate), **logs}
         sync_state(self.model)
         if step % self.settings.validate_every == 0 or done:
             row |= self._validate()
-            self._judge(row.get("val_loss", row["loss"]))
+            self._judge(float(row.get("val_loss", row["loss"])))
         self.model.reset_metrics()
         self.log.append(row)
         if self.report is not None:
             self.report(row)
         self._since = (time.monotonic(), step)
+
+    def _pairs_per_second(self) -> float:
+        then, before = self._since
+        pairs = (self.checkpoint.step - before) * self.settings.batch_size
+        return round(pairs / max(time.monotonic() - then, 1e-9), 3)
 
     def _validate(self) -> dict[str, float]:
         if self.validation is None:
@@ -234,5 +239,5 @@ class _Progress(keras.callbacks.Callback):
 
     def _judge(self, loss: float) -> None:
         patience = self.settings.patience
-        improved = self.checkpoint.improve(float(loss))
+        improved = self.checkpoint.improve(loss)
         self.checkpoint.stopped = not improved and 0 < patience <= self.checkpoint.waited

@@ -123,7 +123,5 @@ def _typed(where: str, field: Any, value: Any) -> Any:
     if expected is float and type(value) is int:
         return float(value)
     if type(value) is not expected:
-        raise UserError(
-            f"{where}: {field.name}: expected {expected.__name__}, received {value!r}"
-        )
+        raise UserError(f"{where}: {field.name}: expected {expected.__name__}, received {value!r}")
     return value

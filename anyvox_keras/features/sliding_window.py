@@ -66,8 +66,6 @@ def _weights(sides: Sequence[int], sigma: float) -> np.ndarray:
     return np.maximum(weight, 1e-3).astype("float32")
 
 
-def _batched(
-    places: Iterator[tuple[slice, ...]], size: int
-) -> Iterator[list[tuple[slice, ...]]]:
+def _batched(places: Iterator[tuple[slice, ...]], size: int) -> Iterator[list[tuple[slice, ...]]]:
     while part := list(itertools.islice(places, size)):
         yield part

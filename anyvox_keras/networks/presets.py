@@ -48,7 +48,9 @@ def preset_names() -> list[str]:
     return [*packaged, *HUB_PRESETS]
 
 
-def load_preset(cls: type[keras.Model], preset: str | os.PathLike[str], dtype: Any = None) -> keras.Model:
+def load_preset(
+    cls: type[keras.Model], preset: str | os.PathLike[str], dtype: Any = None
+) -> keras.Model:
     """Build the network of a preset and load its weights.
 
     Args:

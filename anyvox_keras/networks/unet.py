@@ -93,7 +93,7 @@ class UNet(keras.Model):
         _check(config)
         graph = _Graph(config, keras.dtype_policies.get(dtype or keras.config.dtype_policy()))
         super().__init__(inputs=graph.inputs, outputs=graph.outputs, **kwargs)
-        self._config = config
+        self._config: dict[str, Any] = config
         self._policy = graph.policy
         self.tap_names: dict[int, str] = graph.tap_names
 

@@ -189,9 +189,9 @@ def device_name() -> str:
     """Name the device that computes, as the framework calls it."""
     if NAME == "tensorflow":
         gpus = tf.config.list_physical_devices("GPU")
-        return "CPU" if not gpus else tf.config.experimental.get_device_details(gpus[0])[
-            "device_name"
-        ]
+        return (
+            "CPU" if not gpus else tf.config.experimental.get_device_details(gpus[0])["device_name"]
+        )
     if NAME == "jax":
         device = jax.devices()[0]
         return "CPU" if device.platform == "cpu" else device.device_kind

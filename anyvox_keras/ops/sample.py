@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from anyvox_keras.ops._backend import grid_sample
@@ -112,9 +113,7 @@ def _gather_corners(x: Array, coordinates: Array) -> Array:
 def _take_voxels(x: Array, index: list[Array]) -> Array:
     """Gather by flat index, clipped: XLA clamps out-of-range gathers silently, torch raises."""
     depth, height, width = x.shape[1:4]
-    i, j, k = (
-        ops.clip(part, 0, size - 1) for part, size in zip(index, x.shape[1:4], strict=True)
-    )
+    i, j, k = (ops.clip(part, 0, size - 1) for part, size in zip(index, x.shape[1:4], strict=True))
     batch = ops.shape(x)[0]
     sample = ops.reshape(ops.arange(batch, dtype="int32"), (-1, *[1] * (len(i.shape) - 1)))
     sample = sample * (depth * height * width)

@@ -19,7 +19,7 @@ LARGE = 8192
 
 
 class Draw(NamedTuple):
-    """What to draw: "uniform" or "integers" in [low, high), "normal", "bernoulli" (p = high), "key".
+    """What to draw: "uniform", "integers" in [low, high), "normal", "bernoulli" (p = high), "key".
 
     A "key" is two words, from which an effect expands its noise only where it is used.
     """

@@ -69,5 +69,3 @@ class KeyedLayer(keras.Layer):
         config: dict[str, Any] = super().get_config()
         config.pop("autocast", None)
         return {**config, "seed": self.seed}
-
-

@@ -29,9 +29,7 @@ class Range:
         ```
     """
 
-    def __init__(
-        self, value: "RangeLike", name: str = "value", minimum: float = -math.inf
-    ) -> None:
+    def __init__(self, value: "RangeLike", name: str = "value", minimum: float = -math.inf) -> None:
         pair = value.pair if isinstance(value, Range) else value
         try:
             low, high = (pair, pair) if isinstance(pair, (int, float)) else pair

@@ -1,14 +1,18 @@
 """Registration without training: features, search, convex optimisation, gradient descent."""
 
+from anyvox_keras.registration.affine_starts import affine_starts
+from anyvox_keras.registration.align import align
 from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.coupled_convex import coupled_convex
 from anyvox_keras.registration.deform import deform
+from anyvox_keras.registration.fit_affine import fit_affine
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.masked_image import masked_image
 from anyvox_keras.registration.mind import mind_ssc
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.place import place
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
@@ -21,15 +25,19 @@ __all__ = [
     "FeatureSettings",
     "Level",
     "Registration",
+    "affine_starts",
+    "align",
     "cost_volume",
     "coupled_convex",
     "deform",
+    "fit_affine",
     "image_features",
     "instance_optimisation",
     "inverse_at",
     "inverse_consistency",
     "masked_image",
     "mind_ssc",
+    "place",
     "register",
     "resample_deformation",
     "settings_of",

@@ -16,11 +16,12 @@ from anyvox_keras.io import (
     load_mask,
     load_volume,
     require_same_grid,
-    resample_to,
 )
 from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.registration.align import align
 from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.place import place
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
 from anyvox_keras.registration.settings import DeformSettings, settings_of
@@ -41,6 +42,7 @@ def register(
     moving_clip: Sequence[float] | None = None,
     fixed_seg: Any = None,
     moving_seg: Any = None,
+    affine: bool | str = False,
     initial: np.ndarray | None = None,
     preset: str = "default",
     settings: DeformSettings | None = None,
@@ -66,6 +68,8 @@ def register(
         moving_clip: The same of the moving image.
         fixed_seg: Labels of the fixed image on its grid, for the Dice.
         moving_seg: Labels of the moving image on its grid, for the Dice; also warped.
+        affine: True or "affine" for an affine stage first, "rigid" for a rigid one: for scans that
+            are not aligned at all. Without, the headers (or `initial`) are trusted.
         initial: `(4, 4)`, mm, RAS: fixed world to moving world, where the headers do not align
             the scans.
         preset: "default", "convexadam" or "diffeomorphic", see `settings_of`.
@@ -92,13 +96,14 @@ def register(
     fixed, moving = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
     masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
     segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
-    affine = _initial(initial)
+    images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)
     start = time.perf_counter()
-    field = _deformation(
-        (fixed, moving), masks, (fixed_clip, moving_clip), affine, compared, chosen
-    )
+    if affine:
+        model = "affine" if affine is True else str(affine)
+        matrix = align(*images, model, masks, clips, compared, None if initial is None else matrix)
+    field = _deformation(images, masks, clips, matrix, compared, chosen)
     seconds = time.perf_counter() - start
-    return Registration(fixed, moving, field, affine, *segmentations, seconds)
+    return Registration(fixed, moving, field, matrix, *segmentations, seconds)
 
 
 def _deformation(
@@ -115,7 +120,9 @@ def _deformation(
     worlds = (np.eye(4), affine)
     features: list[Array] = []
     for image, mask, clip, world in zip(images, masks, clips, worlds, strict=True):
-        array, inside = _on_grid(image, mask, grid, world)
+        array, inside = place(image, mask, grid, world)
+        if inside is not None and not inside.any():
+            raise UserError(f"{image.name}: expected an overlap with the fixed image, found none")
         features.append(image_features(array, inside, clip, compared, pads))
     shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
     field = deform(features[0], features[1], shape, grid.spacing, settings)
@@ -130,22 +137,6 @@ def _pads(grid: Grid, settings: DeformSettings) -> tuple[int, ...]:
         return (0, 0, 0)
     block = max(level.grid for level in settings.levels_for(grid.spacing))
     return tuple(-n % block for n in grid.shape)
-
-
-def _on_grid(
-    image: Volume, mask: np.ndarray | None, grid: Grid, affine: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Image and mask on the working grid; what lies outside the image is outside the mask."""
-    placed = np.linalg.inv(affine) @ image.affine
-    moved = Volume(image.array, placed, None, image.finite, image.name)
-    volume = resample_to(moved, grid)
-    inside = volume.finite
-    if mask is not None:
-        part = resample_to(Volume(mask, placed), grid).array
-        inside = part if inside is None else part & inside
-    if inside is not None and not inside.any():
-        raise UserError(f"{image.name}: expected an overlap with the fixed image, received none")
-    return volume.array, inside
 
 
 def _features(kind: str, extractor: Any, weights: str | None) -> FeatureSettings:

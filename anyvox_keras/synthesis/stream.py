@@ -80,6 +80,7 @@ class SyntheticStream(keras.utils.PyDataset):
             labels, views or PairedViews(), bank if self.resident else None, name="synthesis"
         )
         self.position = 0
+        self._begun = self._complete = False
 
     @property
     def classes(self) -> int:
@@ -92,6 +93,8 @@ class SyntheticStream(keras.utils.PyDataset):
 
     def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
         """Hand over what the layer needs for a step of this epoch."""
+        # Not at the first steps, which `fit` reads to learn the shapes.
+        self._complete = self._complete or (self._begun and step == self.steps - 1)
         first = self.position + step * self.batch_size
         return (self.batch(range(first, first + self.batch_size)),)
 
@@ -111,10 +114,15 @@ class SyntheticStream(keras.utils.PyDataset):
             raise ValueError(f"`position` must be >= 0. Received: position={position}")
         self.position = position
 
+    def on_epoch_begin(self) -> None:
+        """Wait for the epoch's last step."""
+        self._begun, self._complete = True, False
+
     def on_epoch_end(self) -> None:
-        """Go on to new pairs."""
-        if not self.fixed:
+        """Go on to new pairs, after a whole epoch: `fit` also calls this before the first one."""
+        if self._complete and not self.fixed:
             self.position += self.steps * self.batch_size
+        self._begun = self._complete = False
 
     def held_out(self, steps: int, split: str = "validation") -> "SyntheticStream":
         """Make a stream of fixed pairs that this one never shows, on the same device layer.

@@ -5,7 +5,11 @@ import pytest
 
 from anyvox_keras.features import sliding_window
 
-SIZES = [((20, 17, 25), (8, 8, 8), 0.5), ((16, 9, 12), (8, 9, 6), 0.8), ((10, 10, 10), (10, 4, 7), 0.0)]
+SIZES = [
+    ((20, 17, 25), (8, 8, 8), 0.5),
+    ((16, 9, 12), (8, 9, 6), 0.8),
+    ((10, 10, 10), (10, 4, 7), 0.0),
+]
 
 
 def of_position(windows):

@@ -50,7 +50,7 @@ def test_missing_weights_are_named(data, tmp_path):
     state = torch.load(data / "oracle" / "unet_base_small.pth", weights_only=True)
     del state["model.27.weight"], state["model.28.running_var"]
     torch.save(state, tmp_path / "short.pth")
-    with pytest.raises(UserError, match="lacks model.27.weight, model.28.running_var$"):
+    with pytest.raises(UserError, match=r"lacks model.27.weight, model.28.running_var$"):
         from_torch(tmp_path / "short.pth")
 
 

@@ -77,7 +77,7 @@ def test_offline_says_what_to_download_and_where_to_put_it(cache):
 
 
 def test_mistakes_are_named(unet, tmp_path):
-    with pytest.raises(UserError, match="unknown preset nonsense; .*anatomix"):
+    with pytest.raises(UserError, match=r"unknown preset nonsense; .*anatomix"):
         UNet.from_preset("nonsense")
     with pytest.raises(UserError, match="not a preset folder"):
         UNet.from_preset(tmp_path)

@@ -175,9 +175,7 @@ def test_initial_weights_are_kaiming_normal_and_a_function_of_the_seed():
     assert kernels[0].std() == pytest.approx(np.sqrt(2 / (27 * 256)), rel=0.01)
     # A truncated normal would stop at two standard deviations.
     assert np.abs(kernels[0]).max() > 4 * kernels[0].std()
-    gamma = np.concatenate(
-        [to_numpy(w).ravel() for w in first.weights if w.path.endswith("gamma")]
-    )
+    gamma = np.concatenate([to_numpy(w).ravel() for w in first.weights if w.path.endswith("gamma")])
     assert gamma.mean() == pytest.approx(1, abs=0.005)
     assert gamma.std() == pytest.approx(0.02, rel=0.1)
 
@@ -189,7 +187,9 @@ def test_a_training_step_moves_every_weight(rng):
     x = rng.normal(size=(2, 8, 8, 8, 1)).astype("float32")
     y = rng.normal(size=(2, 8, 8, 8, 3)).astype("float32")
     unet.fit(x, y, verbose=0)
-    moved = [np.abs(to_numpy(w) - b).max() for w, b in zip(unet.trainable_weights, before)]
+    moved = [
+        np.abs(to_numpy(w) - b).max() for w, b in zip(unet.trainable_weights, before, strict=True)
+    ]
     assert min(moved) > 0
 
 

@@ -52,7 +52,9 @@ def test_affine_grid_is_the_matrix_product():
     matrix = RNG.normal(size=(2, 3, 4)).astype("float32")
     grid = to_numpy(affine_grid(matrix, (4, 5, 6)))
     points = identity_grid((4, 5, 6))
-    expected = np.einsum("bij,dhwj->bdhwi", matrix[:, :, :3], points) + matrix[:, None, None, None, :, 3]
+    expected = (
+        np.einsum("bij,dhwj->bdhwi", matrix[:, :, :3], points) + matrix[:, None, None, None, :, 3]
+    )
     np.testing.assert_allclose(grid, expected, atol=1e-5)
 
 

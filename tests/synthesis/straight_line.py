@@ -1,4 +1,4 @@
-"""The table of the data engine once more, in plain numpy, scipy and MONAI, one line after the other.
+"""The table of the data engine once more, in plain numpy, scipy and MONAI, line after line.
 
 Independent of the package, for distribution tests and as the chain that the benchmark beats. The
 foreground noise uses one half-pixel grid and low resolution is half-voxel correct, as the package

@@ -1,0 +1,178 @@
+"""Kill and resume: bit for bit, and across backends."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from fake_stream import FakeStream
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.contrastive import PretrainingRun, RunSettings
+from anyvox_keras.contrastive.training_state import read_facts
+from anyvox_keras.networks import UNet
+from anyvox_keras.ops._backend import to_numpy
+
+SETTINGS = dict(
+    side=16, steps=8, width=4, levels=2, output_channels=4, samples=32, log_every=3,
+    validate_every=3, validation_pairs=2, seed=3, learning_rate=1e-3,
+)  # fmt: skip
+
+
+class FakeRun(PretrainingRun):
+    """A run on pairs that cost nothing."""
+
+    def streams(self):
+        s = self.settings
+        training = FakeStream(s.side, s.batch_size, s.seed, s.steps)
+        return training, FakeStream(s.side, 1, seed=99, steps=s.validation_pairs, fixed=True)
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill_at(run, step):
+    """Train, saving after each step, until a fault right before the state is saved."""
+    from anyvox_keras.contrastive import checkpoint as module
+
+    original = module.Checkpoint.save
+
+    def save(self):
+        if self.step > step:
+            raise KilledError
+        original(self)
+
+    due = module.Checkpoint.due
+    module.Checkpoint.save, module.Checkpoint.due = save, lambda self: True
+    try:
+        with pytest.raises(KilledError):
+            run.train()
+    finally:
+        module.Checkpoint.save, module.Checkpoint.due = original, due
+
+
+def arrays(folder):
+    with h5py.File(folder / "state") as file:
+        return {f"{g}/{k}": file[g][k][()] for g in ("model", "optimizer") for k in file[g]}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    FakeRun(folder, RunSettings(**SETTINGS)).train()
+    return folder
+
+
+def assert_same_run(first, second):
+    for name, array in arrays(first).items():
+        np.testing.assert_array_equal(array, arrays(second)[name], err_msg=name)
+    columns = [np.genfromtxt(f / "log.csv", delimiter=",", names=True) for f in (first, second)]
+    names = [n for n in columns[0].dtype.names if n != "pairs_per_second"]
+    for name in names:
+        np.testing.assert_array_equal(columns[0][name], columns[1][name], err_msg=name)
+
+
+# In the middle of a row of the log; right after one and again before the end.
+@pytest.mark.parametrize("steps", [[4], [3, 7]])
+def test_a_killed_run_ends_as_an_unbroken_one(steps, unbroken, tmp_path):
+    for step in steps:
+        kill_at(FakeRun(tmp_path, RunSettings(**SETTINGS)), step)
+        assert read_facts(tmp_path / "state")["step"] == step
+    FakeRun(tmp_path, RunSettings(**SETTINGS)).train()
+    assert_same_run(unbroken, tmp_path)
+
+
+def test_a_sigkilled_process_goes_on(unbroken, tmp_path):
+    script = textwrap.dedent(f"""
+        import os, signal, sys
+        from pathlib import Path
+        from test_checkpoint import FakeRun, RunSettings, SETTINGS
+        from anyvox_keras.contrastive.checkpoint import Checkpoint
+        Checkpoint.due = lambda self: True
+        class Run(FakeRun):
+            def train(self):
+                return super().train(report=lambda row: os.kill(os.getpid(), signal.SIGKILL)
+                                     if row["step"] == 6 else None)
+        Run(Path({str(tmp_path)!r}), RunSettings(**SETTINGS)).train()
+    """)
+    here = os.path.dirname(__file__)
+    path = os.pathsep.join([os.path.dirname(os.path.dirname(here)), os.path.dirname(here), here])
+    environment = {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": keras.backend.backend()}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    assert read_facts(tmp_path / "state")["step"] == 5
+    FakeRun(tmp_path, RunSettings(**SETTINGS)).train()
+    assert_same_run(unbroken, tmp_path)
+
+
+def test_a_finished_run_is_left_alone(unbroken):
+    before = (unbroken / "state").read_bytes()
+    run = FakeRun(unbroken, RunSettings(**SETTINGS))
+    assert run.finished
+    assert run.train() is None
+    assert (unbroken / "state").read_bytes() == before
+
+
+def test_the_folder_holds_the_contracts_files(unbroken):
+    names = {"config.toml", "log.csv", "last.weights.h5", "best.weights.h5", "state", "backbone"}
+    assert {path.name for path in unbroken.iterdir()} == names
+    backbone = UNet.from_preset(unbroken)
+    run = FakeRun(unbroken, RunSettings(**SETTINGS))
+    model = run.pretrainer()
+    model.load_weights(unbroken / "last.weights.h5")
+    for a, b in zip(model.backbone.weights, backbone.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+    rows = np.genfromtxt(unbroken / "log.csv", delimiter=",", names=True)
+    assert rows["step"].tolist() == [3, 6, 8]
+    assert read_facts(unbroken / "state")["best"] == pytest.approx(rows["val_loss"].min())
+
+
+def test_other_settings_are_a_mistake(unbroken):
+    with pytest.raises(UserError, match="begun with other settings"):
+        FakeRun(unbroken, RunSettings(**{**SETTINGS, "seed": 4}))
+
+
+def test_a_state_of_another_network_is_refused(unbroken, tmp_path):
+    (tmp_path / "state").write_bytes((unbroken / "state").read_bytes())
+    with pytest.raises(UserError, match=r"another model|has shape"):
+        FakeRun(tmp_path, RunSettings(**{**SETTINGS, "levels": 1, "steps": 9})).train()
+
+
+def test_averaged_weights_are_what_is_saved_for_use(tmp_path):
+    settings = RunSettings(**{**SETTINGS, "steps": 4, "ema": 0.5})
+    FakeRun(tmp_path, settings).train()
+    run = FakeRun(tmp_path, settings)
+    model = run.pretrainer()
+    from anyvox_keras.contrastive.training_state import load_state
+
+    load_state(tmp_path / "state", model)
+    raw = to_numpy(model.backbone.get_layer("stem_conv").kernel)
+    saved = to_numpy(UNet.from_preset(tmp_path).get_layer("stem_conv").kernel)
+    assert np.abs(raw - saved).max() > 0
+
+
+def test_patience_ends_a_run(tmp_path):
+    settings = RunSettings(**{**SETTINGS, "steps": 40, "learning_rate": 0.0, "patience": 1})
+    run = FakeRun(tmp_path, settings)
+    run.train()
+    assert run.finished
+    assert run.step < 40
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_pair(tmp_path):
+    class Broken(FakeRun):
+        def pretrainer(self):
+            model = super().pretrainer()
+            kernel = model.backbone.get_layer("stem_conv").kernel
+            kernel.assign(np.full(kernel.shape, np.nan, "float32"))
+            return model
+
+    with pytest.raises(FloatingPointError, match=r"loss is nan at pairs 0 to 0 of seed 3 \(keys"):
+        Broken(tmp_path, RunSettings(**SETTINGS)).train()
+    assert not (tmp_path / "state").exists()
