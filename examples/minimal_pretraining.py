@@ -1,6 +1,6 @@
 """Pretrain a UNet on synthetic volumes, measure it on volumes it never saw, save it.
 
-The defaults end in a minute, to show the parts; more is better:
+The defaults only show the parts: they end soon, too soon to learn. A real training is
 
     python minimal_pretraining.py --side 128 --shapes 5000 --width 16 --levels 4 --steps 600000
 
@@ -17,11 +17,11 @@ from anyvox_keras.contrastive import stepped_decay
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=24, help="voxels along each axis")
+    parser.add_argument("--side", type=int, default=16, help="voxels along each axis")
     parser.add_argument("--shapes", type=int, default=200, help="templates in the bank")
     parser.add_argument("--width", type=int, default=8, help="channels of the first level")
     parser.add_argument("--levels", type=int, default=2, help="poolings of the UNet")
-    parser.add_argument("--steps", type=int, default=30, help="steps of training, one pair each")
+    parser.add_argument("--steps", type=int, default=15, help="steps of training, one pair each")
     parser.add_argument("--rate", type=float, default=1e-3, help="the first learning rate")
     parser.add_argument("--held-out", type=int, default=2, help="pairs to measure the loss on")
     parser.add_argument("--seed", type=int, default=0)

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--moving", help="NIfTI file")
     parser.add_argument("--features", default="mind", choices=("mind", "network", "both"))
     parser.add_argument("--weights", help="preset folder, for the network's features")
-    parser.add_argument("--side", type=int, default=48, help="of the synthetic pair")
+    parser.add_argument("--side", type=int, default=40, help="of the synthetic pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="folder for the moved image, the warps and the report")
     args = parser.parse_args()

@@ -48,9 +48,9 @@ def loss_of_classes(label_map, logits):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=24)
+    parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--width", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=25)
     args = parser.parse_args()
 
     bank = avx.TemplateBank.geometric(200, side=args.side)

@@ -34,7 +34,9 @@ def example_of(docstring: str | None) -> str:
     if not found:
         return ""
     body = textwrap.dedent(found[1]).strip("\n") + "\n"
-    return "\n".join(FENCE.findall(body)) or body
+    fenced = FENCE.findall(body)
+    assert fenced, f"an `Example:` needs a python fence, as the site renders it:\n{body}"
+    return "\n".join(fenced)
 
 
 def public(node: ast.AST) -> Iterator[Documented]:

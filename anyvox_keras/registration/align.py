@@ -15,6 +15,7 @@ from anyvox_keras.registration.cost_volume import cost_volume
 from anyvox_keras.registration.coupled_convex import coupled_convex
 from anyvox_keras.registration.deform import POOL
 from anyvox_keras.registration.fit_affine import fit_affine
+from anyvox_keras.registration.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.place import place
 
@@ -180,8 +181,10 @@ def _lattice(grid: Grid, voxels: int) -> Grid:
 @cache
 def _search(half_width: int) -> Callable[[Array, Array], tuple[Array, Array]]:
     def search(fixed: Array, moving: Array) -> tuple[Array, Array]:
-        cost = cost_volume(fixed, moving, half_width)
-        distinct = ops.mean(cost, axis=-1) - ops.min(cost, axis=-1)
-        return coupled_convex(cost), distinct
+        cost = cost_volume(fixed, moving, half_width, "cosine")
+        back = cost_volume(moving, fixed, half_width, "cosine")
+        # One direction alone favours maps that magnify: blurred detail matches anything.
+        forward, _ = inverse_consistency(coupled_convex(cost), coupled_convex(back))
+        return forward, ops.mean(cost, axis=-1) - ops.min(cost, axis=-1)
 
     return compiled(search)

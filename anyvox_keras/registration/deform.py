@@ -6,11 +6,19 @@ from typing import Any
 
 from keras import ops
 
-from anyvox_keras.ops import average_pool, compose, resize, resize_displacement, warp
+from anyvox_keras.ops import (
+    average_pool,
+    compose,
+    identity_grid,
+    resize,
+    resize_displacement,
+    warp,
+)
 from anyvox_keras.ops._backend import compiled, no_gradient
 from anyvox_keras.registration.cost_volume import cost_volume
 from anyvox_keras.registration.coupled_convex import coupled_convex
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
+from anyvox_keras.registration.inverse_at import solve_inverse
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.settings import DeformSettings, Level
 
@@ -27,7 +35,9 @@ def deform(
 
     Coarse to fine, each level searches a window exhaustively in both directions, smooths by
     coupled convex optimisation and makes the two directions consistent; gradient descent at half
-    resolution ends it. Moving features of a later level are warped by what was found before.
+    resolution ends it, in both directions where the settings say so: then the forward field and
+    the inverse of the backward one are averaged. Moving features of a later level are warped by
+    what was found before.
 
     Args:
         fixed: `(1, d, h, w, C)` float32 features of the fixed image, pooled by two.
@@ -59,7 +69,7 @@ def deform(
         for level in _usable(settings.levels_for(spacing), shape):
             search = _search(level, shape, settings.consistency, settings.adam.stretch)
             displacement = search(fixed, moving, displacement)
-        return _descent(shape, settings.adam)(fixed, moving, displacement)
+        return _descent(shape, settings.adam, settings.both_ways)(fixed, moving, displacement)
 
 
 def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
@@ -86,8 +96,8 @@ def _search(
 
 
 @cache
-def _descent(shape: tuple[int, ...], adam: AdamSettings) -> Callable[..., Array]:
-    return compiled(partial(_descend, shape, adam))
+def _descent(shape: tuple[int, ...], adam: AdamSettings, both_ways: bool) -> Callable[..., Array]:
+    return compiled(partial(_descend, shape, adam, both_ways))
 
 
 def _first_search(
@@ -113,7 +123,17 @@ def _later_search(
 
 
 def _descend(
-    shape: tuple[int, ...], adam: AdamSettings, fixed: Array, moving: Array, start: Array
-) -> Array:
+    shape: tuple[int, ...], adam: AdamSettings, both_ways: bool,
+    fixed: Array, moving: Array, start: Array,
+) -> Array:  # fmt: skip
     start = resize(start, fixed.shape[1:4]) / float(POOL)
-    return resize(instance_optimisation(fixed, moving, start, adam) * float(POOL), shape)
+    found = instance_optimisation(fixed, moving, start, adam)
+    if both_ways:
+        back = instance_optimisation(moving, fixed, _inverse(start), adam)
+        found = 0.5 * (found + _inverse(back))
+    return resize(found * float(POOL), shape)
+
+
+def _inverse(displacement: Array) -> Array:
+    grid = ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))[None]
+    return solve_inverse(displacement, grid) - grid

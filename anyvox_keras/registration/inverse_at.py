@@ -46,14 +46,17 @@ def inverse_at(displacement: np.ndarray, points: np.ndarray) -> np.ndarray:
         return to_numpy(result)[0]
 
 
+def solve_inverse(displacement: Array, points: Array) -> Array:
+    """The pure function behind `inverse_at`, of `(B, ...)` arrays, for use inside a graph."""
+
+    def step(_: Array, x: Array) -> Array:
+        moved = x + sample_linear(displacement, x, outside="edge")
+        return x + _STEP * (points - moved)
+
+    start = points - sample_linear(displacement, points, outside="edge")
+    return ops.fori_loop(0, _ITERATIONS, step, start)
+
+
 @cache
 def _solver() -> Callable[[Array, Array], Array]:
-    def solve(displacement: Array, points: Array) -> Array:
-        def step(_: Array, x: Array) -> Array:
-            moved = x + sample_linear(displacement, x, outside="edge")
-            return x + _STEP * (points - moved)
-
-        start = points - sample_linear(displacement, points, outside="edge")
-        return ops.fori_loop(0, _ITERATIONS, step, start)
-
-    return compiled(solve)
+    return compiled(solve_inverse)

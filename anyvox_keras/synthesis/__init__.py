@@ -1,6 +1,7 @@
 """Labels, appearance and views."""
 
 from anyvox_keras.synthesis.appearance import Appearance, PairedViews
+from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
 from anyvox_keras.synthesis.foreground_mask import ForegroundMask
 from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.pairs import SyntheticPairs
@@ -14,5 +15,6 @@ __all__ = [
     "PairedViews",
     "SyntheticPairs",
     "SyntheticStream",
+    "TrainTimeAugmentation",
     "WithSynthesis",
 ]

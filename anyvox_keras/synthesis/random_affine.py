@@ -1,6 +1,7 @@
 """Affine matrices of templates."""
 
 import math
+from collections.abc import Sequence
 
 from keras import ops
 
@@ -60,3 +61,10 @@ def product(a: Array, b: Array) -> Array:
     """Multiply 3x3 matrices in one fixed order, free of a GPU's reduced matrix precision."""
     terms = [a[..., :, i, None] * b[..., None, i, :] for i in range(3)]
     return terms[0] + terms[1] + terms[2]
+
+
+def about_centre(matrix: Array, shape: Sequence[int]) -> Array:
+    """Make `(B, 3, 4)` maps `x -> M (x - c) + c` about the centre of a grid."""
+    centre = ops.convert_to_tensor([(side - 1) / 2 for side in shape], "float32")
+    turned = ops.sum(matrix * centre, axis=-1)
+    return ops.concatenate([matrix, (centre - turned)[..., None]], axis=-1)

@@ -11,18 +11,23 @@ from anyvox_keras._export import export
 from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
 from anyvox_keras.synthesis.appearance.bias_field import BiasField
+from anyvox_keras.synthesis.appearance.cut_out import CutOut
 from anyvox_keras.synthesis.appearance.describe import describe
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.gamma_contrast import GammaContrast
 from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
 from anyvox_keras.synthesis.appearance.gaussian_mixture import GaussianMixture
 from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
+from anyvox_keras.synthesis.appearance.ghosting import Ghosting
 from anyvox_keras.synthesis.appearance.gibbs_ringing import GibbsRinging
+from anyvox_keras.synthesis.appearance.inversion import Inversion
 from anyvox_keras.synthesis.appearance.k_space_spike import KSpaceSpike
 from anyvox_keras.synthesis.appearance.low_resolution import LowResolution
 from anyvox_keras.synthesis.appearance.rescale import rescale
+from anyvox_keras.synthesis.appearance.rician_noise import RicianNoise
 from anyvox_keras.synthesis.appearance.sharpen import Sharpen
 from anyvox_keras.synthesis.appearance.texture import Texture
+from anyvox_keras.synthesis.appearance.thick_slices import ThickSlices
 from anyvox_keras.synthesis.planned_layer import PlannedLayer
 
 Settings = Mapping[str, Any] | None
@@ -32,12 +37,17 @@ EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
     "texture": (Texture, {}),
     "bias": (BiasField, {"probability": 0.98}),
     "spike": (KSpaceSpike, {"probability": 0.2}),
+    "ghosting": (Ghosting, None),
     "contrast": (GammaContrast, {"probability": 0.5}),
+    "inversion": (Inversion, None),
     "blur": (GaussianBlur, {"probability": 0.5}),
     "gibbs": (GibbsRinging, {"probability": 0.5}),
     "sharpen": (Sharpen, {"probability": 0.25}),
     "resolution": (LowResolution, {"probability": 0.333}),
+    "slices": (ThickSlices, None),
+    "rician": (RicianNoise, None),
     "noise": (GaussianNoise, None),
+    "cut_out": (CutOut, None),
 }
 
 
@@ -48,7 +58,8 @@ class Appearance(PlannedLayer):
     In this order: `mixture` (a Gaussian a label, rescaled), `texture` (multiplicative smooth
     noise), rescaled to [0, 1]; `bias` 0.98, `spike` 0.2, `contrast` 0.5, `blur` 0.5, `gibbs` 0.5,
     `sharpen` 0.25, `resolution` 0.333 with these probabilities; values below 0 are clipped and the
-    image is rescaled to [0, 1]. Off unless asked for: `noise`.
+    image is rescaled to [0, 1]. Off unless asked for: `ghosting` and `inversion` (after `spike` and
+    `contrast`); then, at the end, `slices` (thick along an axis), `rician`, `noise`, `cut_out`.
 
     Args:
         mixture: Settings of `GaussianMixture`.

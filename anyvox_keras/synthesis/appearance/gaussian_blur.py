@@ -8,21 +8,23 @@ from anyvox_keras._export import export
 from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
 from anyvox_keras.synthesis.appearance.effect import Effect
-from anyvox_keras.synthesis.appearance.separable import blur
+from anyvox_keras.synthesis.appearance.separable import KERNELS, blur
 from anyvox_keras.synthesis.planned_layer import ranged
 
 
 @export
 class GaussianBlur(Effect):
-    """Smooth with a Gaussian averaged over each voxel, zeros outside (MONAI's `GaussianSmooth`).
+    """Smooth with a Gaussian.
 
     Args:
         sigma: Range of the standard deviation in voxels, drawn per sample and axis.
+        kernel: "erf": the bell averaged over each voxel, zeros outside (MONAI's `GaussianSmooth`);
+            "sampled": the normalised bell, mirrored at the faces (scipy, TorchIO's `Blur`).
         probability: How likely a sample is changed.
         seed: Seed of the draws made without keys.
 
     Raises:
-        ValueError: If `sigma` may be negative.
+        ValueError: If `sigma` may be negative or `kernel` is unknown.
 
     Example:
         ```python
@@ -36,12 +38,16 @@ class GaussianBlur(Effect):
     def __init__(
         self,
         sigma: random.RangeLike = (0.0, 0.333),
+        kernel: str = "erf",
         probability: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(probability, seed, **kwargs)
         self.sigma = random.Range(sigma, "sigma", minimum=0)
+        if kernel not in KERNELS:
+            raise ValueError(f"`kernel` must be one of {tuple(KERNELS)}. Received: kernel={kernel}")
+        self.kernel = kernel
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`sigma` (B, 3)."""
@@ -49,8 +55,8 @@ class GaussianBlur(Effect):
 
     def change(self, x: Array, params: Params) -> Array:
         """Smooth."""
-        return blur(x, params["sigma"])
+        return blur(x, params["sigma"], self.kernel)
 
     def settings(self) -> tuple[str, ...]:
         """Names of the constructor arguments."""
-        return ("sigma",)
+        return ("sigma", "kernel")

@@ -10,8 +10,8 @@ from anyvox_keras.ops._backend import Array
 _INVERSE_ROOT_TWO = 0.70710678
 
 
-def apply_matrices(x: Array, matrices: Sequence[Array]) -> Array:
-    """Multiply each spatial axis of `(B, D, H, W, C)` by its matrix `(B, m, n)` or `(m, n)`.
+def apply_matrices(x: Array, matrices: Sequence[Array | None]) -> Array:
+    """Multiply each spatial axis of `(B, D, H, W, C)` by its matrix `(B, m, n)`; None leaves it.
 
     Matrix products run at full speed on every backend whatever the number of taps, and one
     operator holds for all samples, each with its own strength; the identity is exact.
@@ -23,16 +23,21 @@ def apply_matrices(x: Array, matrices: Sequence[Array]) -> Array:
     Returns:
         `(B, d, h, w, C)`.
     """
-    plane, row, line = (ops.convert_to_tensor(matrix) for matrix in matrices)
+    plane, row, line = matrices
     depth, height, width, channels = x.shape[1:]
-    if channels == 1:
+    y = x
+    if line is not None and channels == 1:
         y = ops.matmul(ops.reshape(x, (-1, depth * height, width)), ops.swapaxes(line, -1, -2))
-    else:
-        y = ops.matmul(_batched(line, 2), x)
-    y = ops.reshape(y, (-1, depth, height, line.shape[-2] * channels))
-    y = ops.matmul(_batched(row, 1), y)
-    y = ops.matmul(plane, ops.reshape(y, (-1, depth, y.shape[2] * y.shape[3])))
-    return ops.reshape(y, (-1, plane.shape[-2], row.shape[-2], line.shape[-2], channels))
+    elif line is not None:
+        y = ops.matmul(line[:, None, None], x)
+    last = width if line is None else line.shape[-2]
+    if row is not None:
+        y = ops.matmul(row[:, None], ops.reshape(y, (-1, depth, height, last * channels)))
+        height = row.shape[-2]
+    if plane is not None:
+        y = ops.matmul(plane, ops.reshape(y, (-1, depth, height * last * channels)))
+        depth = plane.shape[-2]
+    return ops.reshape(y, (-1, depth, height, last, channels))
 
 
 def erf_kernel_matrix(sigma: Array, side: int, truncate: float = 4.0) -> Array:
@@ -50,14 +55,58 @@ def erf_kernel_matrix(sigma: Array, side: int, truncate: float = 4.0) -> Array:
     return ops.where(ops.less_equal(distance, tail), taps, 0.0)
 
 
-def blur(x: Array, sigma: Array) -> Array:
+def sampled_kernel_matrix(sigma: Array, side: int, truncate: float = 4.0) -> Array:
+    """Make `(B, side, side)` matrices of scipy's Gaussian, mirrored with the edge voxel repeated.
+
+    Taps are `exp(-d^2 / 2 sigma^2)` up to `int(truncate sigma + 1/2)`, normalised. One reflection
+    per face is counted, which is exact for radii up to the side.
+    """
+    sigma = ops.reshape(sigma, (-1, 1, 1))
+    index = np.arange(side, dtype="float32")
+    direct = np.abs(index[:, None] - index)
+    low, high = index[:, None] + index + 1, 2 * side - 1 - index[:, None] - index
+    taps = sum(_bell(distance, sigma, truncate) for distance in (direct, low, high))
+    return taps / ops.sum(taps, axis=2, keepdims=True)
+
+
+def circulant_matrix(weights: Array) -> Array:
+    """Make the `(B, S, S)` matrix that multiplies a spectrum along one axis by real weights.
+
+    The weights `(B, S)` belong to the frequencies in FFT order. Of the result the real part is
+    taken, so that no transform is needed: the matrix is that of a circular convolution.
+    """
+    side = weights.shape[-1]
+    index = np.arange(side)
+    cosines = np.cos(2 * np.pi / side * (index[:, None] * index % side)) / side
+    row = ops.matmul(weights, cosines.astype("float32"))
+    return ops.take(row, ((index[:, None] - index) % side).astype("int32"), axis=1)
+
+
+def along_axis(matrices: Sequence[Array], axis: Array, shape: Sequence[int]) -> list[Array]:
+    """Place matrices `(B, S, S)`, one an axis, on the drawn axis (B,); the others stay as they are.
+
+    Args:
+        matrices: One an axis.
+        axis: `(B,)` int32 in [0, 3).
+        shape: `(D, H, W)`.
+    """
+    return [
+        ops.where(ops.reshape(axis == a, (-1, 1, 1)), own, np.eye(side, dtype="float32"))
+        for a, (own, side) in enumerate(zip(matrices, shape, strict=True))
+    ]
+
+
+KERNELS = {"erf": erf_kernel_matrix, "sampled": sampled_kernel_matrix}
+
+
+def blur(x: Array, sigma: Array, kernel: str = "erf") -> Array:
     """Smooth `(B, D, H, W, C)` with one sigma a sample and axis, `(B, 3)`."""
-    sides = x.shape[1:4]
-    return apply_matrices(x, [erf_kernel_matrix(sigma[:, a], sides[a]) for a in range(3)])
+    make, sides = KERNELS[kernel], x.shape[1:4]
+    return apply_matrices(x, [make(sigma[:, a], sides[a]) for a in range(3)])
 
 
-def _batched(matrix: Array, extra: int) -> Array:
-    """Insert axes after the batch axis, if there is one."""
-    if len(matrix.shape) == 2:
-        return matrix
-    return ops.reshape(matrix, (-1,) + (1,) * extra + tuple(matrix.shape[1:]))
+def _bell(distance: np.ndarray, sigma: Array, truncate: float) -> Array:
+    inverse = 1.0 / ops.maximum(sigma, 1e-6)
+    radius = ops.floor(truncate * sigma + 0.5)
+    bell = ops.exp(-0.5 * ops.square(inverse * distance))
+    return ops.where(ops.less_equal(distance, radius), bell, 0.0)

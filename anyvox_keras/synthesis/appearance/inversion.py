@@ -1,0 +1,37 @@
+"""Bright to dark."""
+
+from collections.abc import Sequence
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.synthesis.appearance.rescale import extremes
+
+
+@export
+class Inversion(Effect):
+    """Turn intensities around in their range: `min + max - x`.
+
+    Args:
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import Inversion
+
+        image = Inversion()(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """Nothing but whether it happens."""
+        return {}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Turn around."""
+        low, extent = extremes(x)
+        return (2.0 * low + extent) - x

@@ -1,0 +1,59 @@
+"""Gamma curves of images with negative values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect, spread
+from anyvox_keras.synthesis.planned_layer import ranged
+
+
+@export
+class LogGamma(Effect):
+    """Raise `|x|` to the power `exp(g)` and keep the sign (TorchIO's `RandomGamma`).
+
+    Args:
+        log_gamma: Range of g, drawn per sample.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import LogGamma
+
+        image = LogGamma()(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        log_gamma: random.RangeLike = (-0.4, 0.4),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.log_gamma = random.Range(log_gamma, "log_gamma")
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`log_gamma` (B,)."""
+        return {"log_gamma": ranged(self.log_gamma)}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Bend the intensities."""
+        size = ops.abs(x)
+        # The slope of a power below 1 is infinite at 0: keep 0 out of it.
+        known = size > 0
+        power = spread(ops.exp(params["log_gamma"]))
+        bent = ops.power(ops.where(known, size, 1.0), power)
+        return ops.where(known, ops.sign(x) * bent, 0.0)
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("log_gamma",)

@@ -1,0 +1,115 @@
+"""A head that moves during the scan."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops import affine_grid, sample_linear
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.synthesis.appearance.separable import apply_matrices, circulant_matrix
+from anyvox_keras.synthesis.planned_layer import ranged
+from anyvox_keras.synthesis.random_affine import about_centre, rotation_matrix
+
+#: How far a movement's time strays from its even place, in distances between movements.
+STRAY = 0.3
+
+
+@export
+class Motion(Effect):
+    """Fill parts of k-space from images at other poses (Shaw et al., TorchIO's `RandomMotion`).
+
+    The planes of the shifted spectrum along the last axis are taken in turn at the first pose, and
+    after each movement at the next; the pose held at half time is the image as it is. Poses are
+    rotations about the centre and translations; what comes from outside is the image's minimum. As
+    parts of one axis are convolutions along it, no transform is made.
+
+    TorchIO turns about the corner of the image; here poses turn about its centre.
+
+    Args:
+        movements: Number of movements.
+        degrees: Range of the angles, drawn per sample, movement and axis.
+        translation: Range of the shifts in voxels, likewise.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If `movements` is below 1.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import Motion
+
+        image = Motion()(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        movements: int = 2,
+        degrees: random.RangeLike = (-10.0, 10.0),
+        translation: random.RangeLike = (-10.0, 10.0),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        if movements < 1:
+            raise ValueError(f"`movements` must be >= 1. Received: movements={movements}")
+        self.movements = int(movements)
+        self.degrees = random.Range(degrees, "degrees")
+        self.translation = random.Range(translation, "translation")
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`degrees`, `translation` (B, movements, 3) and `times` (B, movements) in (0, 1)."""
+        n, step = self.movements, 1 / (self.movements + 1)
+        return {
+            "degrees": ranged(self.degrees, n, 3),
+            "translation": ranged(self.translation, n, 3),
+            "times": random.Draw("uniform", (n,), -STRAY * step, STRAY * step),
+        }
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Spread the movements over the scan."""
+        even = np.arange(1, self.movements + 1, dtype="float32") / (self.movements + 1)
+        return {**drawn, "times": drawn["times"] + even}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Add what each other pose contributes."""
+        low = ops.min(x, axis=(1, 2, 3, 4), keepdims=True)
+        masks = _parts(params["times"], x.shape[3])
+        rotations = rotation_matrix(params["degrees"])
+        total = x
+        for movement in range(self.movements):
+            pose = about_centre(rotations[:, movement], x.shape[1:4])
+            shift = params["translation"][:, movement, :, None]
+            pose = ops.concatenate([pose[..., :3], pose[..., 3:] + shift], axis=-1)
+            moved = sample_linear(x - low, affine_grid(pose, x.shape[1:4])) + low
+            total = total + _along_last(masks[movement + 1], moved - x)
+        return total
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("movements", "degrees", "translation")
+
+
+def _parts(times: Array, side: int) -> list[Array]:
+    """For each pose (first the image itself) the weight (B, S) of each frequency, in FFT order."""
+    movements = times.shape[1]
+    plane = ops.convert_to_tensor(np.fft.ifftshift(np.arange(side)).astype("float32"))
+    ends = ops.floor(times * side)[..., None]
+    part = ops.sum(ops.cast(plane >= ends, "int32"), axis=1)
+    middle = ops.sum(ops.cast(times <= 0.5, "int32"), axis=1)[:, None]
+    # The first pose and the one at half time change places.
+    pose = ops.where(part == 0, middle, ops.where(part == middle, 0, part))
+    return [ops.cast(pose == index, "float32") for index in range(movements + 1)]
+
+
+def _along_last(weights: Array, x: Array) -> Array:
+    return apply_matrices(x, [None, None, circulant_matrix(weights)])

@@ -1,0 +1,63 @@
+"""Noise of magnitude images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.effect import Effect, spread
+from anyvox_keras.synthesis.planned_layer import ranged
+
+
+@export
+class RicianNoise(Effect):
+    """Take the magnitude of the image plus complex noise, `sqrt((x + a)^2 + b^2)`.
+
+    a and b are white and normal with one standard deviation.
+
+    Args:
+        std: Range of the standard deviation, drawn per sample.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If `std` may be negative.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import RicianNoise
+
+        image = RicianNoise(std=0.1)(np.zeros((1, 16, 16, 16, 1), "float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        std: random.RangeLike = (0.0, 0.1),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.std = random.Range(std, "std", minimum=0)
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`std` (B,) and `noise` (B, 2): the key of the noise, which active samples expand."""
+        return {"std": ranged(self.std), "noise": random.Draw("key")}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Add the noise."""
+        noise = random.normal(params["noise"], (2, *x.shape[1:]))
+        std = spread(params["std"])
+        square = ops.square(x + std * noise[:, 0]) + ops.square(std * noise[:, 1])
+        # The slope of a root is infinite at 0.
+        return ops.sqrt(ops.maximum(square, 1e-20))
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("std",)

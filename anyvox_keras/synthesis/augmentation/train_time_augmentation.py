@@ -1,0 +1,155 @@
+"""What training does to a pair on top of its synthesis."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.bias_field import BiasField
+from anyvox_keras.synthesis.appearance.describe import describe
+from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
+from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
+from anyvox_keras.synthesis.appearance.log_gamma import LogGamma
+from anyvox_keras.synthesis.appearance.motion import Motion
+from anyvox_keras.synthesis.augmentation.percentile_rescale import percentile_rescale
+from anyvox_keras.synthesis.augmentation.random_crop import RandomCrop
+from anyvox_keras.synthesis.augmentation.spatial_augmentation import SpatialAugmentation
+from anyvox_keras.synthesis.planned_layer import PlannedLayer
+
+Settings = Mapping[str, Any] | None
+Pair = dict[str, Array]
+
+#: The effects, drawn anew for each image, in their order.
+EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
+    "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 2.0), "kernel": "sampled"}),
+    "noise": (GaussianNoise, {"probability": 0.33, "std": (0.0, 0.25)}),
+    "bias": (BiasField, {"probability": 0.5, "coefficients": (-0.5, 0.5), "basis": "power"}),
+    "gamma": (LogGamma, {"probability": 0.5, "log_gamma": (-0.4, 0.4)}),
+    "motion": (Motion, {"probability": 0.33}),
+}
+
+
+@export
+class TrainTimeAugmentation(PlannedLayer):
+    """Augment a pair of views and its label map (released recipe of arXiv 2411.02372).
+
+    Images are mapped by `(x - min) / (99.99th percentile - min)`. All volumes share flips and an
+    affine (`SpatialAugmentation`); then each image alone is blurred (probability 0.33, sigma
+    U(0, 2)), noised (0.33, std U(0, 0.25)), shaded (0.5, coefficients +-0.5), bent (0.5, log gamma
+    +-0.4) and moved (0.33, 2 movements of +-10 degrees and voxels). Nothing is clipped: values may
+    leave [0, 1]. The identity in inference, but for the crop.
+
+    Args:
+        crop: Side of a random crop of all volumes, in the middle in inference; None: no crop.
+        images: Names of the images among the volumes; the others are label maps.
+        seed: Seed of the draws made without keys.
+        **settings: Settings of `spatial`, `blur`, `noise`, `bias`, `gamma` or `motion`; what they
+            do not name stays as it is, None leaves the step out. What is left are arguments of
+            `keras.Layer`.
+
+    Call arguments:
+        x: Volumes by name, images `(B, D, H, W, C)` and label maps `(B, D, H, W)`.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
+
+        pair = {
+            "label_map": np.ones((1, 16, 16, 16), "int32"),
+            "view1": np.random.rand(1, 16, 16, 16, 1).astype("float32"),
+            "view2": np.random.rand(1, 16, 16, 16, 1).astype("float32"),
+        }
+        pair = TrainTimeAugmentation(motion=None)(pair, training=True)
+        ```
+    """
+
+    augments = True
+
+    def __init__(
+        self,
+        crop: int | None = None,
+        images: Sequence[str] = ("view1", "view2"),
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        names = ("spatial", *EFFECTS)
+        chosen = {name: settings.pop(name) for name in list(settings) if name in names}
+        super().__init__(seed=seed, **settings)
+        self.images, self._settings = tuple(images), chosen
+        spatial = chosen.get("spatial", {})
+        self.spatial = None if spatial is None else SpatialAugmentation(**spatial)
+        self.crop = None if crop is None else RandomCrop(crop)
+        self.effects: dict[str, Effect] = {
+            name: kind(**{**default, **chosen.get(name, {})})
+            for name, (kind, default) in EFFECTS.items()
+            if chosen.get(name, {}) is not None
+        }
+
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """Tell what the shared steps and each image draw, by name."""
+        shared = {name: layer.plan(shape) for name, layer in self._shared().items()}
+        return shared | {
+            image: {name: effect.plan(shape) for name, effect in self.effects.items()}
+            for image in self.images
+            if self.effects
+        }
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Turn drawn values into the parameters of every step."""
+        params = {name: layer.finish(drawn[name], shape) for name, layer in self._shared().items()}
+        for image in self.images:
+            steps = self.effects.items()
+            params[image] = {name: step.finish(drawn[image][name], shape) for name, step in steps}
+        return params
+
+    def apply(self, x: Pair, params: Params) -> Pair:
+        """Augment with drawn parameters."""
+        x = {name: ops.convert_to_tensor(volume) for name, volume in x.items()}
+        for name in self.images:
+            x[name] = percentile_rescale(ops.cast(x[name], "float32"))
+        for name, layer in self._shared().items():
+            x = layer.apply(x, params[name])
+        for image in self.images:
+            for name, effect in self.effects.items():
+                x[image] = effect.apply(x[image], params[image][name])
+        return x
+
+    def call(self, x: Pair, keys: Array | None = None, training: bool | None = None) -> Pair:
+        """Augment in training; in inference cut the middle, if there is a crop."""
+        if not training:
+            return x if self.crop is None else self.crop(x, training=False)
+        return super().call(x, keys, training)
+
+    def draw(self, x: Pair, keys: Array) -> Pair:
+        """Draw and augment."""
+        return self.apply(x, self.sample(keys, tuple(x[self.images[0]].shape[1:4])))
+
+    def batch_size(self, x: Pair) -> Array:
+        """How many samples the volumes are of."""
+        return ops.shape(x[self.images[0]])[0]
+
+    def describe(self) -> str:
+        """Lay out the steps with their probabilities and ranges as a table."""
+        return describe("Train-time augmentation", self._shared() | self.effects)
+
+    def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The same volumes, or their crops."""
+        if self.crop is not None:
+            return self.crop.compute_output_spec(x)
+        return {name: keras.KerasTensor(v.shape, v.dtype) for name, v in x.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        crop = None if self.crop is None else self.crop.side
+        return {**super().get_config(), "crop": crop, "images": self.images, **self._settings}
+
+    def _shared(self) -> dict[str, Any]:
+        layers = {"spatial": self.spatial, "crop": self.crop}
+        return {name: layer for name, layer in layers.items() if layer is not None}
