@@ -12,8 +12,14 @@ from typing import Any
 
 import click
 
-#: read by TensorFlow's and gRPC's C++ code when they load
-_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "MPLBACKEND": "Agg"}
+#: read by the frameworks when they load
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GRPC_VERBOSITY": "ERROR",
+    "MPLBACKEND": "Agg",
+    # torch's idle threads would spin, which on a busy machine slows a step fifty times
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 _LOGGERS = ("absl", "tensorflow", "jax", "jax._src.xla_bridge")
 
 

@@ -1,11 +1,8 @@
 """Registration without training: features, search, convex optimisation, gradient descent."""
 
-from anyvox_keras.registration.affine_starts import affine_starts
-from anyvox_keras.registration.align import align
 from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.coupled_convex import coupled_convex
 from anyvox_keras.registration.deform import deform
-from anyvox_keras.registration.fit_affine import fit_affine
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
@@ -25,12 +22,9 @@ __all__ = [
     "FeatureSettings",
     "Level",
     "Registration",
-    "affine_starts",
-    "align",
     "cost_volume",
     "coupled_convex",
     "deform",
-    "fit_affine",
     "image_features",
     "instance_optimisation",
     "inverse_at",

@@ -18,7 +18,6 @@ from anyvox_keras.io import (
     require_same_grid,
 )
 from anyvox_keras.ops._backend import to_numpy
-from anyvox_keras.registration.align import align
 from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.place import place
@@ -42,7 +41,6 @@ def register(
     moving_clip: Sequence[float] | None = None,
     fixed_seg: Any = None,
     moving_seg: Any = None,
-    affine: bool | str = False,
     initial: np.ndarray | None = None,
     preset: str = "default",
     settings: DeformSettings | None = None,
@@ -68,8 +66,6 @@ def register(
         moving_clip: The same of the moving image.
         fixed_seg: Labels of the fixed image on its grid, for the Dice.
         moving_seg: Labels of the moving image on its grid, for the Dice; also warped.
-        affine: True or "affine" for an affine stage first, "rigid" for a rigid one: for scans that
-            are not aligned at all. Without, the headers (or `initial`) are trusted.
         initial: `(4, 4)`, mm, RAS: fixed world to moving world, where the headers do not align
             the scans.
         preset: "default", "convexadam" or "diffeomorphic", see `settings_of`.
@@ -98,9 +94,6 @@ def register(
     segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
     images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)
     start = time.perf_counter()
-    if affine:
-        model = "affine" if affine is True else str(affine)
-        matrix = align(*images, model, masks, clips, compared, None if initial is None else matrix)
     field = _deformation(images, masks, clips, matrix, compared, chosen)
     seconds = time.perf_counter() - start
     return Registration(fixed, moving, field, matrix, *segmentations, seconds)

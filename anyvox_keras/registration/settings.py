@@ -44,10 +44,10 @@ class DeformSettings:
     capture: float = 20.0
     consistency: int = 15
     align: bool = True
-    both_ways: bool = True
+    both_ways: bool = False
     adam: AdamSettings = field(
-        # benchmarks/registration.py: the angle gains Dice over the squared distance on brains
-        default_factory=lambda: AdamSettings(iterations=50, smoothness=1.5, distance="cosine")
+        # The angle does not depend on how strong the features are, as squared distances do.
+        default_factory=lambda: AdamSettings(smoothness=2.0, distance="cosine")
     )
 
     def levels_for(self, spacing: Sequence[float]) -> tuple[Level, ...]:
@@ -86,9 +86,9 @@ def settings_of(preset: str) -> DeformSettings:
         return default
     if preset == "diffeomorphic":
         adam = replace(default.adam, velocity=True, symmetric=True)
-        return replace(default, adam=adam, both_ways=False)
+        return replace(default, adam=adam)
     if preset == "convexadam":
         adam = AdamSettings(smoothness=0.75, stretch=True)
-        return DeformSettings(levels=(Level(2, 1),), align=False, both_ways=False, adam=adam)
+        return DeformSettings(levels=(Level(2, 1),), align=False, adam=adam)
     known = ", ".join(PRESETS)
     raise ValueError(f"`preset` must be one of {known}. Received: preset={preset}")
