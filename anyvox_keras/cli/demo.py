@@ -10,15 +10,18 @@ import numpy as np
 
 from anyvox_keras.cli._stages import Stages
 
-SIDE, SHAPES, HELD_OUT = 48, 200, 8
-WIDTH, LEVELS = 8, 3
+SIDE, SHAPES, HELD_OUT = 32, 200, 8
+# Small enough for minutes on two cores. Instance normalisation, since running statistics of
+# single pairs have not settled after a few hundred steps.
+NETWORK = {"width": 8, "levels": 3, "normalization": "instance", "epsilon": 1e-2}
+TAPS, TEMPERATURE, RATE = ("decoder_2_1_conv", "output_conv"), 0.1, 2e-3
 FEATURES = ("mind", "network", "both")
 RESOLUTION = 2
 
 
 @click.command()
 @click.option("--out", default="demo", show_default=True, type=Path, help="Where results go.")
-@click.option("--steps", default=240, show_default=True, help="Pretraining steps.")
+@click.option("--steps", default=300, show_default=True, type=click.IntRange(20), help="Of fit.")
 @click.option("--seed", default=0, help="Seed of shapes, volumes and weights.")
 def demo(out: Path, steps: int, seed: int) -> None:
     """Pretrain a small network, register a real pair, draw what happened.
@@ -98,7 +101,7 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
     """Train a small UNet on the endless stream and draw some of what it saw."""
     import keras
 
-    from anyvox_keras.contrastive import ContrastivePretrainer
+    from anyvox_keras.contrastive import ContrastivePretrainer, warm_cosine
     from anyvox_keras.networks import UNet
     from anyvox_keras.pictures import save_figure, views_picture
     from anyvox_keras.synthesis import SyntheticStream
@@ -111,9 +114,10 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
     figure = views_picture(joined["label_map"], joined["view1"], joined["view2"])
     save_figure(figure, out / "views.png", overwrite=True)
 
-    backbone = UNet(width=WIDTH, levels=LEVELS, seed=seed)
-    pretrainer = ContrastivePretrainer(backbone, seed=seed)
-    pretrainer.compile(keras.optimizers.AdamW(1e-3, weight_decay=1e-5))
+    backbone = UNet(**NETWORK, seed=seed)
+    pretrainer = ContrastivePretrainer(backbone, TAPS, temperature=TEMPERATURE, seed=seed)
+    rate = warm_cosine(RATE, steps, warmup=steps // 20)
+    pretrainer.compile(keras.optimizers.AdamW(rate, weight_decay=1e-5))
     results.held_out["first"] = _losses(pretrainer, pairs)
     pretrainer.fit(stream, epochs=1)
     results.held_out["last"] = _losses(pretrainer, pairs)
@@ -129,7 +133,7 @@ def _draw_features(backbone: Any, pair: Any, out: Path) -> None:
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.pictures import feature_picture, save_figure
 
-    extractor = FeatureExtractor(backbone)
+    extractor = FeatureExtractor(backbone, norm="unit")
     images = [pair.fixed.array, pair.moving.array]
     masks = [pair.fixed_labels.array > 0, pair.moving_labels.array > 0]
     figure = feature_picture(
@@ -150,7 +154,7 @@ def _register(backbone: Any, pair: Any, out: Path, results: _Results) -> None:
     results.tre_mm["before"] = pair.error_mm()
     for name in FEATURES:
         with results.stages(f"register_{name}"):
-            extractor = None if name == "mind" else FeatureExtractor(backbone)
+            extractor = None if name == "mind" else FeatureExtractor(backbone, norm="unit")
             registration = register(
                 pair.fixed.image,
                 pair.moving.image,
