@@ -22,6 +22,10 @@ SECTION = re.compile(r"^Examples?:\n((?:[ ]+.*\n|\n)+)", re.MULTILINE)
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
+# One backend is enough for words, and eager PyTorch spares the compilers: what the examples call is
+# tested on all three elsewhere.
+on_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="runs on torch only")
+
 #: an example that takes longer teaches patience; slow machines get some
 SECONDS = 90
 
@@ -86,6 +90,7 @@ def limited():
     signal.alarm(0)
 
 
+@on_torch
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize(("module", "codes"), collect())
 def test_example_runs(module, codes, tmp_path, monkeypatch):

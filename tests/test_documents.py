@@ -1,8 +1,9 @@
-"""The python blocks of README and of the pages in docs/ run, a page's blocks in order."""
+"""The python blocks of README and of docs/ run in order: README's on every backend."""
 
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +18,8 @@ def test_readme_has_its_snippets():
 
 @pytest.mark.parametrize("page", [name for name, blocks in BLOCKS.items() if blocks])
 def test_python_blocks_run(page, tmp_path, monkeypatch):
+    if page != "README.md" and keras.backend.backend() != "torch":
+        pytest.skip("pages run on torch, where nothing is compiled first")
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     for number, block in enumerate(BLOCKS[page], 1):

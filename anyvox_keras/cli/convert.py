@@ -27,7 +27,7 @@ def convert(source: Path, out: Path, overwrite: bool) -> None:
         check_output(out, overwrite)
         to_torch(UNet.from_preset(source), out)
     else:
-        if (out / "config.json").exists() and not overwrite:
+        if out.exists() and any(out.iterdir()) and not overwrite:
             raise UserError(f"{out}: the output exists already; pass --overwrite to replace it")
         unet = from_torch(source)
         prepare_folder(out)

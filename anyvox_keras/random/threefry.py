@@ -1,7 +1,6 @@
 """The counter-based generator under every draw of the package."""
 
 import functools
-import zlib
 from typing import Any
 
 import keras
@@ -81,6 +80,13 @@ def _rotate_left(x: Array, rotation: Any, xp: Any) -> Array:
 
 
 def name_to_int(name: str | int) -> int:
-    """Map the name of a sub-stream to an int32; integers stay as they are."""
-    value = zlib.crc32(name.encode()) if isinstance(name, str) else name
-    return int(np.asarray(value & 0xFFFFFFFF, "uint32").astype("int32"))
+    """Map the name of a sub-stream to an int32 by FNV-1a; integers stay as they are.
+
+    Written in Python, so that `torch.compile` can trace it.
+    """
+    value = name
+    if isinstance(name, str):
+        value = 0x811C9DC5
+        for letter in name:
+            value = ((value ^ ord(letter)) * 0x01000193) & 0xFFFFFFFF
+    return (int(value) + 2**31) % 2**32 - 2**31

@@ -125,7 +125,7 @@ class TemplateBank:
             labels = np.zeros((24, 24, 24), "int16")
             labels[4:12, 4:12, 4:20] = 1
             nib.save(nib.Nifti1Image(labels, np.eye(4)), "case.nii.gz")
-            bank = avx.TemplateBank.from_segmentations(".")  # or "Totalsegmentator_dataset"
+            organs = avx.TemplateBank.from_segmentations(".")  # or "Totalsegmentator_dataset"
             ```
         """
         found = list(segmentation_masks(Path(folder), side))

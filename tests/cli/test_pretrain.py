@@ -62,14 +62,14 @@ def test_a_run_is_resumed_only_when_asked(run, capsys):
     assert command("--resume") == 0  # what is not given is the run's
     assert trained[0] == trained[1]
     assert command("--steps", "4", "--resume") == 2
-    assert refused(capsys, "other settings")
+    assert refused(capsys, "the run was begun with 3, received 4")
     assert command("--steps", "4", "--overwrite") == 0
     assert trained[-1].steps == 4
 
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [("nonsense = 1", "unknown key"), ("side = 'a'", "side"), ("=", "TOML"), (None, "found none")],
+    [("nonsense = 1", "unknown key"), ("side = 'a'", "side"), ("=", "TOML"), (None, "cannot be read")],
 )
 def test_bad_config_is_one_line(run, capsys, config, reason):
     command, trained, folder = run
