@@ -11,6 +11,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # torch's idle threads would spin, which on a busy machine slows a step fifty times.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# The tests compile hundreds of small programs and run each once or twice.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 # Loaded after TensorFlow, torch can crash the process: their OpenMP runtimes collide.
 with contextlib.suppress(ImportError):
     import torch  # noqa: F401

@@ -19,9 +19,9 @@ def bits(keys: Array, n: int, xp: Any = ops) -> Array:
 
     `xp` is `keras.ops`, or `numpy` for draws on the host, which are the same.
     """
-    keys = xp.array(keys, dtype="int32")
+    keys = _int32(keys, xp)
     counter = xp.arange((n + 1) // 2, dtype="int32")[None]
-    domain = xp.zeros_like(counter) + np.asarray(DRAW, "int32")
+    domain = xp.full_like(counter, DRAW)
     x0, x1 = threefry2x32((keys[:, 0:1], keys[:, 1:2]), (counter, domain), xp)
     return xp.concatenate([x0, x1], axis=1)[:, :n]
 
@@ -103,7 +103,7 @@ def integers_from(
 ) -> Array:
     """Turn `(B, prod(shape))` random words into integers."""
     words = xp.bitwise_and(words, np.asarray(0x7FFFFFFF, "int32"))
-    low, high = xp.array(low, dtype="int32"), xp.array(high, dtype="int32")
+    low, high = _int32(low, xp), _int32(high, xp)
     return low + xp.mod(xp.reshape(words, (-1, *shape)), high - low)
 
 
@@ -120,3 +120,7 @@ def bernoulli(keys: Array, shape: Sequence[int], p: float) -> Array:
 def bernoulli_from(words: Array, shape: Sequence[int], p: float) -> Array:
     """Turn `(B, prod(shape))` random words into decisions."""
     return ops.reshape(_bits24(words) < round(p * 2**24), (-1, *shape))
+
+
+def _int32(x: Array, xp: Any) -> Array:
+    return np.asarray(x, "int32") if xp is np else ops.convert_to_tensor(x, "int32")

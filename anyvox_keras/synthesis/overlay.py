@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from anyvox_keras.ops._backend import Array, is_eager_on_cpu
@@ -57,7 +56,8 @@ def _inside(coordinates: list[Array], last: Array) -> Array:
 
 def _coordinates(one: PeriodicMap, side: int) -> list[Array]:
     """Coordinates of all voxels along each axis: a broadcast sum of three vectors."""
-    planes, lines = np.arange(side, dtype="int32")[:, None], np.arange(side, dtype="int32")
+    lines = ops.arange(side, dtype="int32")
+    planes = lines[:, None]
     found = []
     for axis in range(3):
         step, shift = one.step[:, axis, :, None, None], one.shift[:, axis, None, None]

@@ -19,7 +19,7 @@ from anyvox_keras.networks import UNet
 from anyvox_keras.ops._backend import to_numpy
 
 SETTINGS = dict(
-    side=16, steps=8, width=4, levels=2, output_channels=4, samples=32, log_every=3,
+    side=16, steps=8, width=2, levels=1, output_channels=4, samples=32, log_every=3,
     validate_every=3, validation_pairs=2, seed=3, learning_rate=1e-3,
 )  # fmt: skip
 
@@ -141,7 +141,7 @@ def test_other_settings_are_a_mistake(unbroken):
 def test_a_state_of_another_network_is_refused(unbroken, tmp_path):
     (tmp_path / "state").write_bytes((unbroken / "state").read_bytes())
     with pytest.raises(UserError, match=r"another model|has shape"):
-        FakeRun(tmp_path, RunSettings(**{**SETTINGS, "levels": 1, "steps": 9})).train()
+        FakeRun(tmp_path, RunSettings(**{**SETTINGS, "width": 3, "steps": 9})).train()
 
 
 def test_averaged_weights_are_what_is_saved_for_use(tmp_path):
