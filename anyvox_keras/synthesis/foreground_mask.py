@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from anyvox_keras import random
@@ -133,7 +132,8 @@ class ForegroundMask(PlannedLayer):
 
 def _nearest(displacement: Array, axis: int, side: int) -> Array:
     """Round displaced coordinates to voxels, reflected at the grid's faces."""
-    start = np.arange(side, dtype="float32").reshape([-1 if a == axis else 1 for a in range(3)])
+    line = ops.arange(side, dtype="float32")
+    start = ops.reshape(line, [-1 if a == axis else 1 for a in range(3)])
     voxel = ops.floor(displacement + (start + 0.5))
     return ops.minimum(ops.maximum(voxel, -1.0 - voxel), 2.0 * side - 1.0 - voxel)
 

@@ -69,7 +69,12 @@ def test_a_run_is_resumed_only_when_asked(run, capsys):
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [("nonsense = 1", "unknown key"), ("side = 'a'", "side"), ("=", "TOML"), (None, "cannot be read")],
+    [
+        ("nonsense = 1", "unknown key"),
+        ("side = 'a'", "side"),
+        ("=", "TOML"),
+        (None, "cannot be read"),
+    ],
 )
 def test_bad_config_is_one_line(run, capsys, config, reason):
     command, trained, folder = run

@@ -91,7 +91,7 @@ def _wave(position: Array, shape: Sequence[int]) -> tuple[Array, Array]:
     for axis, side in enumerate(shape):
         frequency = position[:, axis, None] - side // 2
         # Whole turns are dropped as integers: sines of large angles lose digits.
-        phase = ops.mod(frequency * np.arange(side, dtype="int32"), side)
+        phase = ops.mod(frequency * ops.arange(side, dtype="int32"), side)
         angle = ops.cast(phase, "float32") * (2 * math.pi / side)
         turns.append((ops.cos(angle), ops.sin(angle)))
     (c0, s0), (c1, s1), (c2, s2) = turns

@@ -77,7 +77,7 @@ class Motion(Effect):
 
     def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
         """Spread the movements over the scan."""
-        even = np.arange(1, self.movements + 1, dtype="float32") / (self.movements + 1)
+        even = ops.arange(1, self.movements + 1, dtype="float32") / (self.movements + 1)
         return {**drawn, "times": drawn["times"] + even}
 
     def change(self, x: Array, params: Params) -> Array:

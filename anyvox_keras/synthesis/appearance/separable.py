@@ -47,8 +47,8 @@ def erf_kernel_matrix(sigma: Array, side: int, truncate: float = 4.0) -> Array:
     distances up to `int(max(sigma truncate, 1/2) + 1/2)`, not normalised; zeros outside the grid.
     """
     sigma = ops.reshape(sigma, (-1, 1, 1))
-    index = np.arange(side, dtype="float32")
-    distance = np.abs(index[:, None] - index)
+    index = ops.arange(side, dtype="float32")
+    distance = ops.abs(index[:, None] - index)
     inverse = _INVERSE_ROOT_TWO / ops.maximum(sigma, 1e-6)
     taps = 0.5 * (ops.erf(inverse * (distance + 0.5)) - ops.erf(inverse * (distance - 0.5)))
     tail = ops.floor(ops.maximum(sigma * truncate, 0.5) + 0.5)
@@ -62,8 +62,8 @@ def sampled_kernel_matrix(sigma: Array, side: int, truncate: float = 4.0) -> Arr
     per face is counted, which is exact for radii up to the side.
     """
     sigma = ops.reshape(sigma, (-1, 1, 1))
-    index = np.arange(side, dtype="float32")
-    direct = np.abs(index[:, None] - index)
+    index = ops.arange(side, dtype="float32")
+    direct = ops.abs(index[:, None] - index)
     low, high = index[:, None] + index + 1, 2 * side - 1 - index[:, None] - index
     taps = sum(_bell(distance, sigma, truncate) for distance in (direct, low, high))
     return taps / ops.sum(taps, axis=2, keepdims=True)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from anyvox_keras import random
@@ -69,12 +68,12 @@ def slice_matrix(thickness: Array, side: int) -> Array:
     """Make the `(B, side, side)` matrix of averaging into slices and interpolating back."""
     count = ops.maximum(ops.round(side / thickness), 1.0)[:, None, None]
     width = side / count
-    index = np.arange(side, dtype="float32")
+    index = ops.arange(side, dtype="float32")
     # Slices beyond the count cover nothing and are never asked for.
-    start = ops.convert_to_tensor(index)[None, :, None] * width
+    start = index[None, :, None] * width
     overlap = ops.minimum(start + width, index + 1.0) - ops.maximum(start, index)
     average = ops.maximum(overlap, 0.0) / width
-    position = (ops.convert_to_tensor(index)[None, :, None] + 0.5) / width - 0.5
+    position = (index[None, :, None] + 0.5) / width - 0.5
     position = ops.clip(position, 0.0, count - 1.0)
     weights = ops.maximum(1.0 - ops.abs(position - index), 0.0)
     return ops.matmul(weights, average)
