@@ -18,7 +18,7 @@ TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
-.PHONY: setup test demo examples lint docs clean
+.PHONY: setup test test-slow demo examples lint docs clean
 
 setup: $(STAMP)
 
@@ -36,8 +36,16 @@ test: setup
 	@$(MAKE) --no-print-directory --keep-going $(if $(filter-out 1,$(JOBS)),-j$(JOBS) -O) \
 	  $(BACKENDS:%=test-%)
 
+# Slow tests compile for minutes on the two backends of XLA; `make test-slow` runs them there.
+SLOW_ON := torch
+
 test-%: setup
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m "not examples" --durations=15
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q --durations=15 \
+	  -m "not examples$(if $(filter $(SLOW_ON),$*),, and not slow)"
+
+test-slow: setup
+	@for backend in $(filter-out $(SLOW_ON),$(BACKENDS)); do \
+	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q --durations=15 -m slow || exit 1; done
 
 examples: setup
 	@$(MAKE) --no-print-directory --keep-going $(BACKENDS:%=examples-%)

@@ -13,7 +13,7 @@ from anyvox_keras.cli._stages import Stages
 SIDE, SHAPES, HELD_OUT = 32, 200, 8
 # Small enough for minutes on two cores. Instance normalisation, since running statistics of
 # single pairs have not settled after a few hundred steps.
-NETWORK = {"width": 8, "levels": 3, "normalization": "instance", "epsilon": 1e-2}
+NETWORK: dict[str, Any] = {"width": 8, "levels": 3, "normalization": "instance", "epsilon": 1e-2}
 TAPS, TEMPERATURE, RATE = ("decoder_2_1_conv", "output_conv"), 0.1, 2e-3
 FEATURES = ("mind", "network", "both")
 RESOLUTION = 2

@@ -18,6 +18,8 @@ from anyvox_keras.contrastive.training_state import read_facts
 from anyvox_keras.networks import UNet
 from anyvox_keras.ops._backend import to_numpy
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = dict(
     side=16, steps=8, width=2, levels=1, output_channels=4, samples=32, log_every=3,
     validate_every=3, validation_pairs=2, seed=3, learning_rate=1e-3,

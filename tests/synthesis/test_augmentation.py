@@ -17,6 +17,8 @@ from anyvox_keras.synthesis.augmentation import (
     percentile_rescale,
 )
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (12, 12, 12)
 KEYS = keys_for(0, range(2))
 

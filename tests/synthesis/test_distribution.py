@@ -10,6 +10,8 @@ from synthesis import straight_line
 
 import anyvox_keras as avx
 
+pytestmark = pytest.mark.slow
+
 SIDE, DRAWS, SHAPES = 24, 200, 40
 #: Largest difference of two means in standard errors: one in 10^5 per bin by chance.
 BOUND = 4.5

@@ -20,6 +20,8 @@ from anyvox_keras.synthesis.appearance import (
     ThickSlices,
 )
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (12, 12, 12)
 EXTRAS = [CutOut, Ghosting, Inversion, LogGamma, Motion, RicianNoise, ThickSlices]
 
