@@ -9,7 +9,7 @@ import keras
 import pytest
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-SECONDS = 240
+SECONDS = 600
 
 pytestmark = pytest.mark.examples
 
