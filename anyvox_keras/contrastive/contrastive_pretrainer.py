@@ -42,8 +42,7 @@ class ContrastivePretrainer(keras.Model):
         temperature: Of the loss.
         rarity: Anchor weighting of the loss: None, `"raw"`, `"sqrt"`.
         balance: Denominator balancing of the loss: None, `"raw"`, `"sqrt"`.
-        recipe: `"released"` or `"paper"`: the optimizer of `compile()` and whether a stream's
-            train-time augmentation is used.
+        recipe: `"released"` or `"paper"`: the optimizer of `compile()`.
         augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone.
         seed: Seed of the heads' weights and of voxel draws without keys.
 

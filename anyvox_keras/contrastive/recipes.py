@@ -16,13 +16,11 @@ class Recipe:
         beta_1: Decay of Adam's first moment.
         weight_decay: Decoupled weight decay; None for plain Adam.
         learning_rate: Rate at the first step.
-        augment: Whether train-time augmentation runs on top of the synthesis.
     """
 
     beta_1: float
     weight_decay: float | None
     learning_rate: float = 2e-4
-    augment: bool = True
 
     def optimizer(self, steps: int | None = None, **kwargs: Any) -> keras.optimizers.Optimizer:
         """Make the optimizer; with `steps`, the rate falls by `stepped_decay`.
@@ -41,7 +39,7 @@ class Recipe:
 
 RECIPES = {
     "released": Recipe(beta_1=0.9, weight_decay=1e-5),
-    "paper": Recipe(beta_1=0.5, weight_decay=None, augment=False),
+    "paper": Recipe(beta_1=0.5, weight_decay=None),
 }
 
 
