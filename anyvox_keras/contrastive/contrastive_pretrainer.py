@@ -12,11 +12,18 @@ from anyvox_keras.contrastive.bound_layer import BoundLayer
 from anyvox_keras.contrastive.multi_positive_contrastive_loss import MultiPositiveContrastiveLoss
 from anyvox_keras.contrastive.projection_head import ProjectionHead
 from anyvox_keras.contrastive.recipes import recipe as find_recipe
-from anyvox_keras.contrastive.voxel_sampling import labels_at, rows_at, sample_positions
+from anyvox_keras.contrastive.voxel_sampling import (
+    balance_positions,
+    labels_at,
+    rows_at,
+    sample_positions,
+)
 from anyvox_keras.random import fold_in, keys_for
 
 Batch = dict[str, Any]
 PAIR = ("label_map", "view1", "view2")
+# Uniform draws per kept position when labels are balanced: rare labels are found among more.
+CANDIDATES = 16
 
 
 @export
@@ -38,6 +45,9 @@ class ContrastivePretrainer(keras.Model):
         backbone: A `UNet`, or any model with `with_taps` and `contrastive_taps`.
         taps: Names or flat indices; None takes the backbone's `contrastive_taps`.
         samples: Most voxels per tap and view.
+        balanced: Whether labels take turns among the drawn voxels, so that small regions count as
+            much as large ones; else voxels are drawn uniformly, as in the paper.
+        tap_weights: Weight of each tap's loss in their mean; None weighs them alike.
         width: Width of the projection heads.
         temperature: Of the loss.
         rarity: Anchor weighting of the loss: None, `"raw"`, `"sqrt"`.
@@ -64,6 +74,8 @@ class ContrastivePretrainer(keras.Model):
         backbone: keras.Model,
         taps: Sequence[int | str] | None = None,
         samples: int = 512,
+        balanced: bool = False,
+        tap_weights: Sequence[float] | None = None,
         width: int = 256,
         temperature: float = 0.33,
         rarity: str | None = None,
@@ -79,6 +91,8 @@ class ContrastivePretrainer(keras.Model):
         self.backbone = backbone
         self.taps = [str(tap) for tap in (taps or backbone.contrastive_taps)]
         self.samples = samples
+        self.balanced = balanced
+        self.tap_weights = _weights(tap_weights, self.taps)
         self.width = width
         self.seed = seed
         self.recipe = find_recipe(recipe)
@@ -188,8 +202,12 @@ class ContrastivePretrainer(keras.Model):
 
     def _sample(self, features: Any, label_map: Any, keys: Any, tap: str) -> tuple[Any, Any]:
         grid = tuple(features.shape[1:4])
-        positions = sample_positions(keys, grid, self.samples, tap)
+        drawn = self.samples * (CANDIDATES if self.balanced else 1)
+        positions = sample_positions(keys, grid, drawn, tap)
         labels = labels_at(label_map, grid, positions)
+        if self.balanced:
+            positions = balance_positions(positions, labels, self.samples)
+            labels = labels_at(label_map, grid, positions)
         return labels, rows_at(features, ops.concatenate([positions, positions], axis=0))
 
     def compute_loss(
@@ -200,7 +218,7 @@ class ContrastivePretrainer(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Average the taps' losses and update the metrics."""
+        """Average the taps' losses by their weights and update the metrics."""
         losses = []
         for tap, metric in zip(self.taps, self._tap_losses, strict=True):
             loss = self.criterion(y_pred[f"labels:{tap}"], y_pred[f"rows:{tap}"])
@@ -208,7 +226,7 @@ class ContrastivePretrainer(keras.Model):
             losses.append(loss)
         first, second = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
         self._alignment.update_state(alignment(first, second, y_pred["labels"]))
-        return sum(losses) / len(losses)
+        return sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -222,7 +240,8 @@ class ContrastivePretrainer(keras.Model):
         own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         criterion = self.criterion.get_config()
         numbers = {name: criterion[name] for name in ("temperature", "rarity", "balance")}
-        sizes = {"samples": self.samples, "width": self.width, "seed": self.seed}
+        names = ("samples", "balanced", "tap_weights", "width", "seed")
+        sizes = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, **numbers, **sizes, **self._given}
 
     @classmethod
@@ -233,6 +252,16 @@ class ContrastivePretrainer(keras.Model):
             for name in ("backbone", "augmentation")
         }
         return cls(**parts, **config)
+
+
+def _weights(given: Sequence[float] | None, taps: list[str]) -> list[float]:
+    """Weights that sum to one."""
+    weights = [1.0] * len(taps) if given is None else [float(weight) for weight in given]
+    if len(weights) != len(taps) or min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(
+            f"`tap_weights` must be {len(taps)} weights >= 0, not all 0. Received: {given}"
+        )
+    return [weight / sum(weights) for weight in weights]
 
 
 def _project(head: keras.layers.Layer, rows: Any, training: bool | None) -> Any:

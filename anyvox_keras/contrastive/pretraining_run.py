@@ -124,7 +124,10 @@ class PretrainingRun:
         arguments = {**ARCHITECTURES[s.architecture], **{k: v for k, v in sizes.items() if v}}
         model = ContrastivePretrainer(
             UNet(**arguments, seed=s.seed, dtype=policy),
+            taps=s.taps.split(",") if s.taps else None,
+            tap_weights=s.numbers("tap_weights") or None,
             samples=s.samples,
+            balanced=s.balanced,
             temperature=s.temperature,
             rarity=s.rarity or None,
             balance=s.balance or None,

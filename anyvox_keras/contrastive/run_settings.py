@@ -35,7 +35,10 @@ class RunSettings:
         clip_norm: Longest gradient per weight; 0 is no limit.
         accumulate: Steps per update of the weights.
         ema: Momentum of the averaged weights that are saved and validated; 0 averages none.
+        taps: Names of the compared outputs, comma-separated; empty takes the architecture's.
+        tap_weights: Weight of each, comma-separated; empty weighs them alike.
         samples: Most voxels per tap and view.
+        balanced: Whether labels take turns among the drawn voxels.
         temperature: Of the loss.
         rarity: `""`, `"raw"` or `"sqrt"`.
         balance: `""`, `"raw"` or `"sqrt"`.
@@ -65,7 +68,10 @@ class RunSettings:
     clip_norm: float = 0.0
     accumulate: int = 1
     ema: float = 0.0
+    taps: str = ""
+    tap_weights: str = ""
     samples: int = 512
+    balanced: bool = False
     temperature: float = 0.33
     rarity: str = ""
     balance: str = ""
@@ -85,6 +91,7 @@ class RunSettings:
         if self.schedule not in SCHEDULES:
             known = ", ".join(SCHEDULES)
             raise UserError(f"schedule: expected one of {known}, received {self.schedule}")
+        self.numbers("tap_weights")
         for name in ("validate_every", "pictures_every"):
             if getattr(self, name) % self.log_every:
                 value = getattr(self, name)
@@ -100,6 +107,14 @@ class RunSettings:
                 f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(fields)}"
             )
         return cls(**{name: _typed(where, fields[name], v) for name, v in values.items()})
+
+    def numbers(self, name: str) -> list[float]:
+        """Read a comma-separated setting."""
+        text = getattr(self, name)
+        try:
+            return [float(part) for part in text.split(",") if part]
+        except ValueError as error:
+            raise UserError(f"{name}: expected numbers like 0.2,0.8, received {text}") from error
 
     def to_toml(self) -> str:
         """Write all settings as TOML."""

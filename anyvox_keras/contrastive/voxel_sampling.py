@@ -22,6 +22,39 @@ def sample_positions(keys: Any, grid: Sequence[int], count: int, stream: str) ->
     return choice(fold_in(fold_in(keys, "voxels"), stream), voxels, min(count, voxels))
 
 
+def balance_positions(positions: Any, labels: Any, count: int) -> Any:
+    """Keep `count` of the drawn positions, labels taking turns, `(B, count)` int32.
+
+    Every label gives its first position, then every label its second, and so on, until `count`
+    are found: a label of few voxels gives all it has. All is integers, so backends agree.
+
+    Args:
+        positions: `(B, n)` int32, in random order.
+        labels: `(B, n)` integers, of the same voxels.
+        count: Positions to keep, at most n.
+    """
+    drawn = positions.shape[1]
+    order = ops.arange(drawn, dtype="int32")[None]
+    by_label = ops.argsort(ops.cast(labels, "int32") * drawn + order, axis=1)
+    label = ops.take_along_axis(labels, by_label, axis=1)
+    begins = ops.concatenate(
+        [ops.ones_like(label[:, :1], dtype="bool"), label[:, 1:] != label[:, :-1]], axis=1
+    )
+    start = _running_max(ops.where(begins, order, 0))
+    turn = order - start
+    kept = ops.argsort(turn * drawn + ops.cast(by_label, "int32"), axis=1)[:, :count]
+    return ops.take_along_axis(ops.take_along_axis(positions, by_label, axis=1), kept, axis=1)
+
+
+def _running_max(x: Any) -> Any:
+    """Largest so far along the last axis, by doubling strides."""
+    reach = 1
+    while reach < x.shape[1]:
+        earlier = ops.pad(x[:, :-reach], ((0, 0), (reach, 0)))
+        x, reach = ops.maximum(x, earlier), 2 * reach
+    return x
+
+
 def rows_at(features: Any, positions: Any) -> Any:
     """Gather `(B, k, C)` rows of `(B, d, h, w, C)` features at flat positions `(B, k)`."""
     batch, *grid, channels = ops.shape(features)

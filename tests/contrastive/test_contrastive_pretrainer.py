@@ -141,3 +141,15 @@ def test_alignment_is_the_cosine_gap():
     expected = cosine[same].mean() - cosine[~same].mean()
     assert float(alignment(first, second, labels)[0]) == pytest.approx(expected, abs=1e-5)
     assert float(alignment(first, second, 0 * labels)[0]) == 0
+
+
+def test_tap_weights_weigh_the_mean_of_the_losses():
+    pair = {**next(FakeStream().arrays()), "keys": FakeStream()[0][0]["keys"]}
+    pretrainer = make(taps=["decoder_1_1_conv", "output_conv"], tap_weights=[1, 3], balanced=True)
+    pretrainer.compile()
+    found = pretrainer.test_on_batch(pair, return_dict=True)
+    expected = 0.25 * found["loss_decoder_1_1_conv"] + 0.75 * found["loss_output_conv"]
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
+    assert ContrastivePretrainer.from_config(pretrainer.get_config()).tap_weights == [0.25, 0.75]
+    with pytest.raises(ValueError, match="`tap_weights` must be 2 weights"):
+        make(taps=["decoder_1_1_conv", "output_conv"], tap_weights=[1.0])
