@@ -116,14 +116,9 @@ class PretrainingRun:
     def pretrainer(self) -> ContrastivePretrainer:
         """Make the network, the heads and the optimizer, compiled."""
         s = self.settings
-        if s.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise UserError(f"architecture: expected one of {known}, received {s.architecture}")
         policy = "float32" if s.precision == "float32" else f"mixed_{s.precision}"
-        sizes = dict(width=s.width, levels=s.levels, output_channels=s.output_channels)
-        arguments = {**ARCHITECTURES[s.architecture], **{k: v for k, v in sizes.items() if v}}
         model = ContrastivePretrainer(
-            UNet(**arguments, seed=s.seed, dtype=policy),
+            self._backbone(policy),
             taps=s.taps.split(",") if s.taps else None,
             tap_weights=s.numbers("tap_weights") or None,
             samples=s.samples,
@@ -137,6 +132,21 @@ class PretrainingRun:
         )
         model.compile(recipe(s.recipe).optimizer(learning_rate=self._rate(), **self._options()))
         return model
+
+    def _backbone(self, policy: str) -> UNet:
+        s = self.settings
+        given = dict(width=s.width, levels=s.levels, output_channels=s.output_channels)
+        sizes = {name: value for name, value in given.items() if value}
+        if s.architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise UserError(f"architecture: expected one of {known}, received {s.architecture}")
+        if not s.weights:
+            return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=policy)
+        if sizes:
+            raise UserError(
+                f"{', '.join(sizes)}: expected none beside weights, whose sizes are their own"
+            )
+        return UNet.from_preset(s.weights, dtype=policy)
 
     def _rate(self) -> Any:
         s = self.settings

@@ -24,6 +24,7 @@ class RunSettings:
         steps: Length of the run.
         batch_size: Pairs per step.
         seed: Of shapes, data, voxels and initial weights.
+        weights: Preset the network starts from, its sizes with it; empty starts from random ones.
         architecture: A key of `ARCHITECTURES`.
         width: Channels of the first level; 0 takes the architecture's.
         levels: Poolings; 0 takes the architecture's.
@@ -57,6 +58,7 @@ class RunSettings:
     steps: int = 600_000
     batch_size: int = 1
     seed: int = 0
+    weights: str = ""
     architecture: str = "anatomix"
     width: int = 0
     levels: int = 0

@@ -1,8 +1,16 @@
 """`anyvox pretrain`: begin, refuse, resume, begin anew."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
+from anyvox_keras._errors import UserError
 from anyvox_keras.cli import main
+from anyvox_keras.contrastive.pretraining_run import PretrainingRun
+from anyvox_keras.contrastive.run_settings import RunSettings
+from anyvox_keras.networks import UNet
+from anyvox_keras.ops._backend import to_numpy
 
 CONFIG = """
 shapes = 4
@@ -91,3 +99,14 @@ def test_folder_that_cannot_be_written_is_one_line(run, capsys):
     (folder / "run").write_text("")
     assert command() == 2
     assert refused(capsys, "cannot be written")
+
+
+def test_a_stage_starts_from_the_weights_of_another(tmp_path):
+    backbone = UNet(width=2, levels=1, output_channels=3, seed=4)
+    backbone.save_to_preset(tmp_path / "first")
+    settings = RunSettings(weights=str(tmp_path / "first"), shapes=4, side=16, seed=9)
+    start = PretrainingRun(tmp_path / "second", settings).pretrainer().backbone
+    for own, given in zip(start.weights, backbone.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
+    with pytest.raises(UserError, match="width: expected none beside weights"):
+        PretrainingRun(tmp_path / "second", dataclasses.replace(settings, width=4)).pretrainer()
