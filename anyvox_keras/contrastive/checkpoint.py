@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from anyvox_keras.contrastive.feature_pictures import sync_state
 from anyvox_keras.contrastive.training_state import load_state, read_facts, save_state
@@ -132,10 +133,20 @@ def averaged(model: keras.Model) -> Iterator[None]:
     if not getattr(optimizer, "use_ema", False) or not optimizer.built:
         yield
         return
-    own = [to_numpy(variable).copy() for variable in model.trainable_variables]
+    own = _copies(model.trainable_variables)
     optimizer.finalize_variable_values(model.trainable_variables)
+    # JAX has now one buffer in two variables, and what donates the one deletes the other.
+    _assign(model.trainable_variables, _copies(model.trainable_variables))
     try:
         yield
     finally:
-        for variable, value in zip(model.trainable_variables, own, strict=True):
-            variable.assign(value)
+        _assign(model.trainable_variables, own)
+
+
+def _copies(variables: list[Any]) -> list[np.ndarray]:
+    return [to_numpy(variable).copy() for variable in variables]
+
+
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -52,8 +52,9 @@ class ContrastivePretrainer(keras.Model):
         temperature: Of the loss.
         rarity: Anchor weighting of the loss: None, `"raw"`, `"sqrt"`.
         balance: Denominator balancing of the loss: None, `"raw"`, `"sqrt"`.
-        recipe: `"released"` or `"paper"`: the optimizer of `compile()`.
-        augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone.
+        recipe: `"released"` or `"paper"`: the optimizer of `compile()`, and the augmentation.
+        augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone;
+            `"recipe"` makes the recipe's (`TrainTimeAugmentation` or none), None leaves it out.
         seed: Seed of the heads' weights and of voxel draws without keys.
 
     Example:
@@ -81,7 +82,7 @@ class ContrastivePretrainer(keras.Model):
         rarity: str | None = None,
         balance: str | None = None,
         recipe: str = "released",
-        augmentation: keras.layers.Layer | None = None,
+        augmentation: Any = "recipe",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -96,7 +97,7 @@ class ContrastivePretrainer(keras.Model):
         self.width = width
         self.seed = seed
         self.recipe = find_recipe(recipe)
-        self.augmentation = augmentation
+        self.augmentation = self.recipe.augmentation() if augmentation == "recipe" else augmentation
         self.criterion = MultiPositiveContrastiveLoss(temperature, rarity, balance)
         self._given = dict(taps=taps and list(taps), recipe=recipe)
         self._bound: BoundLayer | None = None
@@ -180,7 +181,7 @@ class ContrastivePretrainer(keras.Model):
 
     def _pair(self, inputs: Batch, training: bool | None) -> tuple[Batch, Any]:
         if "label_map" in inputs:
-            pair = inputs
+            pair = {name: inputs[name] for name in PAIR}
         elif self._bound is not None:
             pair = self._bound(inputs, training=training)
         else:
@@ -190,7 +191,9 @@ class ContrastivePretrainer(keras.Model):
             )
         keys = inputs["keys"] if "keys" in inputs else self._own_keys(inputs)
         if self.augmentation is not None:
-            pair = self.augmentation(pair, keys, training=training)
+            # Keys of its own: no draw repeats one of the synthesis.
+            own = fold_in(keys, "augmentation")
+            pair = self.augmentation(pair, own, training=training)
         return pair, keys
 
     def _own_keys(self, inputs: Batch) -> Any:

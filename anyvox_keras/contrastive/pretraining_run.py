@@ -12,7 +12,7 @@ from anyvox_keras._errors import UserError
 from anyvox_keras.contrastive.checkpoint import STATE, Checkpoint, averaged
 from anyvox_keras.contrastive.contrastive_pretrainer import ContrastivePretrainer
 from anyvox_keras.contrastive.feature_pictures import FeaturePictures, sync_state
-from anyvox_keras.contrastive.recipes import recipe
+from anyvox_keras.contrastive.recipes import RECIPES, recipe
 from anyvox_keras.contrastive.run_log import RunLog
 from anyvox_keras.contrastive.run_settings import RunSettings, read_toml
 from anyvox_keras.contrastive.schedules import stepped_decay, warm_cosine
@@ -127,6 +127,7 @@ class PretrainingRun:
             rarity=s.rarity or None,
             balance=s.balance or None,
             recipe=s.recipe,
+            augmentation=self._augmentation(),
             seed=s.seed,
             dtype=policy,
         )
@@ -147,6 +148,10 @@ class PretrainingRun:
                 f"{', '.join(sizes)}: expected none beside weights, whose sizes are their own"
             )
         return UNet.from_preset(s.weights, dtype=policy)
+
+    def _augmentation(self) -> keras.layers.Layer | str | None:
+        chosen = self.settings.augmentation
+        return {"recipe": "recipe", "on": RECIPES["released"].augmentation(), "off": None}[chosen]
 
     def _rate(self) -> Any:
         s = self.settings

@@ -6,20 +6,23 @@ from typing import Any
 import keras
 
 from anyvox_keras.contrastive.schedules import stepped_decay
+from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers of one published recipe; `optimizer` makes a fresh optimizer of it.
+    """Numbers of one published recipe; `optimizer` and `augmentation` make fresh parts of it.
 
     Attributes:
         beta_1: Decay of Adam's first moment.
         weight_decay: Decoupled weight decay; None for plain Adam.
+        augments: Whether pairs go through `TrainTimeAugmentation` on their way to the network.
         learning_rate: Rate at the first step.
     """
 
     beta_1: float
     weight_decay: float | None
+    augments: bool
     learning_rate: float = 2e-4
 
     def optimizer(self, steps: int | None = None, **kwargs: Any) -> keras.optimizers.Optimizer:
@@ -36,10 +39,14 @@ class Recipe:
             return keras.optimizers.Adam(**common)
         return keras.optimizers.AdamW(weight_decay=self.weight_decay, **common)
 
+    def augmentation(self) -> keras.layers.Layer | None:
+        """Make the augmentation of pairs; None for a recipe without."""
+        return TrainTimeAugmentation(name="augmentation") if self.augments else None
+
 
 RECIPES = {
-    "released": Recipe(beta_1=0.9, weight_decay=1e-5),
-    "paper": Recipe(beta_1=0.5, weight_decay=None),
+    "released": Recipe(beta_1=0.9, weight_decay=1e-5, augments=True),
+    "paper": Recipe(beta_1=0.5, weight_decay=None, augments=False),
 }
 
 

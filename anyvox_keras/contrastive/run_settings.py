@@ -10,7 +10,10 @@ from typing import Any
 
 from anyvox_keras._errors import UserError
 
-SCHEDULES = ("stepped", "cosine", "constant")
+CHOICES = {
+    "schedule": ("stepped", "cosine", "constant"),
+    "augmentation": ("recipe", "on", "off"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class RunSettings:
         width: Channels of the first level; 0 takes the architecture's.
         levels: Poolings; 0 takes the architecture's.
         output_channels: Features per voxel; 0 takes the architecture's.
-        recipe: `"released"` (AdamW) or `"paper"` (Adam).
+        recipe: `"released"` (AdamW, augmented pairs) or `"paper"` (Adam, pairs as drawn).
+        augmentation: `"recipe"`, or `"on"` or `"off"` whatever the recipe.
         learning_rate: First or highest rate.
         schedule: `"stepped"` (the paper's law), `"cosine"` or `"constant"`.
         warmup: Steps of linear rise before the cosine.
@@ -64,6 +68,7 @@ class RunSettings:
     levels: int = 0
     output_channels: int = 0
     recipe: str = "released"
+    augmentation: str = "recipe"
     learning_rate: float = 2e-4
     schedule: str = "stepped"
     warmup: int = 1000
@@ -90,9 +95,10 @@ class RunSettings:
         for name in ("shapes", "steps", "batch_size", "accumulate", "log_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: expected at least 1, received {getattr(self, name)}")
-        if self.schedule not in SCHEDULES:
-            known = ", ".join(SCHEDULES)
-            raise UserError(f"schedule: expected one of {known}, received {self.schedule}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                given = getattr(self, name)
+                raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
         self.numbers("tap_weights")
         for name in ("validate_every", "pictures_every"):
             if getattr(self, name) % self.log_every:

@@ -13,7 +13,7 @@ import pytest
 from fake_stream import FakeStream
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive import PretrainingRun, RunSettings
+from anyvox_keras.contrastive import Checkpoint, PretrainingRun, RunSettings
 from anyvox_keras.contrastive.training_state import read_facts
 from anyvox_keras.networks import UNet
 from anyvox_keras.ops._backend import to_numpy
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = dict(
     side=16, steps=8, width=2, levels=1, output_channels=4, samples=32, log_every=3,
-    validate_every=3, validation_pairs=2, seed=3, learning_rate=1e-3,
+    validate_every=3, validation_pairs=2, seed=3, learning_rate=1e-3, augmentation="off",
 )  # fmt: skip
 
 
@@ -90,27 +90,59 @@ def test_a_killed_run_ends_as_an_unbroken_one(steps, unbroken, tmp_path):
     assert_same_run(unbroken, tmp_path)
 
 
-def test_a_sigkilled_process_goes_on(unbroken, tmp_path):
+def begin_and_kill(folder, backend):
+    """Train in a process of its own that saves after each step; it is killed at the sixth."""
     script = textwrap.dedent(f"""
-        import os, signal, sys
+        import os, signal
         from pathlib import Path
-        from test_checkpoint import FakeRun, RunSettings, SETTINGS
+        import numpy as np
+        from test_checkpoint import FakeRun, RunSettings, SETTINGS, features
         from anyvox_keras.contrastive.checkpoint import Checkpoint
+        folder = Path({str(folder)!r})
         Checkpoint.due = lambda self: True
-        class Run(FakeRun):
-            def train(self):
-                return super().train(report=lambda row: os.kill(os.getpid(), signal.SIGKILL)
-                                     if row["step"] == 6 else None)
-        Run(Path({str(tmp_path)!r}), RunSettings(**SETTINGS)).train()
+        def kill(row):
+            if row["step"] == 6:
+                np.save(folder.parent / "features.npy", features(folder))
+                os.kill(os.getpid(), signal.SIGKILL)
+        FakeRun(folder, RunSettings(**SETTINGS)).train(report=kill)
     """)
     here = os.path.dirname(__file__)
     path = os.pathsep.join([os.path.dirname(os.path.dirname(here)), os.path.dirname(here), here])
-    environment = {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": keras.backend.backend()}
+    environment = {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": backend}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
-    assert read_facts(tmp_path / "state")["step"] == 5
+    assert read_facts(folder / "state")["step"] == 5
+
+
+def features(folder):
+    volume = np.random.default_rng(1).uniform(size=(1, 16, 16, 16, 1)).astype("float32")
+    return to_numpy(UNet.from_preset(folder).predict_on_batch(volume))
+
+
+def test_a_sigkilled_process_goes_on(unbroken, tmp_path):
+    begin_and_kill(tmp_path, keras.backend.backend())
     FakeRun(tmp_path, RunSettings(**SETTINGS)).train()
     assert_same_run(unbroken, tmp_path)
+
+
+def test_a_run_killed_on_one_backend_goes_on_under_another(unbroken, tmp_path):
+    folder, here = tmp_path / "run", keras.backend.backend()
+    begin_and_kill(folder, "tensorflow" if here == "torch" else "torch")
+    assert read_facts(folder / "state")["backend"] != here
+    np.testing.assert_allclose(features(folder), np.load(tmp_path / "features.npy"), atol=1e-4)
+    stored = arrays(folder)
+    run = FakeRun(folder, RunSettings(**SETTINGS))
+    model, (stream, _) = run.pretrainer(), run.streams()
+    Checkpoint(folder, stream).restore(model)
+    assert stream.position == 5
+    assert int(model.optimizer.iterations) == 5
+    for index, variable in enumerate(model.optimizer.variables):
+        np.testing.assert_array_equal(to_numpy(variable), stored[f"optimizer/{index:05d}"])
+    run.train()
+    logs = [np.genfromtxt(f / "log.csv", delimiter=",", names=True) for f in (unbroken, folder)]
+    np.testing.assert_array_equal(logs[0]["step"], logs[1]["step"])
+    # Rows of 3 steps, 5 of the first 6 on the other backend: pairs and draws must be the same.
+    np.testing.assert_allclose(logs[0]["loss"], logs[1]["loss"], rtol=1e-2)
 
 
 def test_a_finished_run_is_left_alone(unbroken):

@@ -9,11 +9,15 @@ from keras import ops
 from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss, alignment
 from anyvox_keras.networks import UNet
 from anyvox_keras.ops._backend import no_gradient, to_numpy
+from anyvox_keras.random import fold_in
+from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
+
+CHEAP = {"samples": 64, "width": 16, "augmentation": None}
 
 
 def make(**arguments):
     backbone = UNet(width=4, levels=2, output_channels=6, seed=0)
-    return ContrastivePretrainer(backbone, **{"samples": 64, "width": 16, **arguments})
+    return ContrastivePretrainer(backbone, **{**CHEAP, **arguments})
 
 
 def test_compile_and_fit_lower_the_loss():
@@ -121,9 +125,37 @@ def test_recipes_are_the_published_optimizers(recipe, beta, decay):
     assert float(optimizer.learning_rate) == pytest.approx(2e-4)
 
 
+def test_the_released_recipe_augments_in_training_only():
+    layer = make(augmentation="recipe").augmentation
+    assert isinstance(layer, TrainTimeAugmentation)
+    assert make(augmentation="recipe", recipe="paper").augmentation is None
+    stream = FakeStream()
+    batch = {**next(stream.arrays()), "keys": stream[0][0]["keys"]}
+    augmented, plain = make(augmentation="recipe"), make()
+    with no_gradient():
+        shown = [to_numpy(m(batch, training=False)["features"]) for m in (augmented, plain)]
+        np.testing.assert_array_equal(*shown)
+        # Its own keys, from the pair's: the same each time, and none of the synthesis's draws.
+        pair = {name: batch[name] for name in ("label_map", "view1", "view2")}
+        own = layer(pair, fold_in(batch["keys"], "augmentation"), training=True)
+        pair, _ = augmented._pair(batch, training=True)
+    assert np.abs(to_numpy(pair["view1"]) - batch["view1"]).max() > 0
+    np.testing.assert_allclose(to_numpy(pair["view1"]), to_numpy(own["view1"]), atol=1e-5)
+    assert set(np.unique(to_numpy(pair["label_map"]))) <= set(range(8))
+
+
+def test_the_default_recipe_trains_and_saves(tmp_path):
+    pretrainer = make(augmentation="recipe")
+    pretrainer.compile()
+    history = pretrainer.fit(FakeStream(steps=2), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    again = ContrastivePretrainer.from_config(pretrainer.get_config())
+    assert again.augmentation.get_config() == pretrainer.augmentation.get_config()
+
+
 def test_mixed_precision_keeps_the_loss_in_float32():
     backbone = UNet(width=4, levels=2, seed=0, dtype="mixed_bfloat16")
-    pretrainer = ContrastivePretrainer(backbone, samples=64, width=16, dtype="mixed_bfloat16")
+    pretrainer = ContrastivePretrainer(backbone, **CHEAP, dtype="mixed_bfloat16")
     pretrainer.compile()
     history = pretrainer.fit(FakeStream(steps=2), verbose=0).history
     assert np.isfinite(history["loss"]).all()
