@@ -19,6 +19,7 @@ from anyvox_keras.registration.voxelmorph import (
     IntegrateVelocity,
     RescaleDisplacement,
     SpatialTransformer,
+    VoxelMorph,
 )
 from anyvox_keras.registration.working_grid import working_grid
 
@@ -32,6 +33,7 @@ __all__ = [
     "Registration",
     "RescaleDisplacement",
     "SpatialTransformer",
+    "VoxelMorph",
     "cost_volume",
     "coupled_convex",
     "deform",
