@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time names load when 
     from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.networks import UNet
-    from anyvox_keras.registration import Registration, register
+    from anyvox_keras.registration import Registration, VoxelMorph, register
     from anyvox_keras.synthesis import (
         Appearance,
         LabelEnsemble,
@@ -30,6 +30,7 @@ _HOME = {
     "SyntheticStream": "synthesis",
     "TemplateBank": "templates",
     "UNet": "networks",
+    "VoxelMorph": "registration",
     "WithSynthesis": "synthesis",
     "register": "registration",
 }
@@ -59,6 +60,7 @@ __all__ = [
     "SyntheticStream",
     "TemplateBank",
     "UNet",
+    "VoxelMorph",
     "WithSynthesis",
     "register",
 ]

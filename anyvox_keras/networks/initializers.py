@@ -62,3 +62,26 @@ class AroundOne(keras.initializers.Initializer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"std": self.std, "seed": self.seed}
+
+
+@export
+class AroundZero(keras.initializers.Initializer):
+    """Normal with mean 0 and a small spread: a flow that starts next to no displacement.
+
+    Args:
+        std: Standard deviation.
+        seed: An integer or a sequence of them; None draws one.
+    """
+
+    def __init__(self, std: float = 1e-5, seed: int | Sequence[int] | None = None) -> None:
+        self.std = std
+        self.seed = secrets.randbits(31) if seed is None else seed
+
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+        """Draw weights of the given shape."""
+        draw = self.std * np.random.default_rng(self.seed).standard_normal(tuple(shape))
+        return ops.convert_to_tensor(draw.astype("float32"), dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"std": self.std, "seed": self.seed}

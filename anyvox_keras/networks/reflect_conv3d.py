@@ -52,10 +52,13 @@ class ReflectConv3D(keras.layers.Layer):
             self.bias = self.add_weight((self.filters,), initializer="zeros", name="bias")
 
     def call(self, inputs: Any) -> Any:
-        """Convolve the mirrored input."""
-        padded = reflect_pad(inputs, self.kernel_size // 2) if self.kernel_size > 1 else inputs
+        """Convolve the padded input."""
+        padded = self._pad(inputs, self.kernel_size // 2) if self.kernel_size > 1 else inputs
         outputs = conv3d(padded, ops.convert_to_tensor(self.kernel))
         return outputs if self.bias is None else outputs + self.bias
+
+    def _pad(self, inputs: Any, width: int) -> Any:
+        return reflect_pad(inputs, width)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Keep space, replace channels."""

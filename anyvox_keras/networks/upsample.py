@@ -6,6 +6,9 @@ import keras
 from keras import ops
 
 from anyvox_keras._export import export
+from anyvox_keras.ops import resize
+
+METHODS = ("nearest", "trilinear", "corners")
 
 
 @export
@@ -14,24 +17,26 @@ class UpSample(keras.layers.Layer):
 
     `nearest` repeats each voxel; `trilinear` interpolates between voxel centres (half-pixel, the
     border voxel repeated; PyTorch's `align_corners=False`), which at a factor of two is a weight of
-    3/4 on the nearer and 1/4 on the further voxel along each axis.
+    3/4 on the nearer and 1/4 on the further voxel along each axis. `corners`
+    interpolates between grids whose corner voxels coincide (PyTorch's `align_corners=True`).
 
     Args:
-        method: `"nearest"` or `"trilinear"`.
+        method: `"nearest"`, `"trilinear"` or `"corners"`.
     """
 
     def __init__(self, method: str = "nearest", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if method not in ("nearest", "trilinear"):
-            raise ValueError(
-                f"`method` must be 'nearest' or 'trilinear'. Received: method={method!r}"
-            )
+        if method not in METHODS:
+            known = ", ".join(METHODS)
+            raise ValueError(f"`method` must be one of {known}. Received: method={method!r}")
         self.method = method
 
     def call(self, inputs: Any) -> Any:
         """Double the three spatial axes."""
         if self.method == "nearest":
             return _repeat(inputs)
+        if self.method == "corners":
+            return resize(inputs, [2 * side for side in inputs.shape[1:4]], align="corners")
         outputs = inputs
         for axis in (1, 2, 3):
             outputs = _interpolate(outputs, axis)

@@ -14,14 +14,26 @@ from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
 from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
+from anyvox_keras.registration.voxelmorph import (
+    ComposeTransforms,
+    IntegrateVelocity,
+    RescaleDisplacement,
+    SpatialTransformer,
+    VoxelMorph,
+)
 from anyvox_keras.registration.working_grid import working_grid
 
 __all__ = [
     "AdamSettings",
+    "ComposeTransforms",
     "DeformSettings",
     "FeatureSettings",
+    "IntegrateVelocity",
     "Level",
     "Registration",
+    "RescaleDisplacement",
+    "SpatialTransformer",
+    "VoxelMorph",
     "cost_volume",
     "coupled_convex",
     "deform",

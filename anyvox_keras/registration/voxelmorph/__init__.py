@@ -1,0 +1,15 @@
+"""VoxelMorph: the pairwise registration network, its layers, and weights from its packages."""
+
+from anyvox_keras.registration.voxelmorph.compose_transforms import ComposeTransforms
+from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVelocity
+from anyvox_keras.registration.voxelmorph.model import VoxelMorph
+from anyvox_keras.registration.voxelmorph.rescale_displacement import RescaleDisplacement
+from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
+
+__all__ = [
+    "ComposeTransforms",
+    "IntegrateVelocity",
+    "RescaleDisplacement",
+    "SpatialTransformer",
+    "VoxelMorph",
+]
