@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time names load when 
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.networks import UNet
     from anyvox_keras.registration import Registration, VoxelMorph, register
+    from anyvox_keras.segmentation import Segmenter
     from anyvox_keras.synthesis import (
         Appearance,
         LabelEnsemble,
@@ -27,6 +28,7 @@ _HOME = {
     "MultiPositiveContrastiveLoss": "contrastive",
     "PairedViews": "synthesis",
     "Registration": "registration",
+    "Segmenter": "segmentation",
     "SyntheticStream": "synthesis",
     "TemplateBank": "templates",
     "UNet": "networks",
@@ -45,6 +47,7 @@ _FOLDERS = (
     "pictures",
     "random",
     "registration",
+    "segmentation",
     "synthesis",
     "templates",
 )
@@ -57,6 +60,7 @@ __all__ = [
     "MultiPositiveContrastiveLoss",
     "PairedViews",
     "Registration",
+    "Segmenter",
     "SyntheticStream",
     "TemplateBank",
     "UNet",

@@ -1,0 +1,110 @@
+"""The loss of segmentation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras._export import export
+
+#: added to numerator and denominator, so that a class absent on both sides costs nothing
+SMOOTH = 1e-5
+
+
+@export
+class DiceCrossEntropy(keras.losses.Loss):
+    """Soft Dice loss plus cross-entropy, each with its weight.
+
+    Per sample and class, `1 - (2 sum p g + s) / (sum p + sum g + s)`, p the softmax, g the one-hot
+    labels, s = 1e-5; averaged over classes and samples. Cross-entropy is averaged over all voxels
+    and classes count by their weight. The law of MONAI's `DiceCELoss(softmax=True,
+    to_onehot_y=True)`. Dice is taken over the foreground classes unless `background` is set.
+
+    Called with label maps `(B, D, H, W)` of integers and logits `(B, D, H, W, classes + 1)`.
+
+    Args:
+        dice_weight: Weight of the Dice loss.
+        cross_entropy_weight: Weight of the cross-entropy.
+        background: Whether the background counts as a class of the Dice loss.
+        class_weights: Weight of each class, background first, in both losses; None weighs alike.
+        ignore_label: Voxels of this label count nowhere; None for none.
+
+    Raises:
+        ValueError: If a weight is negative, or the class weights do not match the logits.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.segmentation import DiceCrossEntropy
+
+        loss = DiceCrossEntropy(class_weights=[0.2, 1, 1], ignore_label=255)
+        value = loss(np.zeros((1, 8, 8, 8), "int32"), np.zeros((1, 8, 8, 8, 3), "float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        dice_weight: float = 1.0,
+        cross_entropy_weight: float = 1.0,
+        background: bool = False,
+        class_weights: Sequence[float] | None = None,
+        ignore_label: int | None = None,
+        name: str = "dice_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        weights = [dice_weight, cross_entropy_weight, *(class_weights or ())]
+        if min(weights) < 0:
+            raise ValueError(f"weights must be >= 0. Received: {weights}")
+        self.dice_weight, self.cross_entropy_weight = dice_weight, cross_entropy_weight
+        self.background, self.ignore_label = background, ignore_label
+        self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each sample; the cross-entropy is the batch's."""
+        logits = ops.cast(y_pred, "float32")
+        onehot, counts = one_hot(y_true, logits.shape[-1], self.ignore_label)
+        weights = self._weights(logits.shape[-1])
+        dice = 1 - soft_dice(ops.softmax(logits) * counts, onehot)
+        first = 0 if self.background else 1
+        loss = self.dice_weight * ops.mean(dice[:, first:] * weights[first:], axis=1)
+        share = onehot * weights
+        entropy = -ops.sum(share * ops.log_softmax(logits)) / ops.maximum(ops.sum(share), 1e-6)
+        return loss + self.cross_entropy_weight * entropy
+
+    def _weights(self, classes: int) -> Any:
+        weights = self.class_weights or [1.0] * classes
+        if len(weights) != classes:
+            raise ValueError(
+                f"`class_weights` must be {classes} numbers, background first. Received: {weights}"
+            )
+        return ops.convert_to_tensor(weights, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        names = ("dice_weight", "cross_entropy_weight", "background", "class_weights")
+        own = {name: getattr(self, name) for name in (*names, "ignore_label")}
+        return {**super().get_config(), **own}
+
+
+def one_hot(label_map: Any, classes: int, ignore_label: int | None) -> tuple[Any, Any]:
+    """Return `(B, D, H, W, classes)` one-hot labels and `(B, D, H, W, 1)` which voxels count."""
+    labels = ops.cast(label_map, "int32")
+    if len(labels.shape) == 5:
+        labels = labels[..., 0]
+    counts = ops.ones_like(labels, dtype="float32")
+    if ignore_label is not None:
+        counts = ops.cast(labels != ignore_label, "float32")
+        labels = ops.where(labels == ignore_label, 0, labels)
+    counts = counts[..., None]
+    # Compared, not `ops.one_hot`: JAX and torch differ on labels beyond the last class.
+    known = ops.arange(classes, dtype="int32")
+    return ops.cast(labels[..., None] == known, "float32") * counts, counts
+
+
+def soft_dice(p: Any, g: Any) -> Any:
+    """Soft Dice of `(B, D, H, W, C)` shares, `(B, C)`."""
+    axes = (1, 2, 3)
+    sizes = ops.sum(p, axes) + ops.sum(g, axes)
+    return (2 * ops.sum(p * g, axes) + SMOOTH) / (sizes + SMOOTH)

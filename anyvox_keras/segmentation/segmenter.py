@@ -1,0 +1,156 @@
+"""The pretrained UNet with a head that names classes."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras._export import export
+from anyvox_keras.contrastive.bound_layer import BoundLayer
+from anyvox_keras.networks.initializers import KaimingNormal
+from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
+from anyvox_keras.segmentation.dice_score import DiceScore
+from anyvox_keras.segmentation.layer_rates import LayerRates
+from anyvox_keras.segmentation.unfreeze import Part, unfreeze
+
+HEAD = "segmentation_head"
+
+
+@export
+class Segmenter(keras.Model):
+    """A backbone and a 1x1x1 convolution with bias to background and classes (Dey et al., 2025).
+
+    Maps images `(B, D, H, W, 1)`, min-max normalised, to logits `(B, D, H, W, classes + 1)`,
+    float32, background first. `compile()` takes the paper's Adam 2e-4, `DiceCrossEntropy` and
+    `DiceScore`. `fit` takes images and integer label maps `(B, D, H, W)`, or a `CropStream`, whose
+    augmentation becomes part of the training graph.
+
+    Args:
+        backbone: A `UNet`, or any model of one volume that keeps the grid.
+        classes: Number of classes beside the background.
+        train: What is trained, the head always: `"all"`, `"decoder"`, `"head"`, or the number of
+            the backbone's last layers with weights. Frozen batch norms use their moving statistics.
+        seed: Seed of the head's weights.
+
+    Raises:
+        ValueError: If `classes` is below 1, or `train` is unknown.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+
+        segmenter = avx.Segmenter(avx.UNet(width=4, levels=2), classes=2)
+        segmenter.compile()
+        image = np.random.rand(1, 16, 16, 16, 1).astype("float32")
+        label_map = (image[..., 0] > 0.5).astype("int32")
+        segmenter.fit(image, label_map, verbose=0)
+        logits = segmenter.predict_on_batch(image)  # (1, 16, 16, 16, 3)
+        ```
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        classes: int,
+        train: Part = "all",
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if classes < 1:
+            raise ValueError(f"`classes` must be >= 1. Received: classes={classes}")
+        self.backbone, self.classes, self.seed = backbone, int(classes), seed
+        self.head = keras.layers.Conv3D(
+            self.classes + 1,
+            1,
+            kernel_initializer=KaimingNormal([seed, 0]),
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name=HEAD,
+        )
+        self.head.build((None, None, None, None, backbone.output_shape[-1]))
+        self._bound: BoundLayer | None = None
+        self.built = True
+        self.train_only(train)
+
+    def train_only(self, train: Part) -> None:
+        """Choose anew what is trained; compile again for it to take effect."""
+        unfreeze(self.backbone, train)
+        self.train_part = train
+
+    @property
+    def own_variables(self) -> list[Any]:
+        """Weights and statistics, without what belongs to a bound stream's layer."""
+        lent = {id(v) for v in (self._bound.variables if self._bound else ())}
+        return [variable for variable in self.variables if id(variable) not in lent]
+
+    def compile(self, optimizer: Any = None, loss: Any = None, **kwargs: Any) -> None:
+        """Configure training; what is not given is the paper's."""
+        kwargs.setdefault("metrics", [DiceScore(self.classes)])
+        super().compile(optimizer or LayerRates(2e-4), loss or DiceCrossEntropy(), **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream, whose order is kept."""
+        self.bind(x)
+        if self._bound is not None:
+            kwargs.setdefault("shuffle", False)
+        return super().fit(x, *args, **kwargs)
+
+    def bind(self, stream: Any) -> None:
+        """Make a stream's augmentation part of the training graph."""
+        layer = getattr(stream, "layer", None)
+        if layer is None or (self._bound is not None and self._bound.lends(layer)):
+            return
+        self._bound = BoundLayer(layer)
+        self.train_function = self.test_function = self.predict_function = None
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Return logits; of a stream's batch also the label map they are compared with."""
+        if not isinstance(inputs, dict):
+            return self._logits(inputs, training)
+        pair = inputs if self._bound is None else self._bound(inputs, training=training)
+        return {"label_map": pair["label_map"], "logits": self._logits(pair["image"], training)}
+
+    def _logits(self, image: Any, training: bool | None) -> Any:
+        features = self.backbone(image, training=training)
+        return ops.cast(self.head(features), "float32")
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Compare the logits with the label map, which a stream's batch carries itself."""
+        y, logits = _target(y, y_pred)
+        return super().compute_loss(x, y, logits, sample_weight, training)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Update the metrics of `compile`."""
+        return super().compute_metrics(x, *_target(y, y_pred), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        own = {"classes": self.classes, "train": self.train_part, "seed": self.seed}
+        return {**super().get_config(), "backbone": backbone, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Rebuild the backbone, then the segmenter."""
+        backbone = keras.saving.deserialize_keras_object(config.pop("backbone"), custom_objects)
+        return cls(backbone, **config)
+
+
+def _target(y: Any, y_pred: Any) -> tuple[Any, Any]:
+    return (y_pred["label_map"], y_pred["logits"]) if isinstance(y_pred, dict) else (y, y_pred)
