@@ -1,5 +1,6 @@
 """Options that several sub-commands share."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,13 +49,15 @@ class Shard(click.ParamType):
         return index, parts
 
 
-def open_templates(templates: str, side: int) -> Any:
+def open_templates(
+    templates: str, side: int, resample: bool = False, cache: Path | None = None
+) -> Any:
     """Return the bank that `--templates` names."""
     from anyvox_keras.templates import TemplateBank
 
     if templates == "geometric":
         return TemplateBank.geometric(GEOMETRIC, side)
-    return TemplateBank.from_segmentations(templates, side)
+    return TemplateBank.from_segmentations(templates, side, resample=resample, cache=cache)
 
 
 def set_precision(precision: str | None) -> None:

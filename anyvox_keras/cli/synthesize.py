@@ -14,6 +14,8 @@ from anyvox_keras.cli._options import TEMPLATES, Shard, open_templates
 @click.option("--side", default=128, type=click.IntRange(16), help="Voxels along each axis.")
 @click.option("--count", required=True, type=click.IntRange(1), help="Pairs in all.")
 @click.option("--seed", default=0, help="The same seed gives the same pairs everywhere.")
+@click.option("--resample", is_flag=True, help="Scale the shapes of a folder by side / 128.")
+@click.option("--cache", type=Path, help="Keep the shapes of a folder, packed, in this file.")
 @click.option("--first", default=0, type=click.IntRange(0), help="Number of the first pair.")
 @click.option("--shard", type=Shard(), default="0/1", help="I/N: make the I-th of N parts.")
 @click.option("--out", required=True, type=Path, help="FILE.hdf5, or a folder for NIfTI.")
@@ -23,6 +25,8 @@ def synthesize(
     side: int,
     count: int,
     seed: int,
+    resample: bool,
+    cache: Path | None,
     first: int,
     shard: tuple[int, int],
     out: Path,
@@ -36,7 +40,7 @@ def synthesize(
 
     _check_templates(templates)
     settings: dict[str, Any] = {"templates": templates, "side": side, "seed": seed}
-    settings |= {"first": first, "count": count}
+    settings |= {"resample": resample, "first": first, "count": count}
     index, parts = shard
     numbers = range(first + count * index // parts, first + count * (index + 1) // parts)
     store: Any
@@ -47,7 +51,7 @@ def synthesize(
         store = PairFolder(out, numbers, settings, overwrite)
     with store:
         if store.missing:
-            _fill(store, templates, side, seed)
+            _fill(store, open_templates(templates, side, resample, cache), side, seed)
         store.finish()
     click.echo(f"{out}: {len(numbers)} pairs")
 
@@ -61,16 +65,16 @@ def _check_templates(templates: str) -> None:
         raise UserError(f"{templates}: expected `geometric` or a folder of segmentations")
 
 
-def _fill(store: Any, templates: str, side: int, seed: int) -> None:
+def _fill(store: Any, bank: Any, side: int, seed: int) -> None:
     """Draw the missing pairs, one at a time, so that memory holds one."""
-    from anyvox_keras.cli._progress import progress
+    from anyvox_keras.io.progress import progress
     from anyvox_keras.ops._backend import no_gradient, to_numpy
     from anyvox_keras.synthesis import SyntheticStream
 
-    stream = SyntheticStream(open_templates(templates, side), side=side, seed=seed)
+    stream = SyntheticStream(bank, side=side, seed=seed)
     missing = store.missing
-    done = len(store.numbers) - len(missing)
-    for number in progress(missing, "pairs", done):
+    total = len(store.numbers)
+    for number in progress(missing, "pairs", total, total - len(missing)):
         with no_gradient():
             pair = stream.layer(stream.batch(range(number, number + 1)))
         views = [to_numpy(pair[name])[0, ..., 0] for name in ("view1", "view2")]

@@ -104,7 +104,7 @@ class PretrainingRun:
         if s.templates == "geometric":
             bank = TemplateBank.geometric(s.shapes, s.side, s.seed)
         else:
-            bank = TemplateBank.from_segmentations(s.templates, s.side)
+            bank = TemplateBank.from_segmentations(s.templates, s.side, resample=True)
         common: dict[str, Any] = dict(side=s.side, batch_size=s.batch_size, seed=s.seed)
         training = SyntheticStream(bank, steps=s.steps, **common)
         if not s.validation_pairs:

@@ -75,7 +75,8 @@ class SyntheticStream(keras.utils.PyDataset):
             raise ValueError(f"`labels` must have side {side}. Received: side={labels.side}")
         self.bank, self.side, self.batch_size, self.seed = bank, side, batch_size, seed
         self.steps, self.split, self.fixed = steps, split, fixed
-        self.resident = bank.words.nbytes <= device_budget
+        # Indices of words are int32 on the device.
+        self.resident = bank.words.nbytes <= device_budget and len(bank.words) < 2**31
         self.layer = SyntheticPairs(
             labels, views or PairedViews(), bank if self.resident else None, name="synthesis"
         )

@@ -1,6 +1,19 @@
 """A binary mask as bits: 32 voxels a word."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+#: Largest extent of a template: the fixed-point coordinates of `LabelEnsemble` end there.
+LARGEST = 1023
+
+
+class PackedMask(NamedTuple):
+    """A named template: its words and the size of its bounding box."""
+
+    name: str
+    words: np.ndarray
+    size: tuple[int, int, int]
 
 
 def pack_mask(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:

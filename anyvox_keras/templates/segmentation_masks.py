@@ -1,69 +1,47 @@
 """Masks from folders of segmentations."""
 
 import os
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.io.load_labels import load_labels
-from anyvox_keras.templates.packed_mask import crop_to_box
+from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, crop_to_box, pack_mask
 
 #: TotalSegmentator's parts that are merged into one mask a case.
 MERGED = ("rib", "vertebrae")
 ENDINGS = (".nii", ".nii.gz", ".mgz")
 
-Named = tuple[str, np.ndarray]
+
+class Group(NamedTuple):
+    """What one file, or the files of one merged shape, gave."""
+
+    name: str
+    shapes: list[PackedMask]
+    failures: list[str]
 
 
-def segmentation_masks(
-    folder: Path, side: int = 128, skip: frozenset[str] = frozenset()
-) -> Iterator[Named]:
-    """Yield `(name, mask)` of every shape below a folder, in the order of the sorted paths.
+def read_groups(groups: Mapping[str, list[Path]], scale: float = 1.0) -> Iterator[Group]:
+    """Read groups of files in parallel, in order.
 
     Args:
-        folder: Where to look, at any depth; it is only read.
-        side: Shapes are resampled by `side / 128`.
-        skip: Groups (see `mask_groups`) not to read again.
-
-    Raises:
-        UserError: If the folder does not exist or holds no shape.
+        groups: Of `mask_groups`. The files are only read.
+        scale: Shapes are resampled by it.
     """
-    failures: list[str] = []
-    found = bool(skip)
-    for _, masks in read_groups(folder, side, skip, failures):
-        found = found or bool(masks)
-        yield from masks
-    warn_of(failures)
-    if not found:
-        raise UserError(f"{folder}: expected segmentations ({', '.join(ENDINGS)}), found no shape")
-
-
-def warn_of(failures: list[str]) -> None:
-    """Name the files that could not be read, once."""
-    if failures:
-        lines = "\n  ".join(failures)
-        warnings.warn(f"{len(failures)} files were skipped:\n  {lines}", stacklevel=3)
-
-
-def read_groups(
-    folder: Path, side: int, skip: frozenset[str], failures: list[str]
-) -> Iterator[tuple[str, list[Named]]]:
-    """Read the groups of a folder in parallel, in order; failures are appended."""
-    groups = {name: paths for name, paths in mask_groups(folder).items() if name not in skip}
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        pending = []
+        pending: list[Future[Group]] = []
         for name, paths in groups.items():
-            pending.append((name, pool.submit(_read_group, name, paths, side)))
+            pending.append(pool.submit(_read_group, name, paths, scale))
             # A short queue bounds the memory: a finished group waits until it is taken.
             if len(pending) > 2 * workers:
-                yield _taken(pending.pop(0), failures)
-        for entry in pending:
-            yield _taken(entry, failures)
+                yield pending.pop(0).result()
+        for group in pending:
+            yield group.result()
 
 
 def mask_groups(folder: Path) -> dict[str, list[Path]]:
@@ -78,21 +56,14 @@ def mask_groups(folder: Path) -> dict[str, list[Path]]:
         name = next(relative.removesuffix(end) for end in ENDINGS[::-1] if relative.endswith(end))
         if path.parent.name == "segmentations":
             prefix = next((part for part in MERGED if path.name.startswith(f"{part}_")), None)
-            name = f"{Path(name).parent.as_posix()}/{prefix}" if prefix else name
+            name = (Path(name).parent / prefix).as_posix() if prefix else name
         groups.setdefault(name, []).append(path)
     return groups
 
 
-def _taken(entry: tuple, failures: list[str]) -> tuple[str, list[Named]]:
-    name, future = entry
-    masks, broken = future.result()
-    failures.extend(broken)
-    return name, masks
-
-
-def _read_group(name: str, paths: list[Path], side: int) -> tuple[list[Named], list[str]]:
+def _read_group(name: str, paths: list[Path], scale: float) -> Group:
     """Read one group: a merged or single mask, or each label of a map."""
-    failures, masks = [], []
+    group, masks = Group(name, [], []), []
     binary = paths[0].parent.name == "segmentations"
     union: np.ndarray | None = None
     for path in paths:
@@ -101,23 +72,31 @@ def _read_group(name: str, paths: list[Path], side: int) -> tuple[list[Named], l
             if binary:
                 union = labels > 0 if union is None else union | (labels > 0)
         except (UserError, ValueError, OSError) as error:
-            failures.append(str(error))
+            group.failures.append(str(error))
             continue
         if not binary:
-            values = np.unique(labels)
-            masks += [(f"{name}:{v}", labels == v) for v in values if v]
-    if union is not None:
+            masks += [(f"{name}:{v}", labels == v) for v in np.unique(labels) if v]
+    if union is not None and union.any():
         masks.append((name, union))
-    cropped = [(name, crop_to_box(mask)) for name, mask in masks if mask.any()]
-    return [(name, _resampled(mask, side)) for name, mask in cropped], failures
+    for own, mask in masks:
+        _pack(own, _resampled(crop_to_box(mask), scale), group)
+    return group
 
 
-def _resampled(mask: np.ndarray, side: int) -> np.ndarray:
-    """Resample by `side / 128`, nearest and half-voxel correct; nothing vanishes."""
-    if side == 128:
+def _pack(name: str, mask: np.ndarray, group: Group) -> None:
+    if max(mask.shape) > LARGEST:
+        expected = f"expected a shape of at most {LARGEST} voxels along each axis"
+        group.failures.append(f"{name}: {expected}, received {mask.shape}")
+    else:
+        group.shapes.append(PackedMask(name, *pack_mask(mask)))
+
+
+def _resampled(mask: np.ndarray, scale: float) -> np.ndarray:
+    """Resample by `scale`, nearest and half-voxel correct; nothing vanishes."""
+    if scale == 1:
         return mask
     for axis, n in enumerate(mask.shape):
-        m = max(1, round(n * side / 128))
+        m = max(1, round(n * scale))
         index = np.floor((np.arange(m) + 0.5) * n / m).astype(int)
         mask = np.take(mask, index, axis=axis)
-    return crop_to_box(mask) if mask.any() else np.ones((1, 1, 1), bool)
+    return mask if mask.any() else np.ones((1, 1, 1), bool)

@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from anyvox_keras._errors import UserError
+from anyvox_keras.io.output import atomic, check_output
+from anyvox_keras.templates.bank_builder import words_of
+from anyvox_keras.templates.bank_file import START, read_bank, write_all, write_index
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
-from anyvox_keras.templates.packed_mask import pack_mask, unpack_mask
-from anyvox_keras.templates.segmentation_masks import segmentation_masks
-
-#: Largest extent of a template: the fixed-point coordinates of `LabelEnsemble` end there.
-LARGEST = 1023
+from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, pack_mask, unpack_mask
+from anyvox_keras.templates.read_segmentations import (
+    bank_settings,
+    build_bank_file,
+    read_segmentations,
+)
+from anyvox_keras.templates.segmentation_masks import mask_groups
 
 
 class TemplateBank:
@@ -50,7 +56,7 @@ class TemplateBank:
         if self.sizes.min() < 1 or self.sizes.max() > LARGEST:
             extremes = f"{self.sizes.min()} to {self.sizes.max()}"
             raise ValueError(f"`sizes` must be in [1, {LARGEST}]. Received: {extremes}")
-        self._lengths = -(-self.sizes.prod(axis=1, dtype="int64") // 32)
+        self._lengths = words_of(self.sizes)
         if self.offsets.min() < 0 or (self.offsets + self._lengths).max() > len(words):
             raise ValueError(f"`words` must hold every shape. Received: {len(words)} words")
 
@@ -61,12 +67,57 @@ class TemplateBank:
     @classmethod
     def from_masks(cls, masks: Iterable[np.ndarray], names: Sequence[str] | None = None) -> Any:
         """Pack masks `(D, H, W)`; empty ones are an error."""
-        packed = [pack_mask(np.asarray(mask)) for mask in masks]
+        packed = [PackedMask("", *pack_mask(np.asarray(mask))) for mask in masks]
+        return cls._from_packed(packed, names)
+
+    @classmethod
+    def _from_packed(cls, packed: Sequence[PackedMask], names: Sequence[str] | None) -> Any:
         if not packed:
             raise ValueError("`masks` must hold at least one mask. Received: none")
-        words, sizes = zip(*packed, strict=True)
+        words = [shape.words for shape in packed]
         starts = np.cumsum([0, *(len(part) for part in words[:-1])])
-        return cls(np.concatenate(words), starts, sizes, names)
+        return cls(np.concatenate(words), starts, [shape.size for shape in packed], names)
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Any:
+        """Open a bank file; its shapes stay on the disk until they are drawn.
+
+        Args:
+            path: A file of `save` or of `from_segmentations(..., cache=path)`.
+
+        Raises:
+            UserError: If the file is missing, no bank, of another version, or damaged.
+
+        Example:
+            ```python
+            avx.TemplateBank.geometric(count=50, side=32).save("shapes.bank")
+            shapes = avx.TemplateBank.open("shapes.bank")
+            ```
+        """
+        file = read_bank(Path(path))
+        return cls(file.words, file.offsets, file.sizes, file.names)
+
+    def save(self, path: str | PathLike[str], overwrite: bool = False) -> None:
+        """Write the bank to one file, which appears whole or not at all.
+
+        Args:
+            path: The file, which `open` maps into memory.
+            overwrite: Whether an existing file is replaced.
+
+        Raises:
+            UserError: If the file exists, or its folder cannot be written.
+
+        Example:
+            ```python
+            bank.save("geometric.bank")
+            ```
+        """
+        ends = np.cumsum(self._lengths)
+        with atomic(check_output(path, overwrite)) as temporary, open(temporary, "wb", 0) as file:
+            write_all(file, bytes(START))
+            for start, count in zip(self.offsets, self._lengths, strict=True):
+                write_all(file, self.words[start : start + count].astype("<i4", copy=False))
+            write_index(file, ends - self._lengths, self.sizes, self.names, {})
 
     @classmethod
     def geometric(cls, count: int, side: int, seed: int = 0) -> Any:
@@ -92,8 +143,7 @@ class TemplateBank:
         """
         if count < 1:
             raise ValueError(f"`count` must be >= 1. Received: count={count}")
-        if not 16 <= side <= LARGEST:
-            raise ValueError(f"`side` must be in [16, {LARGEST}]. Received: side={side}")
+        _check_side(side)
         generators = (
             np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFFFFFFFFFF, index]))
             for index in range(count)
@@ -102,7 +152,14 @@ class TemplateBank:
         return cls.from_masks(masks, [f"{kind}_{i:04d}" for i, kind in enumerate(kinds)])
 
     @classmethod
-    def from_segmentations(cls, folder: str | PathLike[str], side: int = 128) -> Any:
+    def from_segmentations(
+        cls,
+        folder: str | PathLike[str],
+        side: int = 128,
+        *,
+        resample: bool = False,
+        cache: str | PathLike[str] | None = None,
+    ) -> Any:
         """Read every mask of a folder of segmentations; the folder is only read.
 
         Understood are the layout of TotalSegmentator v1 (`<case>/segmentations/<organ>.nii.gz`,
@@ -112,11 +169,17 @@ class TemplateBank:
 
         Args:
             folder: Where to look, at any depth.
-            side: Side of the volumes to be made: shapes are resampled by `side / 128` (nearest),
-                so that their share of the volume does not depend on the side.
+            side: Side of the volumes to be made, at least 16.
+            resample: Whether shapes are resampled by `side / 128` (nearest), so that their share
+                of the volume does not depend on the side. Off, they keep their own size.
+            cache: File to keep the shapes in, packed, at one bit a voxel of their boxes. It is
+                built while the folder is read (a killed build goes on where it stood) and opened
+                as it is if the folder has not changed. Without it the shapes are held in memory.
 
         Raises:
-            UserError: If the folder does not exist or holds no shape.
+            ValueError: If `side` is below 16.
+            UserError: If the folder does not exist or holds no shape; if the cache was made from
+                other files or settings, or cannot be written.
 
         Example:
             ```python
@@ -128,8 +191,16 @@ class TemplateBank:
             organs = avx.TemplateBank.from_segmentations(".")  # or "Totalsegmentator_dataset"
             ```
         """
-        found = list(segmentation_masks(Path(folder), side))
-        return cls.from_masks([mask for _, mask in found], [name for name, _ in found])
+        _check_side(side)
+        folder, scale = Path(folder), side / 128 if resample else 1.0
+        if cache is None:
+            packed = read_segmentations(folder, scale)
+            return cls._from_packed(packed, [shape.name for shape in packed])
+        if not Path(cache).exists():
+            build_bank_file(folder, scale, Path(cache))
+        elif read_bank(Path(cache)).settings != bank_settings(folder, mask_groups(folder), scale):
+            raise UserError(f"{cache}: made from other files or settings; delete it to build anew")
+        return cls.open(cache)
 
     def mask(self, index: int) -> np.ndarray:
         """Unpack one shape to a bool array of its own size."""
@@ -182,3 +253,8 @@ class TemplateBank:
         for source, start, n in zip(self.offsets[unique], starts, lengths, strict=True):
             words[start : start + n] = self.words[source : source + n]
         return words, starts[place].astype("int32")
+
+
+def _check_side(side: int) -> None:
+    if not 16 <= side <= LARGEST:
+        raise ValueError(f"`side` must be in [16, {LARGEST}]. Received: side={side}")

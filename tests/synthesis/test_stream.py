@@ -125,6 +125,16 @@ def test_a_resident_bank_is_not_saved(tmp_path):
         np.testing.assert_array_equal(to_numpy(array), next(stream().arrays())[name])
 
 
+@pytest.mark.parametrize("device_budget", [0, 2**30])
+def test_a_bank_on_disk_gives_the_same_bytes(pairs, tmp_path, device_budget):
+    BANK.save(tmp_path / "shapes.bank")
+    opened = avx.TemplateBank.open(tmp_path / "shapes.bank")
+    on_disk = avx.SyntheticStream(opened, side=SIDE, seed=5, device_budget=device_budget)
+    assert on_disk.resident == (device_budget > 0)
+    for name, array in next(on_disk.arrays()).items():
+        np.testing.assert_array_equal(array, pairs[name][:1])
+
+
 def test_held_out_pairs_are_new_and_cost_no_second_layer():
     training = stream(steps=50)
     held_out = training.held_out(steps=8)

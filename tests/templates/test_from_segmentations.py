@@ -55,8 +55,13 @@ def test_the_folder_is_only_read(folder):
     assert {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")} == before
 
 
+def test_shapes_keep_their_size_unless_asked(folder):
+    sizes = [TemplateBank.from_segmentations(folder, side=n).sizes for n in (64, 128)]
+    np.testing.assert_array_equal(*sizes)
+
+
 def test_a_smaller_side_scales_the_shapes(folder):
-    bank = TemplateBank.from_segmentations(folder, side=64)
+    bank = TemplateBank.from_segmentations(folder, side=64, resample=True)
     shapes = dict(zip(bank.names, map(tuple, bank.sizes.tolist()), strict=True))
     assert shapes["s0001/segmentations/rib"] == (6, 6, 6)
     assert len(bank) == 5  # thin shapes survive
@@ -81,3 +86,8 @@ def test_folders_without_shapes(tmp_path):
         TemplateBank.from_segmentations(tmp_path)
     with pytest.raises(ValueError, match="received no folder"):
         TemplateBank.from_segmentations(tmp_path / "absent")
+
+
+def test_a_side_below_16(folder):
+    with pytest.raises(ValueError, match="`side` must be in"):
+        TemplateBank.from_segmentations(folder, side=8)

@@ -1,17 +1,18 @@
 """A progress bar where a person looks on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def progress(items: Sequence[Item], what: str, done: int = 0) -> Iterator[Item]:
+def progress(items: Iterable[Item], what: str, total: int, done: int = 0) -> Iterator[Item]:
     """Yield the items, with a bar on stderr if that is a terminal.
 
     Args:
         items: what remains.
         what: the name of an item, plural.
+        total: how many items there are in all.
         done: how many were finished earlier; the bar starts there.
     """
     from rich.console import Console
@@ -33,7 +34,7 @@ def progress(items: Sequence[Item], what: str, done: int = 0) -> Iterator[Item]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=done + len(items), completed=done)
+        task = bar.add_task(what, total=total, completed=done)
         for item in items:
             yield item
             bar.advance(task)

@@ -1,0 +1,92 @@
+"""A bank of templates as one file that is mapped into memory, not read."""
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from anyvox_keras._errors import UserError
+
+MAGIC, VERSION = b"anyvoxbk", 1
+#: magic, version, CRC-32 of the index, number of templates, of words, of the index's bytes
+HEADER = struct.Struct("<8sIIQQQ")
+#: where the words begin: aligned for any reader
+START = 64
+
+
+class BankFile(NamedTuple):
+    """What a bank file holds: a header, the words of all templates, then the index.
+
+    Attributes:
+        words: `(W,)` int32, mapped: pages are read from disk when they are used.
+        offsets: `(N,)` int64: where each template's words start.
+        sizes: `(N, 3)` int32: extents of each bounding box.
+        names: One name a template.
+        settings: What the bank was made from.
+    """
+
+    words: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    names: list[str]
+    settings: dict[str, Any]
+
+
+def write_index(
+    file: BinaryIO,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    names: Sequence[str],
+    settings: dict[str, Any],
+) -> None:
+    """Complete a file whose words are written: the index behind them, then the header.
+
+    Before this, the header is zeros, and the file does not open.
+    """
+    words = (file.seek(0, 2) - START) // 4
+    parts = {"names": list(names), "settings": settings}
+    index = offsets.astype("<i8").tobytes() + sizes.astype("<i4").tobytes()
+    index += json.dumps(parts).encode()
+    write_all(file, index)
+    header = HEADER.pack(MAGIC, VERSION, zlib.crc32(index), len(names), words, len(index))
+    file.seek(0)
+    write_all(file, header.ljust(START, b"\0"))
+
+
+def read_bank(path: Path) -> BankFile:
+    """Open a bank file; its words stay on disk.
+
+    Raises:
+        UserError: If it is missing, no bank, of another version, or not whole.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(START)
+            magic, version, check, count, words, size = HEADER.unpack_from(header.ljust(START))
+            if magic != MAGIC:
+                raise UserError(f"{path}: expected a finished bank of templates, received no bank")
+            if version != VERSION:
+                versions = f"expected a bank of version {VERSION}, received version {version}"
+                raise UserError(f"{path}: {versions}; build it anew")
+            file.seek(START + 4 * words)
+            index = file.read(size + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from error
+    if len(index) != size or zlib.crc32(index) != check:
+        raise UserError(f"{path}: expected a whole bank, received a damaged one; build it anew")
+    offsets = np.frombuffer(index, "<i8", count)
+    sizes = np.frombuffer(index, "<i4", 3 * count, 8 * count).reshape(-1, 3)
+    parts = json.loads(index[20 * count :])
+    mapped = np.memmap(path, "<i4", "r", START, (words,))
+    return BankFile(mapped, offsets, sizes, parts["names"], parts["settings"])
+
+
+def write_all(file: BinaryIO, data: Any) -> None:
+    """Write every byte of `data` to an unbuffered file, or raise."""
+    rest = memoryview(data).cast("B")
+    while len(rest):
+        rest = rest[file.write(rest) :]
