@@ -3,8 +3,8 @@
 PYTHON ?= python3.11
 BACKENDS := tensorflow torch jax
 BACKEND ?= tensorflow
-# Test processes side by side. Their output is shown one backend after the other.
-JOBS ?= 1
+# Test processes side by side, each about one core. Output is shown one backend after the other.
+JOBS ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.complete
@@ -18,7 +18,7 @@ TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
-.PHONY: setup test test-slow demo examples lint docs clean
+.PHONY: setup test demo examples lint docs clean
 
 setup: $(STAMP)
 
@@ -36,16 +36,8 @@ test: setup
 	@$(MAKE) --no-print-directory --keep-going $(if $(filter-out 1,$(JOBS)),-j$(JOBS) -O) \
 	  $(BACKENDS:%=test-%)
 
-# Slow tests compile for minutes on the two backends of XLA; `make test-slow` runs them there.
-SLOW_ON := torch
-
 test-%: setup
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -q --durations=15 \
-	  -m "not examples$(if $(filter $(SLOW_ON),$*),, and not slow)"
-
-test-slow: setup
-	@for backend in $(filter-out $(SLOW_ON),$(BACKENDS)); do \
-	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q --durations=15 -m slow || exit 1; done
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q --durations=15 -m "not examples"
 
 examples: setup
 	@$(MAKE) --no-print-directory --keep-going $(BACKENDS:%=examples-%)
