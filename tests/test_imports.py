@@ -26,11 +26,13 @@ ROWS = [
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 
 FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
-# The backend, and what exchanges weights or modules with PyTorch.
+# The backend, what exchanges weights or modules with PyTorch, and the datasets of other loops.
 DOORS = {
     "ops/_backend.py",
     "networks/convert.py",
     "registration/voxelmorph/torch_weights.py",
+    "synthesis/tensorflow_dataset.py",
+    "synthesis/torch_dataset.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.
 OPTIONAL = {"matplotlib", "nilearn", "voxelmorph", "neurite", "huggingface_hub", "pandas"}

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from anyvox_keras import random
-from anyvox_keras.ops._backend import no_gradient, to_numpy
+from anyvox_keras.ops._backend import Array, no_gradient, to_numpy
 from anyvox_keras.synthesis.appearance import PairedViews
 from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.pairs import SyntheticPairs
@@ -146,6 +146,54 @@ class SyntheticStream(keras.utils.PyDataset):
             `label_map`, `view1` and `view2` as `stream.layer` returns them.
         """
         for step in itertools.count() if count is None else range(count):
-            with no_gradient():
-                pair = self.layer(self[step][0])
-            yield {name: to_numpy(array) for name, array in pair.items()}
+            yield {name: to_numpy(array) for name, array in self.draw(step).items()}
+
+    def draw(self, step: int) -> dict[str, Array]:
+        """Draw the batch of a step, counted from `position`, as arrays of the backend."""
+        with no_gradient():
+            return self.layer(self[step][0])
+
+    def as_torch_dataset(self, count: int | None = None) -> Any:
+        """Make a `torch.utils.data.IterableDataset` of batches, on any backend.
+
+        Every pass begins at `position`; `seek` moves it.
+
+        Args:
+            count: Number of batches of a pass; endless by default.
+
+        Returns:
+            A dataset of dictionaries of tensors, batched already: a `DataLoader` takes it with
+            `batch_size=None`. Its workers give the same sequence; only torch's CPU can have them.
+
+        Example:
+            ```python
+            from torch.utils.data import DataLoader
+
+            for batch in DataLoader(stream.as_torch_dataset(count=2), batch_size=None):
+                print(batch["view1"].shape)
+            ```
+        """
+        from anyvox_keras.synthesis.torch_dataset import TorchDataset
+
+        return TorchDataset(self, count)
+
+    def as_dataset(self, count: int | None = None) -> Any:
+        """Make a `tf.data.Dataset` of batches, on any backend.
+
+        Every pass begins at `position`; `seek` moves it.
+
+        Args:
+            count: Number of batches of a pass; endless by default.
+
+        Returns:
+            A dataset of dictionaries of tensors, batched already, one batch drawn ahead.
+
+        Example:
+            ```python
+            for batch in stream.as_dataset(count=1):
+                print(batch["view1"].shape)
+            ```
+        """
+        from anyvox_keras.synthesis.tensorflow_dataset import tensorflow_dataset
+
+        return tensorflow_dataset(self, count)
