@@ -1,10 +1,16 @@
 """The loss against arrays of the paper's code, and its own promises."""
 
+import json
+import os
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from anyvox_keras.contrastive import MultiPositiveContrastiveLoss
+from anyvox_keras.contrastive import MultiPositiveContrastiveLoss, anchor_losses
 from anyvox_keras.ops._backend import to_numpy, value_and_gradient
 
 
@@ -44,3 +50,59 @@ def test_equals_the_papers_code(oracle, temperature, rarity, balance):
         expected = np.concatenate(oracle["grad"])[None]
         error = np.abs(to_numpy(slope) - expected).max()
         assert error < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("balance", [None, "sqrt"])
+def test_blocks_of_rows_make_no_difference(oracle, balance, monkeypatch):
+    labels, rows = both_views(oracle)
+    loss = MultiPositiveContrastiveLoss(0.33, balance=balance)
+    found = []
+    # All rows at once, as the oracle's own test; then blocks of 50, the last one shorter.
+    for block in (anchor_losses.BLOCK, 50 * labels.size):
+        monkeypatch.setattr(anchor_losses, "BLOCK", block)
+        anchor_losses._compiled_law.cache_clear()
+        value, slope = value_and_gradient(lambda z: loss(labels, z))(ops.convert_to_tensor(rows))
+        found.append((float(value), to_numpy(slope)))
+    anchor_losses._compiled_law.cache_clear()
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6 * np.abs(found[0][1]).max())
+
+
+def written_out(labels, rows, temperature):
+    """The law, anchor by anchor, over the anchors that have a positive."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity = unit @ unit.T / temperature
+    losses = []
+    for i, label in enumerate(labels):
+        others = np.arange(len(labels)) != i
+        positives = others & (labels == label)
+        if positives.any():
+            total = np.log(np.exp(similarity[i, others]).sum())
+            losses.append(np.mean(total - similarity[i, positives]))
+    return np.mean(losses)
+
+
+def test_rows_without_a_positive_are_ignored(rng):
+    labels, rows = np.asarray([0, 3, 0, 1, 1, 7, 1]), rng.normal(size=(7, 4)).astype("float32")
+    loss = MultiPositiveContrastiveLoss(0.2)
+    value = float(loss(labels[None], rows[None]))
+    assert value == pytest.approx(written_out(labels, rows.astype("float64"), 0.2), rel=1e-5)
+
+
+def test_no_positive_at_all_is_zero_not_nan(rng):
+    rows = ops.convert_to_tensor(rng.normal(size=(1, 5, 4)).astype("float32"))
+    loss = MultiPositiveContrastiveLoss()
+    value, slope = value_and_gradient(lambda z: loss(np.arange(5)[None], z))(rows)
+    assert float(value) == 0
+    np.testing.assert_array_equal(to_numpy(slope), 0)
+
+
+@pytest.mark.slow
+def test_memory_of_long_row_lists(root):
+    script = root / "benchmarks" / "training.py"
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend(), "PYTHONPATH": str(root)}
+    ran = subprocess.run(
+        [sys.executable, script, "--child", "loss", "--sides", "0", "--precision", "float32"],
+        env=environment, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert json.loads(ran.stdout.splitlines()[-1])["step_mb"] < 400

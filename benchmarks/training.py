@@ -1,0 +1,238 @@
+"""Seconds and memory of a training step and of inference, beside a plain PyTorch UNet.
+
+    python benchmarks/training.py [--sides 64 96] [--backends torch tensorflow jax]
+
+The network is `UNet()` at its defaults, the published one; the batch two volumes, as the two views
+of a pair are. A step is forward, squared error, backward, Adam, by `train_on_batch`. The plain
+network (`plain_unet.py`) has the same layout in eager PyTorch, in the faster of both memory
+layouts. Seconds are medians after two unmeasured runs. Every measurement has its own process, one
+after the other. On a GPU: 128^3 under bfloat16, the plain network also compiled.
+
+`--loss` measures what the contrastive loss takes for 2 x 4096 rows of 256 numbers, `--pairs` how
+many pairs a second the default recipe trains on with synthesis in the graph.
+"""
+
+import argparse
+import functools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PLAIN = ("plain", "plain channels-last")
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+ROWS, NUMBERS = 2 * 4096, 256
+
+
+def median(run: Callable[[], object], steps: int) -> float:
+    """Seconds of one run, after two unmeasured ones."""
+    run(), run()
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def extra_mb(before: float) -> float:
+    """Most memory since: of the GPU where PyTorch or JAX computes on one, else resident."""
+    from anyvox_keras.ops import _backend
+
+    if _backend.device_name() == "CPU":
+        return _backend.peak_memory_mb() - before
+    if _backend.NAME == "torch":
+        return _backend.torch.cuda.max_memory_allocated() / 2**20
+    if _backend.NAME == "jax":
+        return _backend.jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+    return _backend.tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
+
+
+def measure_keras(options: argparse.Namespace) -> dict[str, float]:
+    """Time the Keras network on this process's backend."""
+    import keras
+    import numpy as np
+
+    import anyvox_keras as avx
+
+    unet = avx.UNet(seed=0, dtype=PRECISIONS[options.precision])
+    unet.compile(keras.optimizers.Adam(2e-4), "mse")
+    x = np.random.default_rng(0).uniform(size=(2, *(options.side,) * 3, 1)).astype("float32")
+    y = np.zeros((*x.shape[:-1], 16), "float32")
+    before = resident_mb()
+    inference = median(lambda: unet.predict_on_batch(x), options.steps)
+    inference_mb = extra_mb(before)
+    step = median(lambda: unet.train_on_batch(x, y), options.steps)
+    found = {"step": step, "step_mb": extra_mb(before), "parameters": unet.count_params()}
+    return {**found, "inference": inference, "inference_mb": inference_mb}
+
+
+def measure_plain(options: argparse.Namespace) -> dict[str, float]:
+    """Time the plain network."""
+    import torch
+    from plain_unet import PlainUNet
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    layout = torch.contiguous_format
+    if "channels-last" in options.what:
+        layout = torch.channels_last_3d
+    unet = PlainUNet().to(device, memory_format=layout)
+    call = torch.compile(unet) if "compiled" in options.what else unet
+    optimizer = torch.optim.Adam(unet.parameters(), 2e-4)
+    x = torch.rand(2, 1, *(options.side,) * 3, device=device).to(memory_format=layout)
+    narrow = torch.autocast(device, torch.bfloat16, enabled=options.precision == "bfloat16")
+
+    def infer() -> None:
+        with torch.no_grad(), narrow:
+            call(x).float().cpu()
+
+    def train() -> None:
+        with narrow:
+            loss = call(x).float().square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    before = resident_mb()
+    unet.eval()
+    inference = median(infer, options.steps)
+    inference_mb = extra_mb(before)
+    unet.train()
+    step = median(train, options.steps)
+    parameters = sum(t.numel() for t in (*unet.parameters(), *unet.buffers()) if t.ndim)
+    found = {"step": step, "step_mb": extra_mb(before), "parameters": parameters}
+    return {**found, "inference": inference, "inference_mb": inference_mb}
+
+
+def measure_loss(options: argparse.Namespace) -> dict[str, float]:
+    """Memory that one step through the loss takes beyond its rows and their gradient's weights."""
+    import keras
+    import numpy as np
+
+    import anyvox_keras as avx
+
+    rng = np.random.default_rng(0)
+    # The few rows load what the framework loads at its first step.
+    for rows in (64, ROWS):
+        model = keras.Sequential([keras.Input((rows, NUMBERS)), keras.layers.Dense(NUMBERS)])
+        model.compile("sgd", avx.MultiPositiveContrastiveLoss())
+        x = rng.normal(size=(1, rows, NUMBERS)).astype("float32")
+        labels = rng.integers(0, 30, (1, rows)).astype("int32")
+        before = resident_mb()
+        seconds = median(functools.partial(model.train_on_batch, x, labels), 1)
+    return {"step": seconds, "step_mb": extra_mb(before)}
+
+
+def measure_pairs(options: argparse.Namespace) -> dict[str, float]:
+    """Pairs a second of the default recipe, synthesis and augmentation in the graph."""
+    import keras
+
+    import anyvox_keras as avx
+
+    bank = avx.TemplateBank.geometric(200, options.side)
+    stream = avx.SyntheticStream(bank, options.side, steps=options.steps + 2)
+    policy = PRECISIONS[options.precision]
+    pretrainer = avx.ContrastivePretrainer(avx.UNet(seed=0, dtype=policy), dtype=policy)
+    pretrainer.compile()
+    ends: list[float] = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter() + 0 * logs["loss"])
+    )
+    before = resident_mb()
+    pretrainer.fit(stream, callbacks=[note], verbose=0)
+    return {"step": (ends[-1] - ends[1]) / options.steps, "step_mb": extra_mb(before)}
+
+
+CHILDREN = {"loss": measure_loss, "pairs": measure_pairs, "keras": measure_keras}
+
+
+def child(backend: str, what: str, side: int, options: argparse.Namespace) -> dict[str, float]:
+    """Run one measurement in a fresh process."""
+    command = [sys.executable, __file__, "--child", what, "--sides", str(side)]
+    command += ["--steps", str(options.steps), "--precision", options.precision]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise SystemExit(f"{backend} {what} {side}: {result.stderr[-2000:]}")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def gpu_name() -> str:
+    """Name of the first GPU, empty without one."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True).stdout.strip().split("\n")[0]
+
+
+def table(options: argparse.Namespace) -> None:
+    """Print the rows as they come."""
+    print(f"{options.device}, {os.cpu_count()} cores, {options.precision}")
+    print("| side | network | step s | inference s | step MB | inference MB | plain / this |")
+    print("|---|---|---|---|---|---|---|")
+    for side in options.sides:
+        plain = 0.0
+        kinds = [("torch", kind) for kind in (*PLAIN, *options.compiled)]
+        for backend, what in kinds + [(backend, "keras") for backend in options.backends]:
+            row = child(backend, what, side, options)
+            if what in PLAIN:
+                plain = min(plain or row["step"], row["step"])
+            name = f"anyvox, {backend}" if what == "keras" else f"PyTorch, {what}"
+            numbers = f"{row['step']:.3f} | {row['inference']:.3f} | {row['step_mb']:.0f} | "
+            numbers += f"{row['inference_mb']:.0f} | {plain / row['step']:.2f}"
+            print(f"| {side} | {name} | {numbers} |", flush=True)
+
+
+def extras(options: argparse.Namespace) -> None:
+    """Print what was asked for beside the table."""
+    for backend in options.backends:
+        if options.loss:
+            row = child(backend, "loss", 0, options)
+            print(f"loss, {backend}: {row['step']:.2f} s, {row['step_mb']:.0f} MB", flush=True)
+        for side in options.sides if options.pairs else ():
+            row = child(backend, "pairs", side, options)
+            rate = f"{1 / row['step']:.2f} pairs/s, {row['step_mb']:.0f} MB"
+            print(f"default recipe, {backend}, {side}^3: {rate}", flush=True)
+
+
+def main() -> None:
+    """Read the arguments; the defaults depend on whether there is a GPU."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sides", type=int, nargs="*")
+    parser.add_argument("--steps", type=int, default=4, help="measured runs")
+    parser.add_argument("--backends", nargs="+", default=["torch", "tensorflow", "jax"])
+    parser.add_argument("--precision", choices=PRECISIONS)
+    parser.add_argument("--loss", action="store_true", help="the loss's memory, then end")
+    parser.add_argument("--pairs", action="store_true", help="pairs a second, then end")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child is not None:
+        options.side, options.what = options.sides[0], options.child
+        print(json.dumps(CHILDREN.get(options.child, measure_plain)(options)))
+        return
+    gpu = gpu_name()
+    options.device = gpu or "CPU"
+    options.compiled = ["plain compiled"] if gpu else []
+    options.precision = options.precision or ("bfloat16" if gpu else "float32")
+    options.sides = options.sides or ([128] if gpu else [64, 96])
+    if options.loss or options.pairs:
+        extras(options)
+    else:
+        table(options)
+
+
+if __name__ == "__main__":
+    main()
