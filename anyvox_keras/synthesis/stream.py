@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 from anyvox_keras import random
@@ -13,10 +12,11 @@ from anyvox_keras.ops._backend import Array, no_gradient, to_numpy
 from anyvox_keras.synthesis.appearance import PairedViews
 from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.pairs import SyntheticPairs
+from anyvox_keras.synthesis.seekable_stream import SeekableStream
 from anyvox_keras.templates import TemplateBank
 
 
-class SyntheticStream(keras.utils.PyDataset):
+class SyntheticStream(SeekableStream):
     """An endless, seekable stream of synthetic pairs for `fit`.
 
     The stream itself hands over a few integers a pair: keys, and which shapes of the bank to paint
@@ -66,64 +66,31 @@ class SyntheticStream(keras.utils.PyDataset):
         device_budget: int = 2**30,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        for name, value in (("batch_size", batch_size), ("steps", steps)):
-            if value < 1:
-                raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+        super().__init__(batch_size, seed, steps, split, fixed, **kwargs)
         labels = labels or LabelEnsemble(side)
         if labels.side != side:
             raise ValueError(f"`labels` must have side {side}. Received: side={labels.side}")
-        self.bank, self.side, self.batch_size, self.seed = bank, side, batch_size, seed
-        self.steps, self.split, self.fixed = steps, split, fixed
+        self.bank, self.side = bank, side
         # Indices of words are int32 on the device.
         self.resident = bank.words.nbytes <= device_budget and len(bank.words) < 2**31
         self.layer = SyntheticPairs(
             labels, views or PairedViews(), bank if self.resident else None, name="synthesis"
         )
-        self.position = 0
-        self._begun = self._complete = False
 
     @property
     def classes(self) -> int:
         """Number of classes a network needs that predicts the label map."""
         return self.layer.labels.labels
 
-    def __len__(self) -> int:
-        """Steps an epoch."""
-        return self.steps
-
-    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
-        """Hand over what the layer needs for a step of this epoch."""
-        # Not at the first steps, which `fit` reads to learn the shapes.
-        self._complete = self._complete or (self._begun and step == self.steps - 1)
-        first = self.position + step * self.batch_size
-        return (self.batch(range(first, first + self.batch_size)),)
-
-    def batch(self, pairs: range) -> dict[str, np.ndarray]:
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
         """Hand over what the layer needs for the pairs of these numbers."""
-        keys = random.keys_for(self.seed, pairs, self.split)
-        draws = random.keys_for(self.seed, pairs, f"{self.split}/templates")
+        keys = random.keys_for(self.seed, samples, self.split)
+        draws = random.keys_for(self.seed, samples, f"{self.split}/templates")
         count = self.layer.labels.templates
         templates = random.integers(draws, (count,), 0, len(self.bank), xp=np)
         if self.resident:
             return {"keys": keys, "templates": templates}
         return {"keys": keys, **self.bank.pack(templates)}
-
-    def seek(self, position: int) -> None:
-        """Make pair number `position` the next epoch's first."""
-        if position < 0:
-            raise ValueError(f"`position` must be >= 0. Received: position={position}")
-        self.position = position
-
-    def on_epoch_begin(self) -> None:
-        """Wait for the epoch's last step."""
-        self._begun, self._complete = True, False
-
-    def on_epoch_end(self) -> None:
-        """Go on to new pairs, after a whole epoch: `fit` also calls this before the first one."""
-        if self._complete and not self.fixed:
-            self.position += self.steps * self.batch_size
-        self._begun = self._complete = False
 
     def held_out(self, steps: int, split: str = "validation") -> "SyntheticStream":
         """Make a stream of fixed pairs that this one never shows, on the same device layer.

@@ -1,0 +1,118 @@
+"""Which files belong together."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anyvox_keras._errors import UserError
+
+ENDINGS = (".nii", ".nii.gz")
+
+
+class CaseFiles(NamedTuple):
+    """An image, its label map, and their name."""
+
+    name: str
+    image: Path
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases for training and validation, and what their labels mean.
+
+    Args:
+        training: Labelled cases to learn from.
+        validation: Labelled cases that choose the best weights.
+        classes: Names of labels 1, 2 ...; empty where nothing tells them.
+
+    Example:
+        ```python
+        from anyvox_keras.segmentation import CaseFiles, Dataset
+
+        pair = CaseFiles("a", "images/a.nii.gz", "labels/a.nii.gz")
+        dataset = Dataset([pair], [pair])
+        ```
+    """
+
+    training: Sequence[CaseFiles]
+    validation: Sequence[CaseFiles]
+    classes: tuple[str, ...] = ()
+
+
+def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
+    """Find the cases of a folder in the layout of the Medical Segmentation Decathlon.
+
+    `imagesTr/NAME.nii.gz` goes with `labelsTr/NAME.nii.gz`, `imagesVal` with `labelsVal`; the
+    names of the classes come from `dataset.json`, where there is one.
+
+    Args:
+        folder: Holds those folders; `imagesTs` is for prediction and not read.
+
+    Raises:
+        UserError: An absent or empty folder, an image without labels, a `dataset.json` whose
+            labels do not count up from 0.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder with imagesTr and labelsTr, received none")
+    training, validation = _cases(folder, "Tr", "training"), _cases(folder, "Val", "validation")
+    return Dataset(training, validation, _class_names(folder / "dataset.json"))
+
+
+def list_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Return the NIfTI files that are named, and those of each folder named, sorted.
+
+    Raises:
+        UserError: A path that does not exist, or no image at all.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"{path}: expected an image or a folder, which is absent")
+        # Archives packed on a Mac hold a "._" file beside each image.
+        inside = sorted(path.glob("*.nii*")) if path.is_dir() else [path]
+        found += [p for p in inside if p.name.endswith(ENDINGS) and not p.name.startswith("._")]
+    if not found:
+        named = ", ".join(str(path) for path in paths)
+        raise UserError(f"{named}: expected NIfTI images, received none")
+    return found
+
+
+def case_name(path: Path) -> str:
+    """Return a file's name without its ending."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
+    images, labels = folder / f"images{suffix}", folder / f"labels{suffix}"
+    if not images.is_dir() or not any(images.iterdir()):
+        raise UserError(f"{images}: expected {what} images, received an empty or absent folder")
+    cases = [CaseFiles(case_name(p), p, labels / p.name) for p in list_images([images])]
+    for case in cases:
+        if not case.labels.exists():
+            raise UserError(f"{case.image}: expected its label map {case.labels}, which is absent")
+    return cases
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    """Read both fashions of `labels`: number to name, and name to number."""
+    if not path.exists():
+        return ()
+    try:
+        labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("labels", {})
+        named = {int(number): str(name) for number, name in _by_number(labels).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: expected labels by number ({error})") from error
+    if sorted(named) != list(range(len(named))):
+        raise UserError(f"{path}: expected labels 0, 1, 2 ..., received {sorted(named)}")
+    return tuple(named[number] for number in range(1, len(named)))
+
+
+def _by_number(labels: dict[str, Any]) -> dict[str, Any]:
+    if all(key.isdigit() for key in labels):
+        return labels
+    return {str(number): name for name, number in labels.items()}

@@ -1,0 +1,145 @@
+"""What few-shot training does to its crops."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras._export import export
+from anyvox_keras.ops._backend import Array
+from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.segmentation.affine_augmentation import AffineAugmentation
+from anyvox_keras.synthesis.appearance import (
+    Appearance,
+    BiasField,
+    Effect,
+    GammaContrast,
+    GaussianBlur,
+    GaussianNoise,
+    GibbsRinging,
+    Sharpen,
+    rescale,
+)
+from anyvox_keras.synthesis.appearance.describe import describe
+from anyvox_keras.synthesis.planned_layer import PlannedLayer
+
+Settings = Mapping[str, Any] | None
+Batch = dict[str, Array]
+
+#: The effects of the paper's fine-tuning, in their order.
+EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
+    "noise": (GaussianNoise, {"probability": 0.33, "std": (0.0, 0.1)}),
+    "bias": (BiasField, {"probability": 0.33, "coefficients": (0.0, 0.05)}),
+    "gibbs": (GibbsRinging, {"probability": 0.33, "alpha": (0.0, 0.33)}),
+    "gamma": (GammaContrast, {"probability": 0.33, "gamma": (0.5, 4.5)}),
+    "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 0.1)}),
+    "sharpen": (Sharpen, {"probability": 0.33}),
+}
+#: What the stream's appearance model lacks, for contrasts turned around.
+TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
+
+
+@export
+class SegmentationAugmentation(PlannedLayer):
+    """Augment crops and their labels (fine-tuning of arXiv 2411.02372).
+
+    Each with probability 0.33: noise (std U(0, 0.1)), bias (coefficients U(0, 0.05)), Gibbs ringing
+    (alpha U(0, 0.33)), gamma U(0.5, 4.5), blur (sigma U(0, 0.1)), sharpening; then an affine
+    (0.98), which the labels share; then the image is rescaled to [0, 1]. The identity in inference.
+
+    With `appearance` the effects that paint synthetic volumes (`Appearance`, but its mixture) take
+    the place of those of the image, intensities turned around in half of the crops: a network that
+    saw one contrast then works on others.
+
+    Args:
+        appearance: Settings of `Appearance`'s effects by name; `{}` takes all as they are, None is
+            the fine-tuning's own set.
+        seed: Seed of the draws made without keys.
+        **settings: Settings of `noise`, `bias`, `gibbs`, `gamma`, `blur`, `sharpen` or `affine`;
+            what they do not name stays as it is, None leaves the step out. What is left are
+            arguments of `keras.Layer`.
+
+    Call arguments:
+        x: `image` `(B, D, H, W, 1)`, `label_map` `(B, D, H, W)`, and `keys` `(B, 2)` to fix the
+            draws, as `CropStream` hands them over.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.segmentation import SegmentationAugmentation
+
+        crops = {
+            "image": np.random.rand(1, 16, 16, 16, 1).astype("float32"),
+            "label_map": np.ones((1, 16, 16, 16), "int32"),
+        }
+        crops = SegmentationAugmentation(sharpen=None)(crops, training=True)
+        ```
+    """
+
+    augments = True
+
+    def __init__(self, appearance: Settings = None, seed: int = 0, **settings: Any) -> None:
+        names = ("affine", *EFFECTS)
+        chosen = {name: settings.pop(name) for name in list(settings) if name in names}
+        super().__init__(seed=seed, **settings)
+        self._settings = {"appearance": appearance, **chosen}
+        affine = chosen.get("affine", {})
+        self.affine = None if affine is None else AffineAugmentation(**affine)
+        self.effects: dict[str, Effect] = {
+            name: kind(**{**default, **chosen.get(name, {})})
+            for name, (kind, default) in EFFECTS.items()
+            if chosen.get(name, {}) is not None
+        }
+        if appearance is not None:
+            self.effects = Appearance(**{**TURNED, **appearance}).effects
+
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """Tell what every step draws, by its name."""
+        return {name: step.plan(shape) for name, step in self.steps().items()}
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Turn drawn values into the parameters of every step."""
+        return {name: step.finish(drawn[name], shape) for name, step in self.steps().items()}
+
+    def apply(self, x: Batch, params: Params) -> Batch:
+        """Augment with drawn parameters."""
+        image, label_map = ops.cast(x["image"], "float32"), ops.cast(x["label_map"], "int32")
+        for name, effect in self.effects.items():
+            image = effect.apply(image, params[name])
+            image = rescale(image) if name == "texture" else image
+        pair = {"image": image, "label_map": label_map}
+        if self.affine is not None:
+            pair = self.affine.apply(pair, params["affine"])
+        return {"image": rescale(pair["image"]), "label_map": pair["label_map"]}
+
+    def call(self, x: Batch, keys: Array | None = None, training: bool | None = None) -> Batch:
+        """Augment in training, by the batch's own keys where it has them."""
+        pair = {name: x[name] for name in ("image", "label_map")}
+        return super().call(pair, x.get("keys", keys), training)
+
+    def draw(self, x: Batch, keys: Array) -> Batch:
+        """Draw and augment."""
+        return self.apply(x, self.sample(keys, tuple(x["image"].shape[1:4])))
+
+    def batch_size(self, x: Batch) -> Array:
+        """How many crops there are."""
+        return ops.shape(x["image"])[0]
+
+    def steps(self) -> dict[str, Any]:
+        """Every step that draws, in order, by its name."""
+        return {**self.effects, **({} if self.affine is None else {"affine": self.affine})}
+
+    def describe(self) -> str:
+        """Lay out the steps with their probabilities and ranges as a table."""
+        return describe("Augmentation of crops", self.steps())
+
+    def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The same volumes."""
+        dtypes = {"image": "float32", "label_map": "int32"}
+        return {name: keras.KerasTensor(x[name].shape, dtypes[name]) for name in dtypes}
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), **self._settings}

@@ -1,0 +1,76 @@
+"""The augmentation of crops: MONAI's affine, the battery, labels kept."""
+
+import numpy as np
+import pytest
+from battery import check_layer
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.segmentation import AffineAugmentation, SegmentationAugmentation
+
+
+@pytest.fixture
+def crops(rng):
+    return {
+        "image": rng.random((2, 12, 12, 12, 1)).astype("float32"),
+        "label_map": rng.integers(0, 3, (2, 12, 12, 12)).astype("int32"),
+    }
+
+
+def test_affine_equals_monai(rng):
+    torch = pytest.importorskip("torch")
+    transforms = pytest.importorskip("monai.transforms")
+    image = rng.random((1, 14, 11, 12, 1)).astype("float32")
+    degrees, scale = [20.0, -35.0, 10.0], [0.85, 1.2, 1.05]
+    shear = [0.1, -0.2, 0.05, 0.15, -0.1, 0.2]
+    params = {"active": np.array([True])} | {
+        name: np.array([value], "float32")
+        for name, value in (("degrees", degrees), ("scale", scale), ("shear", shear))
+    }
+    ours = AffineAugmentation().apply(
+        {"image": image}, {k: ops.convert_to_tensor(v) for k, v in params.items()}
+    )
+    law = transforms.Affine(
+        rotate_params=[float(np.radians(d)) for d in degrees], shear_params=shear,
+        scale_params=scale, padding_mode="zeros", mode="bilinear", image_only=True,
+    )  # fmt: skip
+    expected = np.asarray(law(torch.from_numpy(image[0, ..., 0])[None]))[0]
+    np.testing.assert_allclose(to_numpy(ours["image"])[0, ..., 0], expected, atol=1e-4)
+
+
+def test_augmentation_passes_the_battery(crops):
+    keys = random.keys_for(0, range(2))
+    output = check_layer(SegmentationAugmentation, {"seed": 1}, crops, keys, False, 1e-4)
+    assert output["image"].min() == 0
+    assert output["image"].max() == pytest.approx(1, abs=1e-6)
+    assert set(np.unique(output["label_map"])) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("appearance", [None, {"spike": None}])
+def test_labels_go_where_the_image_goes(appearance):
+    """A bright box stays where its label is, whatever is done to the image."""
+    labels = np.zeros((4, 16, 16, 16), "int32")
+    labels[:, 4:12, 4:9, 6:13] = 1
+    image = labels[..., None].astype("float32")
+    quiet = dict.fromkeys(("noise", "bias", "gibbs", "gamma", "blur", "sharpen"))
+    layer = SegmentationAugmentation(**quiet) if appearance is None else None
+    layer = layer or SegmentationAugmentation({"inversion": None, "gibbs": None, "sharpen": None})
+    out = layer({"image": image, "label_map": labels}, random.keys_for(3, range(4)), training=True)
+    for picture, label_map in zip(to_numpy(out["image"]), to_numpy(out["label_map"]), strict=True):
+        inside = label_map == 1
+        assert 50 < inside.sum() < 1500
+        assert picture[..., 0][inside].mean() > picture[..., 0][~inside].mean() + 0.3
+
+
+def test_generalisation_turns_half_of_the_crops_around():
+    off = dict.fromkeys(("texture", "bias", "spike", "contrast", "blur", "gibbs", "sharpen"))
+    layer = SegmentationAugmentation({**off, "resolution": None}, affine=None)
+    image = np.zeros((64, 4, 4, 4, 1), "float32")
+    image[:, 0] = 1
+    crops = {"image": image, "label_map": np.zeros((64, 4, 4, 4), "int32")}
+    out = to_numpy(layer(crops, random.keys_for(0, range(64)), training=True)["image"])
+    turned = out[:, 0, 0, 0, 0] == 0
+    np.testing.assert_array_equal(out[turned], 1 - image[turned])
+    np.testing.assert_array_equal(out[~turned], image[~turned])
+    assert 16 <= turned.sum() <= 48  # 4 standard errors of a half

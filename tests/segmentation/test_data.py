@@ -1,0 +1,198 @@
+"""Files, grids and crops."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from segmentation.made_data import made_folder, made_pair, write
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.io import Grid
+from anyvox_keras.segmentation import (
+    Case,
+    CropStream,
+    count_classes,
+    list_images,
+    load_case,
+    read_dataset,
+    working_grid,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return made_folder(tmp_path / "data")
+
+
+def test_the_decathlons_folders_are_read(folder):
+    dataset = read_dataset(folder)
+    assert [case.name for case in dataset.training] == ["case_0", "case_1"]
+    assert [case.name for case in dataset.validation] == ["case_90"]
+    assert dataset.classes == ("front", "back")
+    assert [path.name for path in list_images([folder / "imagesTs"])] == ["case_91.nii.gz"]
+
+
+def _empty(folder):
+    for path in (folder / "imagesVal").iterdir():
+        path.unlink()
+
+
+def _lonely(folder):
+    (folder / "labelsTr" / "case_1.nii.gz").unlink()
+
+
+def _halves(folder):
+    write(folder / "labelsTr" / "case_0.nii.gz", made_pair(0)[1] * np.float32(0.5), np.eye(4))
+
+
+def _smaller(folder):
+    path = folder / "labelsTr" / "case_0.nii.gz"
+    write(path, made_pair(0)[1][1:], np.diag([-1.0, 1.0, 1.5, 1.0]))
+
+
+def _elsewhere(folder):
+    write(folder / "labelsVal" / "case_90.nii.gz", made_pair(90)[1], np.eye(4))
+
+
+def _one_class(folder):
+    for seed in (0, 1):
+        labels = np.minimum(made_pair(seed)[1], 1)
+        path = folder / "labelsTr" / f"case_{seed}.nii.gz"
+        write(path, labels, np.diag([-1.0, 1.0, 1.5, 1.0]))
+
+
+def _third_class(folder):
+    labels = made_pair(90)[1] + np.uint8(1)
+    write(folder / "labelsVal" / "case_90.nii.gz", labels, np.diag([-1.0, 1.0, 1.5, 1.0]))
+
+
+def load_all(folder):
+    dataset = read_dataset(folder)
+    training, validation = (
+        [load_case(files) for files in part] for part in (dataset.training, dataset.validation)
+    )
+    return count_classes(training, validation, dataset.classes)
+
+
+def test_classes_are_counted(folder):
+    assert load_all(folder) == 2
+    (folder / "dataset.json").unlink()
+    assert load_all(folder) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_empty, "imagesVal: expected validation images, received an empty"),
+        (_lonely, "case_1.nii.gz: expected its label map"),
+        (_halves, "expected integer labels, received 0.5"),
+        (_smaller, "expected the shape"),
+        (_elsewhere, "expected the affine"),
+        (_one_class, "no training case has label 2"),
+        (_third_class, "case_90: expected labels 0..2, received 3"),
+    ],
+)
+def test_bad_input_is_one_clear_line(folder, spoil, reason):
+    spoil(folder)
+    with pytest.raises(UserError, match=reason) as error:
+        load_all(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_any_orientation_gives_the_same_case(tmp_path, axes):
+    """The same scan stored with its axes permuted and flipped is the same case."""
+    image, labels = made_pair(5)
+    affine = np.diag([1.0, 1.2, 2.0, 1.0])
+    straight = load_case(_files(tmp_path / "a", image, labels, affine))
+    order = np.eye(4)
+    order[:3, :3] = np.eye(3)[:, axes]
+    flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+    flip[0, 3] = image.shape[axes[0]] - 1
+    turned = [np.transpose(a, axes)[::-1] for a in (image, labels)]
+    other = load_case(_files(tmp_path / "b", *turned, affine @ order @ flip))
+    np.testing.assert_allclose(other.image, straight.image, atol=1e-5)
+    np.testing.assert_array_equal(other.label_map, straight.label_map)
+
+
+def _files(folder, image, labels, affine):
+    from anyvox_keras.segmentation import CaseFiles
+
+    paths = [write(folder / f"{n}.nii.gz", a, affine) for n, a in (("i", image), ("l", labels))]
+    return CaseFiles("case", *paths)
+
+
+def test_resampling_keeps_the_field_of_view():
+    own = Grid(
+        (20, 30, 41), np.array([[0, 0, 1.5, 7], [-2, 0, 0, 5], [0, 1, 0, 3], [0, 0, 0, 1.0]])
+    )
+    grid = working_grid(own, (1, 1, 1))
+    assert grid.orientation == "RAS"
+    np.testing.assert_allclose(np.multiply(grid.shape, grid.spacing), (62, 40, 30))
+    middles = [g.to_world((np.asarray(g.shape) - 1) / 2) for g in (own, grid)]
+    np.testing.assert_allclose(*middles, atol=1e-9)
+
+
+def test_linear_resampling_equals_scipy(tmp_path):
+    image, labels = made_pair(3)
+    case = load_case(_files(tmp_path, image, labels, np.eye(4)), (2.0, 2.0, 2.0))
+    axes = [np.arange(n) * 2 - (2 * (n - 1) - (m - 1)) / 2
+            for n, m in zip(case.image.shape, image.shape, strict=True)]  # fmt: skip
+    places = np.stack(np.meshgrid(*axes, indexing="ij"))
+    inside = ((places >= 0) & (places <= np.reshape(image.shape, (3, 1, 1, 1)) - 1)).all(0)
+    expected = ndimage.map_coordinates(image, places, order=1)
+    low, high = (float(f(expected[inside])) for f in (np.min, np.max))
+    unit = (expected[inside] - low) / (high - low)
+    # Beyond the scan lies its minimum, which widens the range that is mapped to [0, 1].
+    fit = np.polyfit(unit, case.image[inside], 1)
+    np.testing.assert_allclose(case.image[inside], np.polyval(fit, unit), atol=1e-5)
+
+
+@pytest.fixture
+def case(rng):
+    labels = np.zeros((20, 18, 22), "int32")
+    labels[3:5, 4:6, 7:9] = 1
+    labels[12:14, 14:16, 18:20] = 2
+    return Case("a", rng.random(labels.shape).astype("float32"), labels)
+
+
+def test_crops_are_the_same_in_any_batch_and_after_a_seek(case):
+    one, two = (CropStream([case, case], 8, size, seed=4) for size in (1, 2))
+    pair = two.batch(range(2, 4))
+    for place in range(2):
+        single = one.batch(range(2 + place, 3 + place))
+        for name, array in single.items():
+            np.testing.assert_array_equal(array[0], pair[name][place])
+    two.seek(2)
+    np.testing.assert_array_equal(two[0][0]["image"], pair["image"])
+
+
+def test_crops_are_windows_of_a_case_and_reach_its_ends(case):
+    numbers = np.arange(case.image.size, dtype="float32").reshape(case.image.shape)
+    stream = CropStream([Case("n", numbers, case.label_map)], 16, 64)
+    batch = stream.batch(range(64))
+    corners = {tuple(np.argwhere(numbers == crop.min())[0]) for crop in batch["image"][..., 0]}
+    assert {c[1] for c in corners} == {0, 1, 2}
+    for crop, labels in zip(batch["image"][..., 0], batch["label_map"], strict=True):
+        np.testing.assert_array_equal(labels, case.label_map.ravel()[crop.astype(int)])
+
+
+def test_balanced_crops_hold_each_label_as_often(case):
+    stream = CropStream([case], 8, 300, balanced=True)
+    label_maps = stream.batch(range(300))["label_map"]
+    for label in (1, 2):
+        share = (label_maps == label).any((1, 2, 3)).mean()
+        # A third of the crops are centred on it; 4 standard errors.
+        assert share > 1 / 3 - 0.11
+    uniform = CropStream([case], 8, 300).batch(range(300))["label_map"]
+    assert (uniform == 1).any((1, 2, 3)).mean() < 0.25
+
+
+def test_a_small_volume_is_padded_by_its_minimum():
+    image = np.full((4, 20, 5), 0.5, "float32")
+    image[0, 0, 0] = 0.25
+    stream = CropStream([Case("s", image, np.ones(image.shape, "int32"))], 8, 2)
+    batch = stream.batch(range(2))
+    assert batch["image"].shape == (2, 8, 8, 8, 1)
+    outside = batch["label_map"] == 0
+    assert outside.sum() == 2 * (8**3 - 4 * 8 * 5)
+    assert (batch["image"][..., 0][outside] == 0.25).all()
