@@ -50,6 +50,7 @@ class AffinePair:
         """Find the surrounds."""
         self.images, self.given, self.clips = (fixed, moving), masks, clips
         self.features = features
+        self.centre = fixed.grid.to_world((np.array(fixed.shape) - 1) / 2)
         self.inside = [
             without_padding(image) if mask is None else mask
             for image, mask in zip(self.images, masks, strict=True)

@@ -27,9 +27,10 @@ class AffineStage:
 #: the starts that share most information are compared by features, the best of those again
 _KEPT = ((6, AffineStage(40_000, 2, 25, "rigid")), (3, AffineStage(120_000, 3, 30, "rigid")))
 _RANKING = 30_000
-_STAGES = {
-    "rigid": (AffineStage(600_000, 2, 25, "rigid"),),
-    "affine": (AffineStage(120_000, 4, 40, "affine"), AffineStage(600_000, 4, 40, "affine")),
+_COARSE = {"rigid": (), "affine": (AffineStage(120_000, 4, 40, "affine"),)}
+_FINE = {
+    "rigid": AffineStage(1_000_000, 3, 25, "rigid"),
+    "affine": AffineStage(1_000_000, 4, 30, "affine"),
 }
 
 
@@ -88,9 +89,9 @@ def align(
         fitted = [_fit(pair, start, stage) for start in starts[:kept]]
         starts = [matrix for matrix, _ in sorted(fitted, key=lambda one: one[1])]
     matrix = starts[0]
-    for stage in _STAGES[model]:
+    for stage in _COARSE[model]:
         matrix, _ = _fit(pair, matrix, stage)
-    return matrix
+    return _settle(pair, matrix, _FINE[model])
 
 
 def _fit(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> tuple[np.ndarray, float]:
@@ -102,3 +103,26 @@ def _fit(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> tuple[np.n
         matrix = better
     found.append((matrix, pair.descend(matrix, stage.voxels, stage.model, 0, 0)[1]))
     return min(found, key=lambda one: one[1])
+
+
+def _settle(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> np.ndarray:
+    """Run the rounds of a stage and return the mean of their maps.
+
+    Interpolation favours places between voxels, now on one side, now on the other.
+    """
+    found = []
+    for number in range(stage.rounds):
+        matrix, _ = pair.descend(matrix, stage.voxels, stage.model, stage.iterations, number)
+        found.append(matrix)
+    mean: np.ndarray = np.mean(found, axis=0)
+    return mean if stage.model == "affine" else _rigid(mean, pair.centre)
+
+
+def _rigid(matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The nearest rotation, and what keeps the image of the centre."""
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    rotation = left @ right
+    result = np.eye(4)
+    result[:3, :3] = rotation
+    result[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - rotation @ centre
+    return result
