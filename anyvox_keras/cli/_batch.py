@@ -10,7 +10,7 @@ import click
 from anyvox_keras._errors import UserError
 from anyvox_keras.cli._register_pair import check_pair, register_pair
 
-PATHS = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg")
+PATHS = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg", "initial")
 
 
 def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) -> int:
@@ -94,10 +94,19 @@ def _parse(table: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
         elif name.endswith("_clip"):
             values[name] = _pair(table, line, text)
         elif name == "affine":
-            values[name] = text.strip().lower() in ("1", "true", "yes")
+            values[name] = _affine(table, line, text.strip().lower())
         else:
             values[name] = text.strip()
     return values
+
+
+def _affine(table: Path, line: int, text: str) -> str | None:
+    """Which stage: its name, or yes or no."""
+    if text in ("0", "false", "no"):
+        return None
+    if text not in ("1", "true", "yes", "affine", "rigid"):
+        raise UserError(f"{table}, line {line}: expected rigid, affine or no, received {text}")
+    return "rigid" if text == "rigid" else "affine"
 
 
 def _pair(table: Path, line: int, text: str) -> tuple[float, float]:

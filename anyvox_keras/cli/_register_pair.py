@@ -25,7 +25,8 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     """
     from anyvox_keras.io import prepare_folder
 
-    for name in ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg"):
+    for name in ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg",
+                 "initial"):  # fmt: skip
         path = options.get(name)
         if path is not None and not Path(path).exists():
             raise UserError(f"{path}: expected the file of --{name.replace('_', '-')}, found none")

@@ -19,7 +19,14 @@ CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
 @click.option("--batch", type=Path, help="CSV of pairs; its columns are the flags' names.")
 @WEIGHTS
 @click.option("--features", type=click.Choice(["mind", "network", "both"]), help="What to match.")
-@click.option("--affine", is_flag=True, help="An affine stage first, for scans not aligned.")
+@click.option(
+    "--affine",
+    is_flag=False,
+    flag_value="affine",
+    type=click.Choice(["rigid", "affine"]),
+    help="An affine stage first (affine, unless rigid is asked for), for scans not aligned.",
+)
+@click.option("--initial", type=Path, help="ITK affine file (.tfm) to start from.")
 @click.option("--fixed-mask", type=Path, help="Where the fixed image counts.")
 @click.option("--moving-mask", type=Path, help="Where the moving image counts.")
 @click.option("--fixed-clip", **CLIP, help="Clip the fixed image for the network.")

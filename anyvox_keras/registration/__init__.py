@@ -1,5 +1,8 @@
 """Registration without training: features, search, convex optimisation, gradient descent."""
 
+from anyvox_keras.registration.affine_descent import affine_descent
+from anyvox_keras.registration.affine_starts import affine_starts
+from anyvox_keras.registration.align import align
 from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.coupled_convex import coupled_convex
 from anyvox_keras.registration.deform import deform
@@ -8,6 +11,7 @@ from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.masked_image import masked_image
 from anyvox_keras.registration.mind import mind_ssc
+from anyvox_keras.registration.mutual_information import mutual_information
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.place import place
 from anyvox_keras.registration.register import register
@@ -21,6 +25,7 @@ from anyvox_keras.registration.voxelmorph import (
     SpatialTransformer,
     VoxelMorph,
 )
+from anyvox_keras.registration.without_padding import without_padding
 from anyvox_keras.registration.working_grid import working_grid
 
 __all__ = [
@@ -34,6 +39,9 @@ __all__ = [
     "RescaleDisplacement",
     "SpatialTransformer",
     "VoxelMorph",
+    "affine_descent",
+    "affine_starts",
+    "align",
     "cost_volume",
     "coupled_convex",
     "deform",
@@ -43,10 +51,12 @@ __all__ = [
     "inverse_consistency",
     "masked_image",
     "mind_ssc",
+    "mutual_information",
     "place",
     "register",
     "resample_deformation",
     "settings_of",
     "window_offsets",
+    "without_padding",
     "working_grid",
 ]

@@ -106,7 +106,7 @@ def instance_optimisation(
         parameters, first, second, used, _ = state
         _, slope = gradient(parameters)
         smooth = _smooth(parameters, settings.passes)
-        parameters, first, second = _adam(
+        parameters, first, second = adam_step(
             parameters, slope, first, second, i, settings.learning_rate
         )
         change = ops.mean(ops.abs(smooth - used))
@@ -168,9 +168,10 @@ def _part(x: Array, axis: int, start: int, stop: int | None) -> Array:
     return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
-def _adam(
-    x: Array, slope: Array, first: Array, second: Array, i: Array, rate: float
+def adam_step(
+    x: Array, slope: Array, first: Array, second: Array, i: Array, rate: Array
 ) -> tuple[Array, Array, Array]:
+    """Step number `i`, from zero, of torch's Adam: new parameters and the two running means."""
     count = ops.cast(i, "float32") + 1.0
     first = _BETA1 * first + (1 - _BETA1) * slope
     second = _BETA2 * second + (1 - _BETA2) * ops.square(slope)

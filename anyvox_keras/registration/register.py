@@ -1,5 +1,6 @@
 """Register one image to another."""
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,12 +13,15 @@ from anyvox_keras._errors import UserError
 from anyvox_keras.io import (
     Grid,
     Volume,
+    load_affine,
     load_labels,
     load_mask,
     load_volume,
     require_same_grid,
 )
 from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.registration.affine_descent import MODELS
+from anyvox_keras.registration.align import align
 from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.place import place
@@ -41,7 +45,8 @@ def register(
     moving_clip: Sequence[float] | None = None,
     fixed_seg: Any = None,
     moving_seg: Any = None,
-    initial: np.ndarray | None = None,
+    affine: str | bool | None = None,
+    initial: Any = None,
     preset: str = "default",
     settings: DeformSettings | None = None,
     feature_settings: FeatureSettings | None = None,
@@ -66,8 +71,10 @@ def register(
         moving_clip: The same of the moving image.
         fixed_seg: Labels of the fixed image on its grid, for the Dice.
         moving_seg: Labels of the moving image on its grid, for the Dice; also warped.
-        initial: `(4, 4)`, mm, RAS: fixed world to moving world, where the headers do not align
-            the scans.
+        affine: "rigid" or "affine" (or true): first find such a map from many starts (see
+            `align`), for scans whose headers do not align them.
+        initial: `(4, 4)`, mm, RAS: fixed world to moving world; or the file of an ITK affine
+            transform. The affine stage, if any, begins there instead of at many starts.
         preset: "default", "convexadam" or "diffeomorphic", see `settings_of`.
         settings: Instead of a preset.
         feature_settings: Instead of `features`, `extractor` and `weights`: weights per feature.
@@ -90,10 +97,15 @@ def register(
     chosen = settings or settings_of(preset)
     compared = feature_settings or _features(features, extractor, weights)
     fixed, moving = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
+    model = _model(affine)
     masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
     segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
     images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)
+    given = (None if fixed_mask is None else masks[0], None if moving_mask is None else masks[1])
     start = time.perf_counter()
+    if model is not None:
+        first = None if initial is None else matrix
+        matrix = align(fixed, moving, model, given, clips, compared, first)
     field = _deformation(images, masks, clips, matrix, compared, chosen)
     seconds = time.perf_counter() - start
     return Registration(fixed, moving, field, matrix, *segmentations, seconds)
@@ -115,7 +127,10 @@ def _deformation(
     for image, mask, clip, world in zip(images, masks, clips, worlds, strict=True):
         array, inside = place(image, mask, grid, world)
         if inside is not None and not inside.any():
-            raise UserError(f"{image.name}: expected an overlap with the fixed image, found none")
+            raise UserError(
+                f"{image.name}: expected an overlap with the fixed image, found none; an affine "
+                "stage (--affine) brings scans together"
+            )
         features.append(image_features(array, inside, clip, compared, pads))
     shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
     field = deform(features[0], features[1], shape, grid.spacing, settings)
@@ -172,8 +187,19 @@ def _labels(source: Any, image: Volume, what: str) -> Volume | None:
     return labels
 
 
-def _initial(matrix: np.ndarray | None) -> np.ndarray:
-    affine = np.eye(4) if matrix is None else np.asarray(matrix, "float64")
+def _model(affine: str | bool | None) -> str | None:
+    if affine is None or affine is False:
+        return None
+    model = "affine" if affine is True else affine
+    if model not in MODELS:
+        raise UserError(f"affine: expected one of {', '.join(MODELS)}, received {model}")
+    return model
+
+
+def _initial(source: Any) -> np.ndarray:
+    if isinstance(source, str | os.PathLike):
+        source = load_affine(source)
+    affine = np.eye(4) if source is None else np.asarray(source, "float64")
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
     if abs(np.linalg.det(affine[:3, :3])) < 1e-6:

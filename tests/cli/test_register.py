@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from anyvox_keras._errors import UserError
 from anyvox_keras.cli import main
 
 #: a bad file -> what the error says
@@ -82,9 +83,30 @@ def test_old_results_are_kept(images, tmp_path, capsys):
     assert (tmp_path / "moved.nii.gz").read_text() == "precious"
 
 
-def test_what_is_not_there_yet_is_not_ignored(images, tmp_path, capsys):
-    code = run(images, tmp_path / "out", "--affine")
-    assert code == 0 or refused(capsys, "--affine")
+def test_affine_and_initial_reach_the_registration(images, tmp_path, monkeypatch):
+    from anyvox_keras import registration
+
+    asked = []
+
+    def register(fixed, moving, affine=None, initial=None):
+        asked.append((affine, initial))
+        raise UserError("enough")
+
+    monkeypatch.setattr(registration, "register", register)
+    start = images["fixed"].with_name("start.tfm")
+    start.write_text("")
+    for more in ((), ("--affine",), ("--affine", "rigid"), ("--initial", start)):
+        assert run(images, tmp_path / "out", *more) == 2
+    assert asked == [(None, None), ("affine", None), ("rigid", None), (None, start)]
+
+
+def test_bad_affine_or_initial_is_one_line(images, tmp_path, capsys):
+    assert run(images, tmp_path / "out", "--affine", "similarity") == 2
+    assert refused(capsys, "--affine")
+    assert run(images, tmp_path / "out", "--initial", images["missing"]) == 2
+    assert refused(capsys, "--initial")
+    assert run(images, tmp_path / "out", "--initial", images["fixed"]) == 2
+    assert refused(capsys, "ITK affine")
 
 
 def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
@@ -164,6 +186,7 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
         ([["fixed", "movving"], ["a", "b"]], "movving"),
         ([["fixed", "moving"], ["a", ""]], "moving"),
         ([["fixed", "moving", "fixed_clip"], ["a", "b", "1"]], "two numbers"),
+        ([["fixed", "moving", "affine"], ["a", "b", "maybe"]], "rigid, affine or no"),
     ],
 )
 def test_bad_table_is_one_line(tmp_path, capsys, recorded, rows, reason):
