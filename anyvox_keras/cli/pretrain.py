@@ -51,7 +51,7 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
     _introduce(run)
     on_terminal = sys.stderr.isatty()
     try:
-        run.train(None if on_terminal else _print_row, verbose=int(on_terminal))
+        run.train(None if on_terminal else _print_row, int(on_terminal), click.echo)
     except FloatingPointError as error:
         click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)

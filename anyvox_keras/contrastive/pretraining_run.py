@@ -70,12 +70,18 @@ class PretrainingRun:
             self.step >= self.settings.steps or bool(read_facts(state)["stopped"])
         )
 
-    def train(self, report: Report | None = None, verbose: int = 0) -> keras.Model | None:
+    def train(
+        self,
+        report: Report | None = None,
+        verbose: int = 0,
+        introduce: Callable[[str], Any] | None = None,
+    ) -> keras.Model | None:
         """Train to the end, from the last checkpoint if there is one.
 
         Args:
             report: Called with each row of the log.
             verbose: Of `fit`: 1 shows Keras's progress bar.
+            introduce: Called with a description of the network and the pipeline, once they exist.
 
         Returns:
             The trained pretrainer; None if the run was finished before.
@@ -89,6 +95,8 @@ class PretrainingRun:
             temporary.write_text(self.settings.to_toml())
         stream, validation = self.streams()
         pretrainer = self.pretrainer()
+        if introduce is not None:
+            introduce(_description(pretrainer, stream))
         pretrainer.bind(stream)
         checkpoint = Checkpoint(self.folder, stream)
         checkpoint.restore(pretrainer)
@@ -181,6 +189,20 @@ class PretrainingRun:
         if self.settings.tensorboard:
             extras.append(keras.callbacks.TensorBoard(self.folder / "tensorboard", update_freq=10))
         return extras
+
+
+def _description(pretrainer: ContrastivePretrainer, stream: SyntheticStream) -> str:
+    """Name the network and its taps, and lay out what is drawn on the way to it."""
+    own = pretrainer.backbone.get_config()
+    names = ("width", "levels", "output_channels", "normalization", "pooling", "upsampling")
+    sizes = ", ".join(f"{name} {own[name]}" for name in names)
+    parameters = pretrainer.backbone.count_params()
+    lines = [f"network: UNet, {parameters:,} parameters, {sizes}"]
+    lines.append(f"taps: {', '.join(pretrainer.taps)}; heads of {pretrainer.width}")
+    lines.append(stream.layer.views.appearance.describe())
+    if pretrainer.augmentation is not None:
+        lines.append(pretrainer.augmentation.describe())
+    return "\n".join(lines)
 
 
 class _Progress(keras.callbacks.Callback):

@@ -30,7 +30,7 @@ def run(tmp_path, monkeypatch):
 
     trained = []
 
-    def train(self, report=None, verbose=0):
+    def train(self, report=None, verbose=0, introduce=None):
         trained.append(self.settings)
         self.folder.mkdir(exist_ok=True)
         (self.folder / "config.toml").write_text(self.settings.to_toml())
@@ -110,3 +110,20 @@ def test_a_stage_starts_from_the_weights_of_another(tmp_path):
         np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
     with pytest.raises(UserError, match="width: expected none beside weights"):
         PretrainingRun(tmp_path / "second", dataclasses.replace(settings, width=4)).pretrainer()
+
+
+# Compiles the synthesis where the backend compiles.
+@pytest.mark.slow
+def test_the_command_prints_the_network_the_pipeline_and_the_speed(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(CONFIG + "side = 16\nsteps = 1\n")
+    words = ["--out", tmp_path / "run", "--config", tmp_path / "config.toml"]
+    assert main(["pretrain", *map(str, words)]) == 0
+    out = capsys.readouterr().out
+    for told in (
+        "parameters, width 2, levels 1",
+        "taps: encoder_1_2_conv",
+        "GaussianMixture",
+        "Train-time augmentation",
+        "pairs_per_second",
+    ):
+        assert told in out

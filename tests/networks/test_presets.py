@@ -68,7 +68,6 @@ def test_published_weights_in_the_cache_are_converted_once(cache):
 
 
 def test_offline_says_what_to_download_and_where_to_put_it(cache):
-    pytest.importorskip("huggingface_hub")
     with pytest.raises(UserError) as error:
         UNet.from_preset("anatomix-dev")
     assert "neeldey/anatomix/resolve/main/anatomix-dev.pth" in str(error.value)
