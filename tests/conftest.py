@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,6 +67,14 @@ def oracle(data: Path) -> Callable[[str], dict[str, np.ndarray]]:
 def rng() -> np.random.Generator:
     """Numbers for the inputs of a test, the same on every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """`full_disk(size)`: no file may grow beyond these bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """Synthetic pairs in one HDF5 file."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -81,9 +83,16 @@ class PairFile:
         if not self._buffer:
             return
         part = self.parts / f"{pair_name(min(self._buffer))}.hdf5"
-        with atomic(part) as temporary, h5py.File(temporary, "w") as file:
+        # Made in memory: on a full disk the HDF5 library would crash the process.
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
             for number, pair in sorted(self._buffer.items()):
                 _write_group(file, number, *pair)
+        try:
+            with atomic(part) as temporary:
+                temporary.write_bytes(content.getbuffer())
+        except OSError as error:
+            raise _unwritable(self.parts, error.strerror or str(error)) from error
         self._buffer.clear()
 
     def finish(self) -> None:
@@ -93,6 +102,7 @@ class PairFile:
         self.flush()
         if self.missing:
             raise ValueError(f"pairs remain to be written. Received: {len(self.missing)} missing")
+        self._require_space()
         with atomic(self.path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["settings"] = json.dumps(self.settings)
             for number, part in sorted(self._done().items()):
@@ -111,8 +121,17 @@ class PairFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Keep the pairs held in memory."""
-        self.flush()
+        """Keep the pairs held in memory; an error on the way here is the one to show."""
+        with contextlib.nullcontext() if error is None else contextlib.suppress(UserError):
+            self.flush()
+
+    def _require_space(self) -> None:
+        """Refuse to merge where the disk would be full on the way."""
+        needed = sum(part.stat().st_size for part in {*self._done().values()})
+        free = shutil.disk_usage(self.path.parent).free
+        if free < needed:
+            reason = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+            raise _unwritable(self.path, reason)
 
     def _resume(self, overwrite: bool) -> bool:
         """Say whether the file is complete; refuse other people's files."""
@@ -137,6 +156,11 @@ class PairFile:
             with h5py.File(part) as file:
                 done.update(dict.fromkeys(map(int, file), part))
         return done
+
+
+def _unwritable(path: Path, reason: str) -> UserError:
+    finished = "finished parts are kept, run it again to go on"
+    return UserError(f"{path}: cannot be written ({reason}); {finished}")
 
 
 def _file_settings(path: Path) -> Any:

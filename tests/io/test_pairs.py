@@ -1,5 +1,9 @@
 """The stores of synthetic pairs: layout, resume, crash safety."""
 
+import resource
+import shutil
+from types import SimpleNamespace
+
 import h5py
 import nibabel as nib
 import numpy as np
@@ -75,6 +79,37 @@ def test_same_settings_of_a_finished_store_change_nothing(tmp_path, name):
     fill(store)
     data = [path for path in stamps if path.name != "settings.json"]
     assert all(path.stat().st_mtime_ns == stamps[path] for path in data)
+
+
+def test_a_full_disk_loses_no_part(tmp_path, full_disk):
+    path = tmp_path / "a.hdf5"
+    store = PairFile(path, range(7), SETTINGS, part=2)
+    for number in range(5):
+        store.write(number, *pair(number))
+    full_disk(500)
+    with pytest.raises(UserError, match=r"cannot be written .*run it again to go on"):
+        fill(store)
+    full_disk(resource.RLIM_INFINITY)
+    assert not path.exists()
+    again = PairFile(path, range(7), SETTINGS, part=2)
+    assert again.missing == [4, 5, 6]
+    fill(again)
+    with h5py.File(path) as file:
+        for number in range(7):
+            expected = np.floor(pair(number)[0] * np.float32(255))
+            np.testing.assert_array_equal(file[f"{number:06d}/img"], expected)
+
+
+def test_parts_are_merged_only_where_they_fit(tmp_path, monkeypatch):
+    path = tmp_path / "a.hdf5"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(UserError, match="GB needed"):
+            fill(PairFile(path, range(3), SETTINGS))
+    assert PairFile(path, range(3), SETTINGS).missing == []
+    assert not path.exists()
+    fill(PairFile(path, range(3), SETTINGS))
+    assert path.exists()
 
 
 @pytest.mark.parametrize("name", ["a.hdf5", "folder"])

@@ -143,14 +143,6 @@ def test_a_torn_line_of_the_journal_is_dropped(tmp_path):
     assert_whole(tmp_path / "a.bank")
 
 
-@pytest.fixture
-def full_disk():
-    """No file of this process may grow beyond the size given, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("size", [80, 200, 300])
 def test_a_full_disk_loses_nothing(tmp_path, full_disk, size, monkeypatch):
     monkeypatch.setattr(bank_builder, "CHECKPOINT_S", 0.0)
