@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.run_settings import RunSettings, read_toml
+from anyvox_keras.contrastive.run_settings import RunSettings
+from anyvox_keras.contrastive.toml_settings import read_toml
 
 
 def _setting_options(command: Any) -> Any:

@@ -6,10 +6,15 @@ from anyvox_keras.segmentation.crop_stream import CropStream
 from anyvox_keras.segmentation.dataset import CaseFiles, Dataset, list_images, read_dataset
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
+from anyvox_keras.segmentation.epoch_cosine import EpochCosine
 from anyvox_keras.segmentation.layer_rates import LayerRates
+from anyvox_keras.segmentation.predictor import Predictor, largest_components
 from anyvox_keras.segmentation.segmentation_augmentation import SegmentationAugmentation
+from anyvox_keras.segmentation.segmentation_run import SegmentationRun, load_run
+from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.segmentation.unfreeze import unfreeze
+from anyvox_keras.segmentation.validate import validate
 from anyvox_keras.segmentation.working_grid import working_grid
 
 __all__ = [
@@ -20,13 +25,20 @@ __all__ = [
     "Dataset",
     "DiceCrossEntropy",
     "DiceScore",
+    "EpochCosine",
     "LayerRates",
+    "Predictor",
     "SegmentationAugmentation",
+    "SegmentationRun",
+    "SegmentationSettings",
     "Segmenter",
     "count_classes",
+    "largest_components",
     "list_images",
     "load_case",
+    "load_run",
     "read_dataset",
     "unfreeze",
+    "validate",
     "working_grid",
 ]
