@@ -17,6 +17,7 @@ COMMANDS = {
     "pretrain": "Pretrain a network on synthetic pairs.",
     "features": "Compute the network's features of an image.",
     "register": "Register a moving image to a fixed one.",
+    "segment": "Train a segmentation on a few labelled scans; predict; evaluate.",
     "apply": "Warp images, labels or points with a saved warp.",
     "convert": "Turn a PyTorch checkpoint into a preset folder, or back.",
     "info": "Show backend, device, versions and memory.",

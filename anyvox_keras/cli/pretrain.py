@@ -1,28 +1,13 @@
 """`anyvox pretrain`."""
 
-import dataclasses
-import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.run_settings import RunSettings, read_toml
-
-
-def _setting_options(command: Any) -> Any:
-    """Add a flag for each field of `RunSettings`, whose documentation is its help."""
-    about = dict(re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", RunSettings.__doc__ or "", re.M))
-    for field in reversed(dataclasses.fields(RunSettings)):
-        name = field.name.replace("_", "-")
-        flag = f"--{name}/--no-{name}" if isinstance(field.default, bool) else f"--{name}"
-        text = f"{about[field.name].replace('`', '')} [{field.default}]"
-        kind = None if isinstance(field.default, bool) else type(field.default)
-        command = click.option(flag, field.name, default=None, type=kind, help=text)(command)
-    return command
+from anyvox_keras.cli._run_options import given_settings, setting_options, settle
+from anyvox_keras.contrastive.run_settings import RunSettings
 
 
 @click.command()
@@ -30,16 +15,14 @@ def _setting_options(command: Any) -> Any:
 @click.option("--config", type=Path, help="TOML file of settings; flags win over it.")
 @click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it.")
 @click.option("--overwrite", is_flag=True, help="Begin anew where a run exists.")
-@_setting_options
+@setting_options(RunSettings)
 def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
     """Pretrain a UNet on synthetic pairs, by the contrastive recipe.
 
     OUT/backbone is then a preset for --weights. A run killed at any moment goes on with --resume,
     on another backend too.
     """
-    given = read_toml(config) if config is not None else {}
-    given |= {name: value for name, value in flags.items() if value is not None}
-    settings = _settings(out, given, resume, overwrite)
+    settings = settle(RunSettings, out, given_settings(config, flags), resume, overwrite)
     from anyvox_keras.contrastive.pretraining_run import PretrainingRun
     from anyvox_keras.io import prepare_folder
 
@@ -56,33 +39,6 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
         click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)
     click.echo(f"{out}: step {run.step}; use it with --weights {out}")
-
-
-def _settings(out: Path, given: dict[str, Any], resume: bool, overwrite: bool) -> RunSettings:
-    """Settle what to run: a stored run's settings, or those given."""
-    stored = out / "config.toml"
-    if stored.exists() and overwrite and not resume:
-        _remove(out)
-    if not stored.exists():
-        return RunSettings.from_dict(given)
-    if not resume:
-        raise UserError(f"{out}: the run exists already; pass --resume, or --overwrite")
-    settings = RunSettings.from_dict(read_toml(stored), str(stored))
-    # Through the same checks, so that 1 and 1.0 are the same number.
-    wanted = RunSettings.from_dict({**dataclasses.asdict(settings), **given})
-    for name in given:
-        before, now = getattr(settings, name), getattr(wanted, name)
-        if before != now:
-            raise UserError(f"{out}: {name}: the run was begun with {before}, received {now}")
-    return settings
-
-
-def _remove(out: Path) -> None:
-    """Remove a run's own files, nothing else that lies there."""
-    for name in ("state", "log.csv", "last.weights.h5", "best.weights.h5", "config.toml"):
-        (out / name).unlink(missing_ok=True)
-    for name in ("backbone", "pictures", "tensorboard"):
-        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _introduce(run: Any) -> None:

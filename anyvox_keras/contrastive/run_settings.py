@@ -1,14 +1,9 @@
 """All settings of a pretraining run, as flags and one TOML file give them."""
 
-import dataclasses
-import json
-import os
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from anyvox_keras._errors import UserError
+from anyvox_keras.contrastive.toml_settings import TomlSettings
 
 CHOICES = {
     "schedule": ("stepped", "cosine", "constant"),
@@ -17,7 +12,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(TomlSettings):
     """Settings of `PretrainingRun`; the defaults are the released script's.
 
     Attributes:
@@ -104,47 +99,3 @@ class RunSettings:
             if getattr(self, name) % self.log_every:
                 value = getattr(self, name)
                 raise UserError(f"{name}: expected a multiple of log_every, received {value}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "settings") -> "RunSettings":
-        """Build from names and values; unknown names and wrong types are mistakes."""
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - set(fields))
-        if unknown:
-            raise UserError(
-                f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(fields)}"
-            )
-        return cls(**{name: _typed(where, fields[name], v) for name, v in values.items()})
-
-    def numbers(self, name: str) -> list[float]:
-        """Read a comma-separated setting."""
-        text = getattr(self, name)
-        try:
-            return [float(part) for part in text.split(",") if part]
-        except ValueError as error:
-            raise UserError(f"{name}: expected numbers like 0.2,0.8, received {text}") from error
-
-    def to_toml(self) -> str:
-        """Write all settings as TOML."""
-        values = dataclasses.asdict(self).items()
-        # Strings, numbers and booleans look the same in JSON and TOML.
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values)
-
-
-def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a TOML file's names and values."""
-    try:
-        return tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not TOML ({error})") from error
-
-
-def _typed(where: str, field: Any, value: Any) -> Any:
-    expected = type(field.default)
-    if expected is float and type(value) is int:
-        return float(value)
-    if type(value) is not expected:
-        raise UserError(f"{where}: {field.name}: expected {expected.__name__}, received {value!r}")
-    return value

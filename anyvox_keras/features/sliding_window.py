@@ -31,20 +31,68 @@ def sliding_window(
     Returns:
         `(D, H, W, F)` float32.
     """
+    slabs = sliding_window_slabs(volume, predict, window, overlap, sigma, batch)
+    return np.concatenate([values for _, values in slabs])
+
+
+def sliding_window_slabs(
+    volume: np.ndarray,
+    predict: Callable[[np.ndarray], np.ndarray],
+    window: Sequence[int],
+    overlap: float = 0.8,
+    sigma: float = 0.25,
+    batch: int = 1,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield what `sliding_window` returns, slab after slab along the first axis.
+
+    Only as many planes as a window is deep are held at a time.
+
+    Args:
+        volume: As for `sliding_window`, and so are the others.
+        predict: Maps `(n, d, h, w, C)` to `(n, d, h, w, F)`.
+        window: Sides of a window, voxels.
+        overlap: Share of a window's side that its neighbour covers too, in [0, 1).
+        sigma: Std of the weights, as a share of the window's side.
+        batch: Windows predicted at once.
+
+    Yields:
+        The slab's place on the first axis, and its `(d, H, W, F)` float32.
+    """
     if not 0 <= overlap < 1:
         raise ValueError(f"`overlap` must be in [0, 1). Received: overlap={overlap}")
     sides = tuple(min(n, side) for n, side in zip(volume.shape[:3], window, strict=True))
     weight = _weights(sides, sigma)[..., None]
+    planes = (sides[0], *volume.shape[1:3])
+    low = 0
     total: np.ndarray | None = None
-    mass = np.zeros((*volume.shape[:3], 1), "float32")
+    mass = np.zeros((*planes, 1), "float32")
+    for place, output in _predictions(volume, predict, sides, overlap, batch):
+        if total is None:
+            total = np.zeros((*planes, output.shape[-1]), "float32")
+        if done := place[0].start - low:
+            yield slice(low, low + done), total[:done] / mass[:done]
+            total, mass = _shifted(total, done), _shifted(mass, done)
+            low += done
+        total[:, *place[1:]] += weight * output
+        mass[:, *place[1:]] += weight
+    if total is not None:
+        yield slice(low, low + sides[0]), total / mass
+
+
+def _predictions(
+    volume: np.ndarray,
+    predict: Callable[[np.ndarray], np.ndarray],
+    sides: Sequence[int],
+    overlap: float,
+    batch: int,
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     for places in _batched(_windows(volume.shape[:3], sides, overlap), batch):
         outputs = predict(np.stack([volume[place] for place in places]))
-        if total is None:
-            total = np.zeros((*volume.shape[:3], outputs.shape[-1]), "float32")
-        for place, output in zip(places, outputs, strict=True):
-            total[place] += weight * output
-            mass[place] += weight
-    return total / mass
+        yield from zip(places, outputs, strict=True)
+
+
+def _shifted(planes: np.ndarray, done: int) -> np.ndarray:
+    return np.concatenate([planes[done:], np.zeros_like(planes[:done])])
 
 
 def _windows(

@@ -1,6 +1,7 @@
 """Pictures of volumes, features and registrations (matplotlib, the `plot` extra)."""
 
 from anyvox_keras.pictures._style import save_figure
+from anyvox_keras.pictures.cases_picture import CasePicture, cases_picture
 from anyvox_keras.pictures.checkerboard import checkerboard
 from anyvox_keras.pictures.feature_pca import feature_pca
 from anyvox_keras.pictures.feature_picture import feature_picture
@@ -10,6 +11,8 @@ from anyvox_keras.pictures.views_picture import views_picture
 from anyvox_keras.pictures.window import window
 
 __all__ = [
+    "CasePicture",
+    "cases_picture",
     "checkerboard",
     "feature_pca",
     "feature_picture",

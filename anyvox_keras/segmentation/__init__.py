@@ -3,13 +3,32 @@
 from anyvox_keras.segmentation.affine_augmentation import AffineAugmentation
 from anyvox_keras.segmentation.case import Case, count_classes, load_case
 from anyvox_keras.segmentation.crop_stream import CropStream
-from anyvox_keras.segmentation.dataset import CaseFiles, Dataset, list_images, read_dataset
+from anyvox_keras.segmentation.dataset import (
+    CaseFiles,
+    Dataset,
+    case_name,
+    list_images,
+    read_dataset,
+)
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
+from anyvox_keras.segmentation.epoch_cosine import EpochCosine
+from anyvox_keras.segmentation.evaluate import (
+    Score,
+    evaluate,
+    mean_score,
+    pair_files,
+    save_scores,
+    score_case,
+)
 from anyvox_keras.segmentation.layer_rates import LayerRates
+from anyvox_keras.segmentation.predictor import Predictor, largest_components
 from anyvox_keras.segmentation.segmentation_augmentation import SegmentationAugmentation
+from anyvox_keras.segmentation.segmentation_run import SegmentationRun, load_run
+from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.segmentation.unfreeze import unfreeze
+from anyvox_keras.segmentation.validate import validate
 from anyvox_keras.segmentation.working_grid import working_grid
 
 __all__ = [
@@ -20,13 +39,27 @@ __all__ = [
     "Dataset",
     "DiceCrossEntropy",
     "DiceScore",
+    "EpochCosine",
     "LayerRates",
+    "Predictor",
+    "Score",
     "SegmentationAugmentation",
+    "SegmentationRun",
+    "SegmentationSettings",
     "Segmenter",
+    "case_name",
     "count_classes",
+    "evaluate",
+    "largest_components",
     "list_images",
     "load_case",
+    "load_run",
+    "mean_score",
+    "pair_files",
     "read_dataset",
+    "save_scores",
+    "score_case",
     "unfreeze",
+    "validate",
     "working_grid",
 ]

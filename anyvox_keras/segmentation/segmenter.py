@@ -21,9 +21,9 @@ class Segmenter(keras.Model):
     """A backbone and a 1x1x1 convolution with bias to background and classes (Dey et al., 2025).
 
     Maps images `(B, D, H, W, 1)`, min-max normalised, to logits `(B, D, H, W, classes + 1)`,
-    float32, background first. `compile()` takes the paper's Adam 2e-4, `DiceCrossEntropy` and
-    `DiceScore`. `fit` takes images and integer label maps `(B, D, H, W)`, or a `CropStream`, whose
-    augmentation becomes part of the training graph.
+    float32, background first. `compile()` takes the paper's Adam 2e-4 and `DiceCrossEntropy`; the
+    Dice of each class is always measured. `fit` takes images and integer label maps
+    `(B, D, H, W)`, or a `CropStream`, whose augmentation becomes part of the training graph.
 
     Args:
         backbone: A `UNet`, or any model of one volume that keeps the grid.
@@ -70,6 +70,8 @@ class Segmenter(keras.Model):
             name=HEAD,
         )
         self.head.build((None, None, None, None, backbone.output_shape[-1]))
+        # Made here, not in `compile`: a resumed run needs its variables before the first step.
+        self.score = DiceScore(self.classes)
         self._bound: BoundLayer | None = None
         self.built = True
         self.train_only(train)
@@ -87,8 +89,9 @@ class Segmenter(keras.Model):
 
     def compile(self, optimizer: Any = None, loss: Any = None, **kwargs: Any) -> None:
         """Configure training; what is not given is the paper's."""
-        kwargs.setdefault("metrics", [DiceScore(self.classes)])
-        super().compile(optimizer or LayerRates(2e-4), loss or DiceCrossEntropy(), **kwargs)
+        loss = loss or DiceCrossEntropy()
+        self.score.ignore_label = getattr(loss, "ignore_label", None)
+        super().compile(optimizer or LayerRates(2e-4), loss, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was."""
@@ -136,8 +139,10 @@ class Segmenter(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Update the metrics of `compile`."""
-        return super().compute_metrics(x, *_target(y, y_pred), sample_weight)
+        """Update the Dice and the metrics of `compile`."""
+        target = _target(y, y_pred)
+        self.score.update_state(*target)
+        return super().compute_metrics(x, *target, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -105,11 +105,11 @@ def test_a_stage_starts_from_the_weights_of_another(tmp_path):
     backbone = UNet(width=2, levels=1, output_channels=3, seed=4)
     backbone.save_to_preset(tmp_path / "first")
     settings = RunSettings(weights=str(tmp_path / "first"), shapes=4, side=16, seed=9)
-    start = PretrainingRun(tmp_path / "second", settings).pretrainer().backbone
+    start = PretrainingRun(tmp_path / "second", settings).model().backbone
     for own, given in zip(start.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
     with pytest.raises(UserError, match="width: expected none beside weights"):
-        PretrainingRun(tmp_path / "second", dataclasses.replace(settings, width=4)).pretrainer()
+        PretrainingRun(tmp_path / "second", dataclasses.replace(settings, width=4)).model()
 
 
 # Compiles the synthesis where the backend compiles.

@@ -158,7 +158,7 @@ def test_the_folder_holds_the_contracts_files(unbroken):
     assert {path.name for path in unbroken.iterdir()} == names
     backbone = UNet.from_preset(unbroken)
     run = FakeRun(unbroken, RunSettings(**SETTINGS))
-    model = run.pretrainer()
+    model = run.model()
     model.load_weights(unbroken / "last.weights.h5")
     for a, b in zip(model.backbone.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
@@ -182,7 +182,7 @@ def test_averaged_weights_are_what_is_saved_for_use(tmp_path):
     settings = RunSettings(**{**SETTINGS, "steps": 4, "ema": 0.5})
     FakeRun(tmp_path, settings).train()
     run = FakeRun(tmp_path, settings)
-    model = run.pretrainer()
+    model = run.model()
     from anyvox_keras.contrastive.training_state import load_state
 
     load_state(tmp_path / "state", model)
@@ -201,8 +201,8 @@ def test_patience_ends_a_run(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_pair(tmp_path):
     class Broken(FakeRun):
-        def pretrainer(self):
-            model = super().pretrainer()
+        def model(self):
+            model = super().model()
             kernel = model.backbone.get_layer("stem_conv").kernel
             kernel.assign(np.full(kernel.shape, np.nan, "float32"))
             return model

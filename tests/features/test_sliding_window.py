@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anyvox_keras.features import sliding_window
+from anyvox_keras.features import sliding_window, sliding_window_slabs
 
 SIZES = [
     ((20, 17, 25), (8, 8, 8), 0.5),
@@ -45,3 +45,15 @@ def test_a_predictor_of_the_voxel_alone_is_reproduced(rng):
 def test_overlap_of_one_is_refused():
     with pytest.raises(ValueError, match="`overlap` must be in"):
         sliding_window(np.zeros((8, 8, 8, 1)), lambda x: x, (4, 4, 4), overlap=1.0)
+
+
+@pytest.mark.parametrize(("shape", "window", "overlap"), SIZES)
+def test_slabs_join_to_the_whole_and_are_no_deeper_than_a_window(shape, window, overlap, rng):
+    volume = rng.normal(size=(*shape, 1)).astype("float32")
+    slabs = list(sliding_window_slabs(volume, of_position, window, overlap, batch=3))
+    whole = sliding_window(volume, of_position, window, overlap)
+    joined = np.zeros_like(whole)
+    for place, values in slabs:
+        assert len(values) <= window[0]
+        joined[place] = values
+    np.testing.assert_array_equal(joined, whole)

@@ -1,0 +1,131 @@
+"""`anyvox segment train|predict|evaluate`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.cli._options import OVERWRITE
+from anyvox_keras.cli._progress import progress
+from anyvox_keras.cli._run_options import given_settings, setting_options, settle
+from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
+
+
+@click.group()
+def segment() -> None:
+    """Train a segmentation on one to a few labelled scans; use it; measure it."""
+
+
+@segment.command()
+@click.option("--out", required=True, type=Path, help="Folder of the run.")
+@click.option("--config", type=Path, help="TOML file of settings; flags win over it.")
+@click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it.")
+@click.option("--overwrite", is_flag=True, help="Begin anew where a run exists.")
+@setting_options(SegmentationSettings)
+def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
+    """Train on the cases of a folder in the Medical Segmentation Decathlon's layout."""
+    given = given_settings(config, flags)
+    settings = settle(SegmentationSettings, out, given, resume, overwrite)
+    if not settings.data:
+        raise UserError("expected --data: a folder with imagesTr, labelsTr, imagesVal, labelsVal")
+    from anyvox_keras.segmentation import SegmentationRun
+
+    run = SegmentationRun(out, settings)
+    if run.finished:
+        click.echo(f"{out}: finished at step {run.step}")
+        return
+    training, validation = run.cases
+    classes = ", ".join(run.classes)
+    click.echo(f"{len(training)} cases for training, {len(validation)} for validation: {classes}")
+    on_terminal = sys.stderr.isatty()
+    try:
+        run.train(None if on_terminal else _print_row, verbose=int(on_terminal))
+    except FloatingPointError as error:
+        click.echo(f"anyvox: error: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"{out}: step {run.step}; use it with anyvox segment predict --run {out}")
+
+
+@segment.command()
+@click.option(
+    "--run", "runs", required=True, multiple=True, type=Path, help="Run; repeat for an ensemble."
+)
+@click.option("--images", required=True, multiple=True, type=Path, help="Folder or file; repeats.")
+@click.option("--out", required=True, type=Path, help="Folder of the label maps.")
+@click.option("--overlap", default=0.7, show_default=True, help="Of the windows.")
+@click.option("--flips", is_flag=True, help="Average over the eight flips of each window.")
+@click.option("--largest", is_flag=True, help="Keep the largest component of each class.")
+@click.option("--probabilities", is_flag=True, help="Write NAME_probabilities.nii.gz (4D) too.")
+@OVERWRITE
+def predict(
+    runs: tuple[Path, ...],
+    images: tuple[Path, ...],
+    out: Path,
+    overwrite: bool,
+    probabilities: bool,
+    **options: Any,
+) -> None:
+    """Write the label map of each image, on its grid and named as it is."""
+    from anyvox_keras.io import check_output, load_volume, save_volume
+    from anyvox_keras.segmentation import case_name, list_images
+
+    # By name: a file and a folder that holds it are one image.
+    paths = {path.name: path for path in list_images(images)}
+    for name in paths:
+        check_output(out / name, overwrite)
+    predictor = _predictor(runs, **options)
+    for name, path in progress(list(paths.items()), "images"):
+        volume = load_volume(path)
+        save_volume(out / name, predictor(volume).array, volume, overwrite)
+        if probabilities:
+            values = predictor.probabilities(volume)
+            target = out / f"{case_name(path)}_probabilities.nii.gz"
+            save_volume(target, values, volume, overwrite)
+    click.echo(f"{out}: {len(paths)} label maps")
+
+
+@segment.command()
+@click.option("--predictions", required=True, type=Path, help="Folder of label maps.")
+@click.option("--labels", required=True, type=Path, help="Folder of the true ones, same names.")
+@click.option("--out", required=True, type=Path, help="CSV of each case and label.")
+@click.option("--images", type=Path, help="Folder of the images: draws OUT with ending .png.")
+@OVERWRITE
+def evaluate(
+    predictions: Path, labels: Path, out: Path, images: Path | None, overwrite: bool
+) -> None:
+    """Measure Dice and HD95 of every case; with --images draw the best, median and worst."""
+    from anyvox_keras import segmentation
+    from anyvox_keras.cli._segment_picture import save_picture
+    from anyvox_keras.io import check_output
+
+    check_output(out, overwrite)
+    if images is not None:
+        check_output(out.with_suffix(".png"), overwrite)
+    pairs = segmentation.pair_files(predictions, labels)
+    cases = list(segmentation.evaluate(progress(pairs, "cases")))
+    segmentation.save_scores(out, cases, overwrite)
+    if images is not None:
+        save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
+    click.echo(f"{out}: mean Dice {segmentation.mean_score(cases):.4f}, {len(cases)} cases")
+
+
+def _predictor(runs: tuple[Path, ...], **options: Any) -> Any:
+    """Load one run, or several that see scans alike."""
+    from anyvox_keras.segmentation import Predictor, load_run
+
+    models, settings = zip(*(load_run(run) for run in runs), strict=True)
+    first = settings[0]
+    for run, other in zip(runs, settings, strict=True):
+        if (other.side, other.spacing_mm) != (first.side, first.spacing_mm):
+            raise UserError(f"{run}: expected the side and spacing of {runs[0]}, received others")
+    if len({model.classes for model in models}) > 1:
+        raise UserError("--run: expected runs of the same classes, received others")
+    return Predictor(models, first.side, first.spacing_mm, **options)
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    shown = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
+    numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
+    click.echo(f"step {row['step']}: {numbers}")

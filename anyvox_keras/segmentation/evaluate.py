@@ -1,0 +1,110 @@
+"""Dice and HD95 of every case."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.io import Volume, atomic, check_output, load_labels, require_same_grid
+from anyvox_keras.metrics import dice, hd95
+from anyvox_keras.segmentation.dataset import case_name, list_images
+
+COLUMNS = ("case", "label", "dice", "hd95_mm")
+
+
+class Score(NamedTuple):
+    """How well one label of one case was found.
+
+    `dice` is NaN for a label that neither map holds, `hd95_mm` then too, and infinite where one
+    map lacks it.
+    """
+
+    case: str
+    label: int
+    dice: float
+    hd95_mm: float
+
+
+def pair_files(
+    predictions: str | os.PathLike[str], labels: str | os.PathLike[str]
+) -> list[tuple[Path, Path]]:
+    """Join the label maps of two folders by name.
+
+    Raises:
+        UserError: An absent or empty folder, or a prediction without labels.
+    """
+    truth = {case_name(path): path for path in list_images([labels])}
+    pairs = []
+    for path in list_images([predictions]):
+        if case_name(path) not in truth:
+            raise UserError(f"{path}: expected a label map of that name in {labels}, received none")
+        pairs.append((path, truth[case_name(path)]))
+    return pairs
+
+
+def evaluate(
+    pairs: Iterable[tuple[Path, Path]], labels: Sequence[int] | None = None
+) -> Iterator[list[Score]]:
+    """Score case after case.
+
+    Args:
+        pairs: Files of prediction and truth.
+        labels: Which labels count; the default is every label above 0 in the case.
+
+    Yields:
+        The scores of a case, a label each.
+
+    Raises:
+        UserError: A file that can't be used, labels that are not integers, other grids.
+    """
+    for prediction, truth in pairs:
+        found, expected = load_labels(prediction), load_labels(truth)
+        require_same_grid(found, expected)
+        yield score_case(case_name(prediction), found, expected, labels)
+
+
+def score_case(
+    name: str, found: Volume, expected: Volume, labels: Sequence[int] | None = None
+) -> list[Score]:
+    """Score two label maps of one grid.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.io import Volume
+        from anyvox_keras.segmentation import score_case
+
+        box = Volume(np.ones((4, 4, 4), "int32"), np.eye(4))
+        score_case("a", box, box)  # [Score(case="a", label=1, dice=1.0, hd95_mm=0.0)]
+        ```
+    """
+    overlap = dice(found.array, expected.array, labels)
+    distance = hd95(found.array, expected.array, expected.spacing, labels)
+    return [Score(name, label, overlap[label], distance[label]) for label in overlap]
+
+
+def save_scores(
+    path: str | os.PathLike[str], cases: Sequence[Sequence[Score]], overwrite: bool = False
+) -> None:
+    """Write a CSV: `case,label,dice,hd95_mm`, a row for each label of each case.
+
+    Raises:
+        UserError: The file exists and `overwrite` is false, or its folder cannot be written.
+    """
+    with (
+        atomic(check_output(path, overwrite)) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(score for case in cases for score in case)
+
+
+def mean_score(cases: Iterable[Sequence[Score]]) -> float:
+    """Mean Dice over all labels of all cases that held them; NaN if none did."""
+    values = [score.dice for case in cases for score in case if not np.isnan(score.dice)]
+    return float(np.mean(values)) if values else float("nan")

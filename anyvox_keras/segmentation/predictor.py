@@ -1,0 +1,147 @@
+"""Label maps of whole scans."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from scipy import ndimage, special
+
+from anyvox_keras.features import sliding_window_slabs
+from anyvox_keras.io import Grid, Volume, load_volume, resample_to
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.segmentation.case import rescale
+from anyvox_keras.segmentation.pad_to import pad_to
+from anyvox_keras.segmentation.working_grid import working_grid
+
+
+class Predictor:
+    """Segment scans of any size, orientation and spacing by overlapping windows.
+
+    A scan is brought to the working grid and min-max normalised. Class probabilities of windows,
+    averaged over networks and flips, are blended with Gaussian weights, slab after slab, so that
+    memory holds as many planes as a window is deep; the likeliest class of each voxel is then
+    looked up, by nearest, on the scan's own grid.
+
+    Args:
+        segmenters: A `Segmenter`, or several that are averaged.
+        side: Side of the windows; a smaller scan is padded by its minimum and cropped back.
+        spacing: Mm of the working grid along R, A, S; None keeps each scan's own.
+        overlap: Share of a window that its neighbour covers too.
+        sigma: Std of the blending weights, as a share of the side.
+        flips: Whether to average over the eight flips of each window.
+        largest: Whether to keep the largest connected component of each class only.
+        window_batch: Windows computed at once.
+
+    Raises:
+        ValueError: If there is no network, or networks have other numbers of classes.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+        from anyvox_keras.segmentation import Predictor
+
+        segmenter = avx.Segmenter(avx.UNet(width=4, levels=2), classes=2)
+        labels = Predictor(segmenter, side=16)(np.random.rand(20, 14, 16))
+        labels.array.shape  # (20, 14, 16), on the grid of what was given
+        ```
+    """
+
+    def __init__(
+        self,
+        segmenters: keras.Model | Sequence[keras.Model],
+        side: int = 128,
+        spacing: Sequence[float] | None = None,
+        overlap: float = 0.7,
+        sigma: float = 0.25,
+        flips: bool = False,
+        largest: bool = False,
+        window_batch: int = 1,
+    ) -> None:
+        models = [segmenters] if isinstance(segmenters, keras.Model) else list(segmenters)
+        if len({model.classes for model in models}) != 1:
+            counts = [model.classes for model in models]
+            raise ValueError(f"`segmenters` must agree on classes. Received: classes={counts}")
+        self.segmenters = models
+        self.window, self.spacing = (side,) * 3, spacing
+        self.overlap, self.sigma, self.window_batch = overlap, sigma, window_batch
+        self.flips, self.largest = flips, largest
+
+    def __call__(self, image: Any) -> Volume:
+        """Return the label map of an image, on its grid and with its header.
+
+        Args:
+            image: Path, nibabel image, `Volume`, or array `(D, H, W)`.
+
+        Raises:
+            UserError: If the image can't be used.
+        """
+        volume = load_volume(image)
+        grid = working_grid(volume.grid, self.spacing)
+        labels = self.label_map(rescale(resample_to(volume, grid).array))
+        return self._back(labels, grid, volume)
+
+    def probabilities(self, image: Any) -> np.ndarray:
+        """Return `(D, H, W, classes + 1)` float32 on the image's grid, by linear interpolation."""
+        volume = load_volume(image)
+        grid = working_grid(volume.grid, self.spacing)
+        whole = np.concatenate(list(self.slabs(rescale(resample_to(volume, grid).array))))
+        classes = [
+            # Beyond the working grid lies background, class 0.
+            resample_to(Volume(p, grid.affine), volume.grid, outside=float(label == 0)).array
+            for label, p in enumerate(np.moveaxis(whole, -1, 0))
+        ]
+        return np.stack(classes, axis=-1)
+
+    def label_map(self, image: np.ndarray) -> np.ndarray:
+        """Return the likeliest classes of a normalised `(D, H, W)` on the working grid."""
+        labels = np.concatenate([slab.argmax(-1).astype("int32") for slab in self.slabs(image)])
+        return largest_components(labels) if self.largest else labels
+
+    def slabs(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the class probabilities of a normalised `(D, H, W)`, along its first axis."""
+        padded, inside = pad_to(image, self.window)
+        first, *rest = inside
+        for place, slab in sliding_window_slabs(
+            padded[..., None], self._windows, self.window, self.overlap, self.sigma,
+            self.window_batch,
+        ):  # fmt: skip
+            start, stop = (max(first.start - place.start, 0), max(first.stop - place.start, 0))
+            yield slab[start:stop, *rest]
+
+    def _windows(self, batch: np.ndarray) -> np.ndarray:
+        """Average the softmax over networks and flips."""
+        axes = [a for n in range(4) for a in itertools.combinations((1, 2, 3), n)]
+        ways = [
+            (model, flipped)
+            for model in self.segmenters
+            for flipped in (axes if self.flips else [()])
+        ]
+        total = np.zeros((), "float32")
+        for model, flipped in ways:
+            logits = model.predict_on_batch(np.ascontiguousarray(np.flip(batch, flipped)))
+            total = total + np.flip(special.softmax(to_numpy(logits), axis=-1), flipped)
+        return np.asarray(total / len(ways))
+
+    def _back(self, labels: np.ndarray, grid: Grid, volume: Volume) -> Volume:
+        array = resample_to(Volume(labels, grid.affine), volume.grid).array
+        return Volume(array, volume.affine, volume.header, None, volume.name)
+
+
+def largest_components(labels: np.ndarray) -> np.ndarray:
+    """Keep of each class its largest part whose voxels touch by faces.
+
+    Example:
+        ```python
+        >>> largest_components(np.array([[[1, 0, 1, 1]]]))
+        array([[[0, 0, 1, 1]]])
+        ```
+    """
+    kept = np.zeros_like(labels)
+    for label in np.unique(labels[labels > 0]):
+        parts, count = ndimage.label(labels == label)
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+        kept[parts == 1 + int(sizes.argmax())] = label
+    return kept

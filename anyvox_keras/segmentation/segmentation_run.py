@@ -1,0 +1,172 @@
+"""A few-shot training in a folder."""
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.contrastive.checkpoint import BEST, LAST
+from anyvox_keras.contrastive.run_progress import Report
+from anyvox_keras.contrastive.training_run import TrainingRun
+from anyvox_keras.io import prepare_folder, save_json
+from anyvox_keras.networks import ARCHITECTURES, UNet
+from anyvox_keras.segmentation.case import Case, count_classes, load_case
+from anyvox_keras.segmentation.crop_stream import CropStream
+from anyvox_keras.segmentation.dataset import Dataset, read_dataset
+from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
+from anyvox_keras.segmentation.epoch_cosine import EpochCosine
+from anyvox_keras.segmentation.layer_rates import LayerRates
+from anyvox_keras.segmentation.predictor import Predictor
+from anyvox_keras.segmentation.segmentation_augmentation import SegmentationAugmentation
+from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
+from anyvox_keras.segmentation.segmenter import Segmenter
+from anyvox_keras.segmentation.validate import validate
+
+CLASSES = "classes.json"
+
+
+class SegmentationRun(TrainingRun):
+    """Train a `Segmenter` by settings into a folder that a killed run goes on from.
+
+    Files: `config.toml`, `classes.json`, `log.csv`, `last.weights.h5`, `best.weights.h5` (lowest
+    mean soft Dice loss of the validation cases, whole, by sliding windows), `state`, and the
+    fine-tuned `backbone/`, a preset. After a kill, `train` ends with the same weights as an
+    unbroken run (bit for bit on a CPU).
+
+    Args:
+        folder: The run's folder.
+        settings: What to train; a folder that holds a run must have been begun with the same.
+        dataset: The cases; None reads `settings.data`.
+
+    Raises:
+        UserError: If the folder's run has other settings; from `train`, if the data can't be used.
+
+    Example:
+        ```python
+        from anyvox_keras.segmentation import SegmentationRun, SegmentationSettings
+
+        run = SegmentationRun("run", SegmentationSettings(data="hippocampus", side=48, steps=300))
+        print(run.step, run.finished)  # `run.train()` goes on from there to the end
+        ```
+    """
+
+    settings: SegmentationSettings
+    settings_class = SegmentationSettings
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: SegmentationSettings,
+        dataset: Dataset | None = None,
+    ) -> None:
+        super().__init__(folder, settings)
+        self._dataset = dataset
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The files, of the chosen training cases."""
+        whole = self._dataset or read_dataset(self.settings.data)
+        chosen = [name for name in self.settings.cases.split(",") if name]
+        if absent := sorted(set(chosen) - {case.name for case in whole.training}):
+            raise UserError(f"cases: expected names of training cases, received {absent[0]}")
+        training = [case for case in whole.training if not chosen or case.name in chosen]
+        if not training or not whole.validation:
+            raise UserError("data: expected cases for training and validation, received none")
+        return Dataset(training, whole.validation, whole.classes)
+
+    @cached_property
+    def cases(self) -> tuple[list[Case], list[Case]]:
+        """Training and validation cases on the working grid, in memory."""
+        parts = (self.dataset.training, self.dataset.validation)
+        training, validation = (
+            [load_case(files, self.settings.spacing_mm) for files in part] for part in parts
+        )
+        return training, validation
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of labels 1, 2 ...; without names their numbers."""
+        names = self.dataset.classes
+        count = count_classes(*self.cases, names, self.settings.ignored)
+        return list(names) or [str(label) for label in range(1, count + 1)]
+
+    def train(self, report: Report | None = None, verbose: int = 0) -> Any:
+        """Train to the end, from the last checkpoint; None if the run was finished before."""
+        if self.finished:
+            return None
+        classes = self.classes  # before anything is written: the data may be unusable
+        prepare_folder(self.folder)
+        save_json(self.folder / CLASSES, {"classes": classes}, overwrite=True)
+        return super().train(report, verbose)
+
+    def streams(self) -> tuple[CropStream, Sequence[Case]]:
+        """Make the endless crops, and the validation cases."""
+        s = self.settings
+        training, validation = self.cases
+        stream = CropStream(
+            training, s.side, s.batch_size, s.seed, steps=s.steps, balanced=s.balanced,
+            augmentation=SegmentationAugmentation({} if s.generalise else None),
+        )  # fmt: skip
+        return stream, validation
+
+    def model(self) -> Segmenter:
+        """Make the segmenter, compiled."""
+        s = self.settings
+        segmenter = self.segmenter(len(self.classes))
+        weights = s.numbers("class_weights") or None
+        loss = DiceCrossEntropy(
+            background=s.background, class_weights=weights, ignore_label=s.ignored
+        )
+        rate = EpochCosine(s.learning_rate, s.steps, s.epoch_steps)
+        segmenter.compile(LayerRates(rate, s.backbone_rate), loss)
+        return segmenter
+
+    def segmenter(self, classes: int) -> Segmenter:
+        """Make the network with the weights that training starts from."""
+        s = self.settings
+        policy = "float32" if s.precision == "float32" else f"mixed_{s.precision}"
+        train = int(s.train) if s.train.isdigit() else s.train
+        return Segmenter(self._backbone(policy), classes, train, s.seed, dtype=policy)
+
+    def _backbone(self, policy: str) -> UNet:
+        s = self.settings
+        if s.weights != "scratch":
+            return UNet.from_preset(s.weights, dtype=policy)
+        if s.architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise UserError(f"architecture: expected one of {known}, received {s.architecture}")
+        sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v}
+        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=policy)
+
+    def columns(self, model: Any) -> list[str]:
+        """Dice of each class, and their mean."""
+        return ["dice", *(f"dice_{label}" for label in range(1, model.classes + 1))]
+
+    def validate(self, model: Any, validation: Any) -> dict[str, float]:
+        """Segment the validation cases whole."""
+        predictor = Predictor(model, self.settings.side, overlap=self.settings.overlap)
+        return validate(predictor, validation, self.settings.ignored)
+
+
+def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSettings]:
+    """Return a run's segmenter with its best weights (its last, before a validation).
+
+    Raises:
+        UserError: If the folder holds no segmentation run with weights.
+    """
+    folder = Path(folder)
+    found = [name for name in (BEST, LAST) if (folder / name).exists()]
+    if not found or not (folder / CLASSES).exists():
+        raise UserError(f"{folder}: expected a run of `anyvox segment train`, with its weights")
+    classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))["classes"]
+    settings: SegmentationSettings = SegmentationRun.read_settings(folder)
+    segmenter = Segmenter(UNet.from_preset(folder), len(classes))
+    try:
+        segmenter.load_weights(folder / found[0])
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{folder / found[0]}: cannot be loaded ({reason})") from error
+    return segmenter, settings

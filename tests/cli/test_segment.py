@@ -1,0 +1,150 @@
+"""`anyvox segment`: train, predict, evaluate, refuse."""
+
+import csv
+
+import nibabel as nib
+import numpy as np
+import pytest
+from segmentation.made_data import made_folder, write
+
+from anyvox_keras.cli import main
+from anyvox_keras.metrics import dice, hd95
+
+TINY = [
+    "--width", "4", "--levels", "1", "--side", "12", "--batch_size", "2", "--log_every", "1",
+    "--validate_every", "4", "--balanced", "--learning_rate", "0.01",
+]  # fmt: skip
+TINY = [word.replace("_", "-") for word in TINY]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A data folder and a run on it."""
+    folder = tmp_path_factory.mktemp("segment")
+    made_folder(folder / "data")
+    assert segment("train", folder, "--steps", 4) == 0
+    return folder
+
+
+def segment(command, folder, *words):
+    first = {
+        "train": ["--data", folder / "data", "--out", folder / "run", *TINY],
+        "predict": ["--run", folder / "run"],
+        "evaluate": ["--labels", folder / "data" / "labelsTs"],
+    }[command]
+    return main(["segment", command, *map(str, [*first, *words])])
+
+
+def refused(capsys, reason):
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert reason in lines[0]
+    return True
+
+
+def test_predictions_have_the_names_grids_and_headers_of_their_images(place, capsys):
+    out = place / "predictions"
+    words = ["--images", place / "data" / "imagesTs", "--out", out]
+    assert segment("predict", place, *words, "--largest", "--flips", "--probabilities") == 0
+    labels = nib.load(out / "case_91.nii.gz")
+    image = nib.load(place / "data" / "imagesTs" / "case_91.nii.gz")
+    assert labels.shape == image.shape
+    np.testing.assert_array_equal(labels.affine, image.affine)
+    assert set(np.unique(labels.dataobj)) <= {0, 1, 2}
+    values = nib.load(out / "case_91_probabilities.nii.gz").get_fdata()
+    assert values.shape == (*image.shape, 3)
+    np.testing.assert_allclose(values.sum(-1), 1, atol=1e-5)
+    assert segment("predict", place, *words) == 2
+    assert refused(capsys, "exists already")
+
+
+def test_an_ensemble_of_a_run_with_itself_is_that_run(place, tmp_path):
+    image = place / "data" / "imagesTs" / "case_91.nii.gz"
+    for name, more in (("one", []), ("two", ["--run", place / "run"])):
+        assert segment("predict", place, "--images", image, "--out", tmp_path / name, *more) == 0
+    one, two = (nib.load(tmp_path / n / "case_91.nii.gz").get_fdata() for n in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_evaluation_writes_every_case_and_draws(place, tmp_path):
+    truth = nib.load(place / "data" / "labelsTs" / "case_91.nii.gz")
+    shifted = np.roll(np.asarray(truth.dataobj), 1, axis=0)
+    write(tmp_path / "found" / "case_91.nii.gz", shifted, truth.affine)
+    words = ["--predictions", tmp_path / "found", "--out", tmp_path / "scores.csv"]
+    assert segment("evaluate", place, *words, "--images", place / "data" / "imagesTs") == 0
+    with open(tmp_path / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = np.asarray(truth.dataobj)
+    overlap, distance = dice(shifted, expected), hd95(shifted, expected, truth.header.get_zooms())
+    assert [(row["case"], int(row["label"])) for row in rows] == [("case_91", 1), ("case_91", 2)]
+    for row in rows:
+        assert float(row["dice"]) == pytest.approx(overlap[int(row["label"])])
+        assert float(row["hd95_mm"]) == pytest.approx(distance[int(row["label"])])
+    assert (tmp_path / "scores.png").stat().st_size > 10_000
+
+
+def test_a_run_is_resumed_only_when_asked(place, capsys):
+    assert segment("train", place, "--steps", 4) == 2
+    assert refused(capsys, "--resume")
+    assert segment("train", place, "--steps", 4, "--resume") == 0
+    assert "finished at step 4" in capsys.readouterr().out
+    assert segment("train", place, "--steps", 5, "--resume") == 2
+    assert refused(capsys, "steps: the run was begun with 4, received 5")
+
+
+def _no_validation(folder):
+    for path in (folder / "data" / "imagesVal").iterdir():
+        path.unlink()
+
+
+def _no_training(folder):
+    for path in (folder / "data" / "imagesTr").iterdir():
+        path.unlink()
+
+
+def _halves(folder):
+    path = folder / "data" / "labelsTr" / "case_0.nii.gz"
+    labels = nib.load(path)
+    write(path, np.asarray(labels.dataobj) / np.float32(2), labels.affine)
+
+
+def _other_grid(folder):
+    path = folder / "data" / "labelsTr" / "case_0.nii.gz"
+    write(path, np.asarray(nib.load(path).dataobj), np.eye(4))
+
+
+def _lacking(folder):
+    for path in (folder / "data" / "labelsTr").iterdir():
+        labels = nib.load(path)
+        write(path, np.minimum(np.asarray(labels.dataobj), 1), labels.affine)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_no_validation, "imagesVal: expected validation images"),
+        (_no_training, "imagesTr: expected training images"),
+        (_halves, "expected integer labels"),
+        (_other_grid, "expected the affine"),
+        (_lacking, "no training case has label 2"),
+    ],
+)
+def test_bad_data_is_one_line_and_leaves_no_run(tmp_path, capsys, spoil, reason):
+    made_folder(tmp_path / "data")
+    spoil(tmp_path)
+    assert segment("train", tmp_path, "--steps", 2) == 2
+    assert refused(capsys, reason)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_mistakes_are_one_line(place, tmp_path, capsys):
+    images = ["--images", place / "data" / "imagesTs", "--out", tmp_path / "out"]
+    assert main(["segment", "train", "--out", str(tmp_path / "run")]) == 2
+    assert refused(capsys, "expected --data")
+    assert segment("predict", tmp_path, *images) == 2
+    assert refused(capsys, "expected a run of `anyvox segment train`")
+    assert segment("predict", place, "--images", tmp_path / "no", "--out", tmp_path / "out") == 2
+    assert refused(capsys, "which is absent")
+    found = ["--predictions", place / "data" / "labelsTr", "--out", tmp_path / "a.csv"]
+    assert segment("evaluate", place, *found) == 2
+    assert refused(capsys, "expected a label map of that name")

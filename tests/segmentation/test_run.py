@@ -1,0 +1,142 @@
+"""A run: learns, keeps the best, goes on after a kill bit for bit, stops early."""
+
+import csv
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import pytest
+from segmentation.made_data import made_folder
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.networks import UNet
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.segmentation import (
+    EpochCosine,
+    SegmentationRun,
+    SegmentationSettings,
+    load_run,
+)
+
+SETTINGS = SegmentationSettings(
+    width=4, levels=1, steps=6, epoch_steps=2, side=12, batch_size=2, seed=3, balanced=True,
+    learning_rate=1e-2, log_every=2, validate_every=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return made_folder(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory):
+    run = SegmentationRun(tmp_path_factory.mktemp("unbroken"), of(data))
+    run.train()
+    return run
+
+
+def of(data, **changes):
+    return dataclasses.replace(SETTINGS, data=str(data), **changes)
+
+
+def rows_of(run):
+    with open(run.folder / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights_of(run, name="last.weights.h5"):
+    model = run.segmenter(2)
+    model.load_weights(run.folder / name)
+    return [to_numpy(v) for v in model.weights]
+
+
+def test_the_folder_holds_what_is_promised(unbroken):
+    names = {path.name for path in unbroken.folder.iterdir()}
+    assert names == {"config.toml", "classes.json", "log.csv", "last.weights.h5",
+                     "best.weights.h5", "state", "backbone"}  # fmt: skip
+    rows = rows_of(unbroken)
+    assert [int(row["step"]) for row in rows] == [2, 4, 6]
+    for row in rows:
+        assert 0 <= float(row["val_dice_2"]) <= 1
+    assert unbroken.finished
+    assert unbroken.train() is None
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(unbroken):
+    losses = [float(row["val_loss"]) for row in rows_of(unbroken)]
+    assert min(losses) < losses[0] or losses[0] == min(losses)
+    segmenter, settings = load_run(unbroken.folder)
+    scores = unbroken.validate(segmenter, unbroken.cases[1])
+    assert scores["loss"] == pytest.approx(min(losses), abs=1e-5)
+    assert settings == unbroken.settings
+
+
+def test_a_killed_run_ends_with_the_same_weights(unbroken, data, tmp_path, monkeypatch):
+    from anyvox_keras.contrastive.checkpoint import Checkpoint
+
+    save = Checkpoint.save
+
+    def kill(self):
+        if self.step > 3:
+            raise KeyboardInterrupt
+        save(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "due", lambda self: True)
+        patch.setattr(Checkpoint, "save", kill)
+        with pytest.raises(KeyboardInterrupt):
+            SegmentationRun(tmp_path, of(data)).train()
+    run = SegmentationRun(tmp_path, of(data))
+    assert run.step == 3
+    run.train()
+    same = {"rtol": 0, "atol": 0} if keras.backend.backend() == "torch" else {"atol": 1e-6}
+    for ours, theirs in zip(weights_of(run), weights_of(unbroken), strict=True):
+        np.testing.assert_allclose(ours, theirs, **same)
+    for ours, theirs in zip(rows_of(run), rows_of(unbroken), strict=True):
+        assert float(ours["loss"]) == pytest.approx(float(theirs["loss"]), rel=1e-5)
+
+
+def test_a_run_starts_from_given_weights_and_refuses_other_settings(unbroken, data, tmp_path):
+    backbone = UNet(width=2, levels=1, output_channels=3, seed=4)
+    backbone.save_to_preset(tmp_path / "preset")
+    settings = of(data, width=0, levels=0, weights=str(tmp_path / "preset"), train="head")
+    start = SegmentationRun(tmp_path / "run", settings).model()
+    for own, given in zip(start.backbone.weights, backbone.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
+    assert len(start.trainable_variables) == 2
+    with pytest.raises(UserError, match="begun with other settings"):
+        SegmentationRun(unbroken.folder, of(data, seed=4))
+
+
+def test_patience_ends_a_run(data, tmp_path):
+    run = SegmentationRun(tmp_path, of(data, steps=20, learning_rate=0.0, patience=1))
+    run.train()
+    assert run.finished
+    assert run.step < 20
+
+
+def test_only_the_named_cases_are_learnt_from(data, tmp_path):
+    run = SegmentationRun(tmp_path, of(data, cases="case_1"))
+    assert [case.name for case in run.cases[0]] == ["case_1"]
+    with pytest.raises(UserError, match="cases: expected names of training cases, received other"):
+        SegmentationRun(tmp_path, of(data, cases="case_1,other")).train()
+    assert not (tmp_path / "config.toml").exists()
+
+
+def test_the_rate_falls_by_a_cosine_once_an_epoch():
+    law = EpochCosine(0.5, steps=12, epoch_steps=3)
+    rates = [float(to_numpy(law(step))) for step in range(12)]
+    expected = [0.25 * (1 + math.cos(math.pi * (step // 3) / 4)) for step in range(12)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [({"spacing": "1,2"}, "spacing"), ({"validate_every": 5}, "multiple"), ({"steps": 0}, "steps"),
+     ({"overlap": 1.0}, "overlap"), ({"weights": "a", "width": 4}, "none beside weights")],
+)  # fmt: skip
+def test_bad_settings_are_one_line(values, reason):
+    with pytest.raises(UserError, match=reason):
+        SegmentationSettings(**{"log_every": 2, "validate_every": 2, **values})
