@@ -30,6 +30,7 @@ FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
 DOORS = {
     "ops/_backend.py",
     "networks/convert.py",
+    "registration/losses/torch_module.py",
     "registration/voxelmorph/torch_weights.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.

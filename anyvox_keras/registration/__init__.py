@@ -6,6 +6,17 @@ from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.losses import (
+    BendingEnergy,
+    DiceLoss,
+    FeatureLoss,
+    GradientPenalty,
+    InverseConsistencyLoss,
+    LocalNCCLoss,
+    MINDLoss,
+    MutualInformationLoss,
+    as_torch_module,
+)
 from anyvox_keras.registration.masked_image import masked_image
 from anyvox_keras.registration.mind import mind_ssc
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
@@ -25,15 +36,24 @@ from anyvox_keras.registration.working_grid import working_grid
 
 __all__ = [
     "AdamSettings",
+    "BendingEnergy",
     "ComposeTransforms",
     "DeformSettings",
+    "DiceLoss",
+    "FeatureLoss",
     "FeatureSettings",
+    "GradientPenalty",
     "IntegrateVelocity",
+    "InverseConsistencyLoss",
     "Level",
+    "LocalNCCLoss",
+    "MINDLoss",
+    "MutualInformationLoss",
     "Registration",
     "RescaleDisplacement",
     "SpatialTransformer",
     "VoxelMorph",
+    "as_torch_module",
     "cost_volume",
     "coupled_convex",
     "deform",
