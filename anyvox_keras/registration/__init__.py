@@ -31,6 +31,7 @@ from anyvox_keras.registration.voxelmorph import (
     RescaleDisplacement,
     SpatialTransformer,
     VoxelMorph,
+    refine,
 )
 from anyvox_keras.registration.working_grid import working_grid
 
@@ -64,6 +65,7 @@ __all__ = [
     "masked_image",
     "mind_ssc",
     "place",
+    "refine",
     "register",
     "resample_deformation",
     "settings_of",
