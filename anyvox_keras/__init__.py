@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time names load when 
     from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.networks import UNet
-    from anyvox_keras.registration import Registration, VoxelMorph, register
+    from anyvox_keras.registration import FeatureLoss, Registration, VoxelMorph, register
     from anyvox_keras.segmentation import Segmenter
     from anyvox_keras.synthesis import (
         Appearance,
@@ -24,6 +24,7 @@ _HOME = {
     "Appearance": "synthesis",
     "ContrastivePretrainer": "contrastive",
     "FeatureExtractor": "features",
+    "FeatureLoss": "registration",
     "LabelEnsemble": "synthesis",
     "MultiPositiveContrastiveLoss": "contrastive",
     "PairedViews": "synthesis",
@@ -56,6 +57,7 @@ __all__ = [
     "Appearance",
     "ContrastivePretrainer",
     "FeatureExtractor",
+    "FeatureLoss",
     "LabelEnsemble",
     "MultiPositiveContrastiveLoss",
     "PairedViews",

@@ -30,6 +30,7 @@ FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
 DOORS = {
     "ops/_backend.py",
     "networks/convert.py",
+    "registration/losses/torch_module.py",
     "registration/voxelmorph/torch_weights.py",
     "synthesis/tensorflow_dataset.py",
     "synthesis/torch_dataset.py",

@@ -9,6 +9,17 @@ from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.losses import (
+    BendingEnergy,
+    DiceLoss,
+    FeatureLoss,
+    GradientPenalty,
+    InverseConsistencyLoss,
+    LocalNCCLoss,
+    MINDLoss,
+    MutualInformationLoss,
+    as_torch_module,
+)
 from anyvox_keras.registration.masked_image import masked_image
 from anyvox_keras.registration.mind import mind_ssc
 from anyvox_keras.registration.mutual_information import mutual_information
@@ -24,17 +35,26 @@ from anyvox_keras.registration.voxelmorph import (
     RescaleDisplacement,
     SpatialTransformer,
     VoxelMorph,
+    refine,
 )
 from anyvox_keras.registration.without_padding import without_padding
 from anyvox_keras.registration.working_grid import working_grid
 
 __all__ = [
     "AdamSettings",
+    "BendingEnergy",
     "ComposeTransforms",
     "DeformSettings",
+    "DiceLoss",
+    "FeatureLoss",
     "FeatureSettings",
+    "GradientPenalty",
     "IntegrateVelocity",
+    "InverseConsistencyLoss",
     "Level",
+    "LocalNCCLoss",
+    "MINDLoss",
+    "MutualInformationLoss",
     "Registration",
     "RescaleDisplacement",
     "SpatialTransformer",
@@ -42,6 +62,7 @@ __all__ = [
     "affine_descent",
     "affine_starts",
     "align",
+    "as_torch_module",
     "cost_volume",
     "coupled_convex",
     "deform",
@@ -53,6 +74,7 @@ __all__ = [
     "mind_ssc",
     "mutual_information",
     "place",
+    "refine",
     "register",
     "resample_deformation",
     "settings_of",

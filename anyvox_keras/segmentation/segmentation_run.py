@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,19 @@ class SegmentationRun(TrainingRun):
         count = count_classes(*self.cases, names, self.settings.ignored)
         return list(names) or [str(label) for label in range(1, count + 1)]
 
-    def train(self, report: Report | None = None, verbose: int = 0) -> Any:
+    def train(
+        self,
+        report: Report | None = None,
+        verbose: int = 0,
+        introduce: Callable[[str], Any] | None = None,
+    ) -> Any:
         """Train to the end, from the last checkpoint; None if the run was finished before."""
         if self.finished:
             return None
         classes = self.classes  # before anything is written: the data may be unusable
         prepare_folder(self.folder)
         save_json(self.folder / CLASSES, {"classes": classes}, overwrite=True)
-        return super().train(report, verbose)
+        return super().train(report, verbose, introduce)
 
     def streams(self) -> tuple[CropStream, Sequence[Case]]:
         """Make the endless crops, and the validation cases."""

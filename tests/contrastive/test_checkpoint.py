@@ -132,7 +132,7 @@ def test_a_run_killed_on_one_backend_goes_on_under_another(unbroken, tmp_path):
     np.testing.assert_allclose(features(folder), np.load(tmp_path / "features.npy"), atol=1e-4)
     stored = arrays(folder)
     run = FakeRun(folder, RunSettings(**SETTINGS))
-    model, (stream, _) = run.pretrainer(), run.streams()
+    model, (stream, _) = run.model(), run.streams()
     Checkpoint(folder, stream).restore(model)
     assert stream.position == 5
     assert int(model.optimizer.iterations) == 5

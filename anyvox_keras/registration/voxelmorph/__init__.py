@@ -3,6 +3,7 @@
 from anyvox_keras.registration.voxelmorph.compose_transforms import ComposeTransforms
 from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVelocity
 from anyvox_keras.registration.voxelmorph.model import VoxelMorph
+from anyvox_keras.registration.voxelmorph.refine import refine
 from anyvox_keras.registration.voxelmorph.rescale_displacement import RescaleDisplacement
 from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
 
@@ -12,4 +13,5 @@ __all__ = [
     "RescaleDisplacement",
     "SpatialTransformer",
     "VoxelMorph",
+    "refine",
 ]

@@ -5,21 +5,16 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.networks.crop_like import CropLike
 from anyvox_keras.networks.initializers import AroundZero, KaimingNormal
 from anyvox_keras.networks.reflect_pad_to_multiple import ReflectPadToMultiple
 from anyvox_keras.networks.upsample import UpSample
 from anyvox_keras.networks.zero_conv3d import ZeroConv3D
 from anyvox_keras.registration.voxelmorph.conventions import CONVENTIONS
-from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVelocity
-from anyvox_keras.registration.voxelmorph.rescale_displacement import RescaleDisplacement
-from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
-
-FLOAT32 = "float32"
+from anyvox_keras.registration.voxelmorph.warp_both import FLOAT32, rescaled, warp_both
 
 
 class Graph:
-    """Lays out UNet, flow, integration and warps; `convolutions` names the weights in order."""
+    """Lays out UNet and flow, and what follows; `convolutions` names the weights in order."""
 
     def __init__(self, config: dict[str, Any], policy: Any) -> None:
         self.config = config
@@ -38,14 +33,8 @@ class Graph:
         # VoxelMorph's source, which moves, comes first.
         x = keras.layers.Concatenate(dtype=self.policy, name="pair")([moving, fixed])
         flow = self._flow(self._unet(x))
-        inner, outer = self.config["integration_stride"], self.config["flow_stride"]
-        velocity = self._rescale("velocity", outer / inner)(flow)
-        outputs = {"velocity": velocity}
-        outputs |= self._one_way("displacement", "moved", velocity, moving, fixed)
-        # A displacement that is not integrated has no inverse at hand.
-        if self.config["steps"]:
-            outputs |= self._one_way("inverse", "moved_back", -velocity, fixed, moving)
-        return outputs
+        stride = self.config["flow_stride"] / self.config["integration_stride"]
+        return warp_both(self.config, rescaled("velocity", stride)(flow), fixed, moving)
 
     def _unet(self, x: Any) -> Any:
         encoder, decoder = self.config["encoder"], self.config["decoder"]
@@ -84,17 +73,3 @@ class Graph:
             x = self._conv("projection", 3, initial, kernel_size=1, dtype=FLOAT32)(x)
         initial = AroundZero(seed=[self.seed, len(self.convolutions)])
         return self._conv("flow", 3, initial, dtype=FLOAT32)(x)
-
-    def _rescale(self, name: str, factor: float) -> keras.layers.Layer:
-        if factor == 1:
-            return keras.layers.Identity(dtype=FLOAT32, name=name)
-        return RescaleDisplacement(factor, name=name)
-
-    def _one_way(
-        self, field: str, image: str, velocity: Any, moving: Any, fixed: Any
-    ) -> dict[str, Any]:
-        outside = self.conventions.outside
-        u = IntegrateVelocity(self.config["steps"], outside, name=f"{field}_integral")(velocity)
-        u = self._rescale(f"{field}_rescaled", self.config["integration_stride"])(u)
-        u = CropLike(dtype=FLOAT32, name=field)(u, fixed)
-        return {field: u, image: SpatialTransformer(outside=outside, name=image)([moving, u])}

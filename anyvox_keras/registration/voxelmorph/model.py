@@ -108,10 +108,15 @@ class VoxelMorph(keras.Model):
         Raises:
             ValueError: If the images have other channels, or not one grid.
         """
+        outputs = self.register_both(fixed, moving)
+        return outputs["displacement"], outputs["moved"]
+
+    def register_both(self, fixed: Any, moving: Any) -> dict[str, np.ndarray]:
+        """Bring each image onto the other: all outputs of the model; arguments of `register`."""
         pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
         _check_pair(pair, self._config["channels"])
         outputs = self._of_shape(self, pair["fixed"].shape[1:4]).predict_on_batch(pair)
-        return to_numpy(outputs["displacement"]), to_numpy(outputs["moved"])
+        return {name: to_numpy(array) for name, array in outputs.items()}
 
     @classmethod
     def from_voxelmorph(cls, source: Any, channels: Sequence[int] | None = None) -> "VoxelMorph":

@@ -1,0 +1,111 @@
+"""Distance of frozen features."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras._export import export
+from anyvox_keras.features import FeatureExtractor
+from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
+
+DISTANCES = ("cosine", "squared")
+_TINY = 1e-6
+
+
+@export
+class FeatureLoss(RegistrationLoss):
+    """Distance between a network's features of the fixed and of the moved image.
+
+    "cosine" is `1 - f.m / (|f| |m|)`, "squared" the mean over channels of `(f - m)^2`. Features
+    that do not depend on the contrast make it a loss for any pair of modalities. The network is a
+    frozen copy; its gradient reaches the image, never its weights.
+
+    With `recompute`, call with fixed and moved image `(B, D, H, W, C)`: the features of the moved
+    image are computed anew, and a network that is not equivariant to the deformation notices it.
+    Without, call with features: those of each image once by `features`, the moving ones warped,
+    which costs no pass through the network in a training step. One value a voxel either way;
+    masks `(B, D, H, W)` are the `sample_weight`.
+
+    Args:
+        extractor: A `FeatureExtractor` (whose clip, rescaling and norm apply; its windows do not),
+            or a function of `(B, D, H, W, C)` tensors that a gradient can pass.
+        distance: "cosine" or "squared".
+        recompute: Whether the loss is called with images, rather than with features.
+
+    Raises:
+        ValueError: If `distance` is unknown.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+
+        loss = avx.FeatureLoss(avx.FeatureExtractor(avx.UNet(width=4, levels=2)))
+        fixed, moved = np.random.rand(2, 1, 16, 16, 16, 1).astype("float32")
+        value = loss(fixed, moved, sample_weight=fixed[..., 0] > 0.5)
+        ```
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor | Callable[[Any], Any],
+        distance: str = "cosine",
+        recompute: bool = True,
+        name: str = "feature",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, **kwargs)
+        if distance not in DISTANCES:
+            raise ValueError(
+                f"`distance` must be one of {', '.join(DISTANCES)}. Received: distance={distance!r}"
+            )
+        self.distance = distance
+        self.recompute = recompute
+        self._extract: Callable[[Any], Any] = (
+            _InGraph(extractor) if isinstance(extractor, FeatureExtractor) else extractor
+        )
+
+    def features(self, image: Any) -> Any:
+        """Compute `(B, D, H, W, F)` of images `(B, D, H, W, C)`, in the graph."""
+        return self._extract(ops.convert_to_tensor(image, "float32"))
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return `(B, D, H, W)`."""
+        if self.recompute:
+            y_true, y_pred = self.features(y_true), self.features(y_pred)
+        if self.distance == "squared":
+            return ops.mean(ops.square(y_true - y_pred), axis=-1)
+        return 1.0 - ops.sum(_unit(y_true) * _unit(y_pred), axis=-1)
+
+
+class _InGraph:
+    """What a `FeatureExtractor` computes, as a function that a gradient can pass."""
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        self.extractor = extractor
+        backbone = extractor.backbone
+        self.network = type(backbone).from_config(backbone.get_config())
+        self.network.set_weights(backbone.get_weights())
+        self.network.trainable = False
+
+    def __call__(self, image: Any) -> Any:
+        features = self.network(self._prepare(image), training=False)
+        features = ops.cast(features, "float32")
+        if self.extractor.norm == "standard":
+            features = features - ops.mean(features, axis=-1, keepdims=True)
+            return _unit(features) * float(features.shape[-1]) ** 0.5
+        return _unit(features) if self.extractor.norm == "unit" else features
+
+    def _prepare(self, image: Any) -> Any:
+        if self.extractor.clip is not None:
+            image = ops.clip(image, *self.extractor.clip)
+        if not self.extractor.rescale:
+            return image
+        low, high = (f(image, axis=(1, 2, 3, 4), keepdims=True) for f in (ops.min, ops.max))
+        return (image - low) / ops.where(high > low, high - low, 1.0)
+
+
+def _unit(x: Any) -> Any:
+    # Not `ops.normalize`, whose gradient at zero is not finite.
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + _TINY**2)

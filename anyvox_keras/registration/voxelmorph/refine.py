@@ -1,0 +1,91 @@
+"""Instance optimisation of what a trained VoxelMorph predicts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.registration.losses import GradientPenalty
+from anyvox_keras.registration.voxelmorph.float32_layer import Float32Layer
+from anyvox_keras.registration.voxelmorph.model import VoxelMorph
+from anyvox_keras.registration.voxelmorph.warp_both import warp_both
+
+
+def refine(
+    model: VoxelMorph,
+    fixed: Any,
+    moving: Any,
+    loss: keras.losses.Loss,
+    smoothness: float = 0.05,
+    iterations: int = 50,
+    learning_rate: float = 0.05,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Descend from the network's velocity on the images at hand (Balakrishnan et al., section V).
+
+    Adam minimises `loss(fixed, moved) + smoothness * GradientPenalty(velocity)` over the velocity
+    alone; the network stays as it is.
+
+    Args:
+        model: A `VoxelMorph`, trained or not.
+        fixed: `(B, D, H, W, C)`.
+        moving: The same grid.
+        loss: Of the fixed and the moved images, such as `FeatureLoss`.
+        smoothness: Weight of the penalty.
+        iterations: Number of steps.
+        learning_rate: Of Adam, in voxels of the velocity's grid.
+
+    Returns:
+        Displacement `(B, D, H, W, 3)` in voxels, and moved images; float32.
+
+    Example:
+        ```python
+        from anyvox_keras.registration import LocalNCCLoss
+
+        fixed, moving = np.random.default_rng(0).random((2, 1, 16, 16, 16, 1)).astype("float32")
+        model = VoxelMorph(encoder=(4, 8), decoder=(8, 4, 4), flow_stride=2)
+        displacement, moved = refine(model, fixed, moving, LocalNCCLoss(5), iterations=3)
+        ```
+    """
+    pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
+    start = model.register_both(**pair)["velocity"]
+    instance = _instance(model.get_config(), start, pair)
+    instance.compile(
+        keras.optimizers.Adam(learning_rate, epsilon=1e-8),
+        loss={"moved": loss, "velocity": GradientPenalty()},
+        loss_weights={"moved": 1.0, "velocity": smoothness},
+    )
+    target = {"moved": pair["fixed"], "velocity": np.zeros_like(start)}
+    for _ in range(iterations):
+        instance.train_on_batch(pair, target)
+    outputs = instance.predict_on_batch(pair)
+    return to_numpy(outputs["displacement"]), to_numpy(outputs["moved"])
+
+
+def _instance(
+    config: dict[str, Any], start: np.ndarray, pair: dict[str, np.ndarray]
+) -> keras.Model:
+    """A model whose only weight is the velocity of these images."""
+    inputs = {name: keras.Input(batch_shape=x.shape, name=name) for name, x in pair.items()}
+    velocity = _Velocity(start, name="free_velocity")(inputs["fixed"])
+    return keras.Model(inputs, warp_both(config, velocity, inputs["fixed"], inputs["moving"]))
+
+
+class _Velocity(Float32Layer):
+    """Returns its weight, whatever the images."""
+
+    def __init__(self, start: np.ndarray, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+
+    def build(self, _: Sequence[int | None]) -> None:
+        self.velocity = self.add_weight(self.start.shape, initializer="zeros", name="velocity")
+        self.velocity.assign(self.start)
+
+    def call(self, inputs: Any) -> Any:
+        return ops.convert_to_tensor(self.velocity)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int, ...]:
+        return self.start.shape
