@@ -100,6 +100,7 @@ def register(
     model = _model(affine)
     masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
     segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
+    _require_shared_label(*segmentations)
     images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)
     given = (None if fixed_mask is None else masks[0], None if moving_mask is None else masks[1])
     start = time.perf_counter()
@@ -185,6 +186,18 @@ def _labels(source: Any, image: Volume, what: str) -> Volume | None:
         labels = Volume(labels.array, image.affine, None, None, labels.name)
     require_same_grid(labels, image)
     return labels
+
+
+def _require_shared_label(fixed: Volume | None, moving: Volume | None) -> None:
+    """Two codings of labels would give a Dice of zero, which looks like a bad registration."""
+    if fixed is None or moving is None:
+        return
+    here, there = (np.unique(labels.array[labels.array > 0]) for labels in (fixed, moving))
+    if not np.intersect1d(here, there).size:
+        raise UserError(
+            f"{moving.name}: expected to share a label with {fixed.name}, "
+            f"received {there[:5].tolist()} and {here[:5].tolist()}"
+        )
 
 
 def _model(affine: str | bool | None) -> str | None:

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial.transform import Rotation
 
 from anyvox_keras._errors import UserError
+from anyvox_keras.io import Warp, load_volume
 from anyvox_keras.registration import AdamSettings, DeformSettings, FeatureSettings, register
 
 SHAPE = (28, 32, 30)
@@ -96,6 +98,28 @@ def test_saved_warp_is_what_simpleitk_applies(pair, result, tmp_path):
         result.save(tmp_path)
 
 
+def test_saved_warp_is_what_ants_applies(pair, result, tmp_path):
+    import ants
+
+    result.save(tmp_path)
+    paths = {name: str(tmp_path / f"{name}.nii.gz") for name in ("fixed", "moving", "moving_seg")}
+    for name, path in paths.items():
+        nib.save(pair[name], path)
+    fixed, moving, labels = (ants.image_read(path) for path in paths.values())
+    warp = [str(tmp_path / "warp.nii.gz")]
+    moved = ants.apply_transforms(fixed, moving, warp, interpolator="linear")
+    np.testing.assert_allclose(moved.numpy(), result.moved, atol=1e-3)
+    moved = ants.apply_transforms(fixed, labels, warp, interpolator="nearestNeighbor")
+    # a tie of nearest may go either way
+    assert (moved.numpy() != result.moved_seg).mean() < 1e-3
+    there = ants.apply_transforms(
+        moving, fixed, [str(tmp_path / "inverse_warp.nii.gz")], interpolator="linear"
+    )
+    inverse = Warp.from_voxels(result.inverse, result.moving.grid)
+    ours = inverse.resample(load_volume(pair["fixed"])).array
+    np.testing.assert_allclose(there.numpy(), ours, atol=1e-3)
+
+
 def test_moving_image_of_another_grid_and_orientation(pair, result):
     """Flipped and permuted storage of the same scan gives the same map in the world."""
     image = pair["moving"]
@@ -154,6 +178,34 @@ def test_thick_slices_and_thin_axes_are_registered(pair):
     assert np.isfinite(register(*thin, settings=QUICK).displacement).all()
 
 
+def test_oblique_and_left_handed_headers_give_the_same_map(pair, result):
+    """The world turned, the moving image's first axis stored backwards: a mirrored matrix."""
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("xyz", [35, -50, 20], degrees=True).as_matrix()
+    turn[:3, 3] = 40, -90, 15
+    backwards = np.diag([-1.0, 1.0, 1.0, 1.0])
+    backwards[0, 3] = SHAPE[0] - 1
+    arrays = [pair[name].get_fdata().astype("float32") for name in ("fixed", "moving")]
+    fixed = nib.Nifti1Image(arrays[0], turn @ SPACING)
+    moving = nib.Nifti1Image(arrays[1][::-1].copy(), turn @ SPACING @ backwards)
+    assert np.linalg.det(fixed.affine) * np.linalg.det(moving.affine) < 0
+    other = register(fixed, moving)
+    np.testing.assert_allclose(other.displacement, result.displacement, atol=0.02)
+    np.testing.assert_allclose(other.moved, result.moved, atol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:.*not finite")
+def test_nan_outside_the_field_of_view_is_a_mask(pair):
+    mask = gaussian_filter(pair["inside"].astype("float32"), 2) > 0.1
+    arrays = [pair[name].get_fdata().astype("float32") for name in ("fixed", "moving")]
+    spoilt = [nib.Nifti1Image(np.where(mask, x, np.nan), SPACING) for x in arrays]
+    masks = {"fixed_mask": mask, "moving_mask": mask}
+    images = (pair["fixed"], pair["moving"])
+    expected = register(*images, **masks, settings=QUICK).displacement
+    found = register(*spoilt, settings=QUICK).displacement
+    np.testing.assert_allclose(found[mask], expected[mask], atol=1e-4)
+
+
 def test_network_features_and_weights(pair):
     def extractor(image):
         edges = np.stack(np.gradient(image), -1) ** 2
@@ -184,6 +236,8 @@ def test_network_features_and_weights(pair):
         ({"fixed_mask": np.zeros(SHAPE)}, "received none"),
         ({"fixed_mask": np.ones((3, 3, 3))}, "shape"),
         ({"moving_seg": np.ones((3, 3, 3), int)}, "shape"),
+        ({"fixed_seg": np.ones(SHAPE, int), "moving_seg": np.full(SHAPE, 4)}, "share a label"),
+        ({"fixed_seg": np.zeros(SHAPE, int), "moving_seg": np.zeros(SHAPE, int)}, "share a label"),
         ({"initial": np.zeros((4, 4))}, "invertible"),
         ({"moving": "absent.nii.gz"}, "does not exist"),
     ],
