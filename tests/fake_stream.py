@@ -7,9 +7,10 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
+from anyvox_keras.synthesis.seekable_stream import SeekableStream
 
 
-class FakeStream(keras.utils.PyDataset):
+class FakeStream(SeekableStream):
     """Noisy boxes: pair `i` of a seed is always the same, as `SyntheticStream`'s are."""
 
     def __init__(
@@ -20,31 +21,11 @@ class FakeStream(keras.utils.PyDataset):
         steps: int = 4,
         fixed: bool = False,
     ) -> None:
-        super().__init__()
-        self.batch_size, self.seed, self.steps, self.fixed = batch_size, seed, steps, fixed
-        self.position = 0
-        self._begun = self._complete = False
+        super().__init__(batch_size, seed, steps, "train", fixed)
         self.layer = _Boxes(side)
 
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
-        self._complete = self._complete or (self._begun and step == self.steps - 1)
-        first = self.position + step * self.batch_size
-        pairs = range(first, first + self.batch_size)
-        return ({"keys": random.keys_for(self.seed, pairs)},)
-
-    def seek(self, position: int) -> None:
-        self.position = position
-
-    def on_epoch_begin(self) -> None:
-        self._begun, self._complete = True, False
-
-    def on_epoch_end(self) -> None:
-        if self._complete and not self.fixed:
-            self.position += self.steps * self.batch_size
-        self._begun = self._complete = False
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
+        return {"keys": random.keys_for(self.seed, samples)}
 
     def arrays(self) -> Any:
         yield {k: ops.convert_to_numpy(v) for k, v in self.layer(self[0][0]).items()}

@@ -1,6 +1,5 @@
 """Noise of magnitude images."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -9,12 +8,12 @@ from anyvox_keras import random
 from anyvox_keras._export import export
 from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
-from anyvox_keras.synthesis.appearance.effect import Effect, spread
-from anyvox_keras.synthesis.planned_layer import ranged
+from anyvox_keras.synthesis.appearance.effect import spread
+from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
 
 
 @export
-class RicianNoise(Effect):
+class RicianNoise(GaussianNoise):
     """Take the magnitude of the image plus complex noise, `sqrt((x + a)^2 + b^2)`.
 
     a and b are white and normal with one standard deviation.
@@ -43,12 +42,7 @@ class RicianNoise(Effect):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(probability, seed, **kwargs)
-        self.std = random.Range(std, "std", minimum=0)
-
-    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
-        """`std` (B,) and `noise` (B, 2): the key of the noise, which active samples expand."""
-        return {"std": ranged(self.std), "noise": random.Draw("key")}
+        super().__init__(std, probability, seed, **kwargs)
 
     def change(self, x: Array, params: Params) -> Array:
         """Add the noise."""
@@ -57,7 +51,3 @@ class RicianNoise(Effect):
         square = ops.square(x + std * noise[:, 0]) + ops.square(std * noise[:, 1])
         # The slope of a root is infinite at 0.
         return ops.sqrt(ops.maximum(square, 1e-20))
-
-    def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
-        return ("std",)
