@@ -3,7 +3,8 @@
     KERAS_BACKEND=torch python benchmarks/registration_memory.py [--side 256] [--features mind]
         [--iterations 80]
 
-Steps of the descent cost time, not memory: with few of them the figure comes sooner. With `both` the network is an untrained one of the base architecture: memory and time are the same.
+Steps of the descent cost time, not memory: with few of them the figure comes sooner. With `both`
+the network is an untrained one of the base architecture: memory and time are the same.
 """
 
 import argparse
