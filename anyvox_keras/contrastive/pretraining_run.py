@@ -1,5 +1,6 @@
 """A pretraining in a folder: begun, watched, killed, resumed."""
 
+import importlib.util
 import os
 import time
 from collections.abc import Callable
@@ -187,8 +188,16 @@ class PretrainingRun:
             pair = next(validation.arrays())
             extras.append(FeaturePictures(pair, folder, every, checkpoint.step))
         if self.settings.tensorboard:
+            _require_tensorboard()
             extras.append(keras.callbacks.TensorBoard(self.folder / "tensorboard", update_freq=10))
         return extras
+
+
+def _require_tensorboard() -> None:
+    # Keras writes these files by TensorFlow, whatever the backend.
+    for package in ("tensorflow", "tensorboard"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"tensorboard: needs the package {package}: pip install {package}")
 
 
 def _description(pretrainer: ContrastivePretrainer, stream: SyntheticStream) -> str:
