@@ -184,16 +184,21 @@ def table(options: argparse.Namespace) -> None:
     print("| side | network | step s | inference s | step MB | inference MB | plain / this |")
     print("|---|---|---|---|---|---|---|")
     for side in options.sides:
-        plain = 0.0
-        kinds = [("torch", kind) for kind in (*PLAIN, *options.compiled)]
-        for backend, what in kinds + [(backend, "keras") for backend in options.backends]:
-            row = child(backend, what, side, options)
-            if what in PLAIN:
-                plain = min(plain or row["step"], row["step"])
-            name = f"anyvox, {backend}" if what == "keras" else f"PyTorch, {what}"
-            numbers = f"{row['step']:.3f} | {row['inference']:.3f} | {row['step_mb']:.0f} | "
-            numbers += f"{row['inference_mb']:.0f} | {plain / row['step']:.2f}"
-            print(f"| {side} | {name} | {numbers} |", flush=True)
+        rows = {kind: child("torch", kind, side, options) for kind in PLAIN}
+        plain = min(row["step"] for row in rows.values())
+        for kind, row in rows.items():
+            print_row(side, f"PyTorch, {kind}", row, plain)
+        for kind in options.compiled:
+            print_row(side, f"PyTorch, {kind}", child("torch", kind, side, options), plain)
+        for backend in options.backends:
+            print_row(side, f"anyvox, {backend}", child(backend, "keras", side, options), plain)
+
+
+def print_row(side: int, name: str, row: dict[str, float], plain: float) -> None:
+    """Print one row as soon as it is there."""
+    numbers = f"{row['step']:.3f} | {row['inference']:.3f} | {row['step_mb']:.0f} | "
+    numbers += f"{row['inference_mb']:.0f} | {plain / row['step']:.2f}"
+    print(f"| {side} | {name} | {numbers} |", flush=True)
 
 
 def extras(options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """A pretraining in a folder: begun, watched, killed, resumed."""
 
+import importlib.util
 from typing import Any
 
 import keras
@@ -145,5 +146,13 @@ class PretrainingRun(TrainingRun):
             pair = next(validation.arrays())
             extras.append(FeaturePictures(pair, folder, every, checkpoint.step))
         if self.settings.tensorboard:
+            _require_tensorboard()
             extras.append(keras.callbacks.TensorBoard(self.folder / "tensorboard", update_freq=10))
         return extras
+
+
+def _require_tensorboard() -> None:
+    # Keras writes these files by TensorFlow, whatever the backend.
+    for package in ("tensorflow", "tensorboard"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"tensorboard: needs the package {package}: pip install {package}")

@@ -210,3 +210,11 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_pair(tmp_path):
     with pytest.raises(FloatingPointError, match=r"loss is nan at pairs 0 to 0 of seed 3 \(keys"):
         Broken(tmp_path, RunSettings(**SETTINGS)).train()
     assert not (tmp_path / "state").exists()
+
+
+def test_pictures_and_tensorboard_files_where_asked_for(tmp_path):
+    more = {"pictures_every": 3, "tensorboard": True, "steps": 6}
+    FakeRun(tmp_path, RunSettings(**{**SETTINGS, **more})).train()
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == ["features_0000003.png", "features_0000006.png"]
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents*"))
