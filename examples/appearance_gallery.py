@@ -23,7 +23,7 @@ GROUPS = {
     "resolution": ("blur", "sharpen", "resolution", "slices"),
     "noise": ("noise", "rician", "cut_out"),
 }
-#: Optional effects, and settings that show on a small picture; the others have their default ranges.
+#: Optional effects, and settings that show on a small picture.
 SETTINGS = {
     "bias": {"coefficients": (-0.3, 0.3)},
     "spike": {"intensity": 1.1},
