@@ -45,7 +45,7 @@ CLASSES = ("anterior", "posterior")
 def main() -> None:
     """Train every method with every number of volumes and every seed; print the means."""
     options = _options()
-    test = [load_case(_files(name)) for name in SPLIT["test"]]
+    test = [load_case(_files(name)) for name in SPLIT["test"][: options.test]]
     rows = []
     for count in map(int, options.counts.split(",")):
         for seed in range(options.seeds):
@@ -74,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=16, help="Of the methods from scratch.")
     parser.add_argument("--levels", type=int, default=4)
     parser.add_argument("--validation", type=int, default=4, help="Validation cases in use.")
+    parser.add_argument("--test", type=int, default=20, help="Test cases in use.")
     parser.add_argument("--copies", action="store_true", help="Test on changed copies too.")
     options = parser.parse_args()
     if "pretrained" in options.methods and not options.weights:

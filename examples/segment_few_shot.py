@@ -1,6 +1,6 @@
 """Few-shot segmentation: train on two labelled scans, segment a third.
 
-Without arguments the scans are made: two shapes of a body, brighter and darker than the rest, in
+Without arguments the scans are made: two halves of an ellipsoid, of two brightnesses, in
 noise and shading. With DATA, a folder in the layout of the Medical Segmentation Decathlon
 (imagesTr, labelsTr, imagesVal, labelsVal), the same code trains on yours.
 
@@ -37,7 +37,7 @@ def made_case(seed: int, side: int = 24) -> Case:
     inside = (((grid - centre) / radii) ** 2).sum(-1) < 1
     front = grid[..., 0] < centre[0]
     label_map = np.where(inside, np.where(front, 1, 2), 0).astype("int32")
-    image = np.array([0.5, 0.9, 0.1])[label_map] + rng.normal(0, 0.08, label_map.shape)
+    image = np.array([0.1, 0.9, 0.5])[label_map] + rng.normal(0, 0.08, label_map.shape)
     image *= 1 + 0.3 * ndimage.gaussian_filter(rng.normal(size=image.shape), side / 4) * side
     image = (image - image.min()) / (image.max() - image.min())
     return Case(f"made {seed}", image.astype("float32"), label_map)
@@ -69,7 +69,7 @@ def main() -> None:
     segmenter = avx.Segmenter(backbone, classes)
     # Pretrained weights may move ten times more slowly than the head: backbone_rate=0.1.
     epoch = max(args.steps // 4, 1)
-    rate = EpochCosine(5e-3, args.steps, epoch)
+    rate = EpochCosine(1e-2, args.steps, epoch)
     segmenter.compile(LayerRates(rate, backbone_rate=1.0))
 
     stream = CropStream(

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from scipy import ndimage, special
 
@@ -25,7 +24,8 @@ class Predictor:
     looked up, by nearest, on the scan's own grid.
 
     Args:
-        segmenters: A `Segmenter`, or several that are averaged.
+        segmenters: A `Segmenter`, or several that are averaged; anything with `classes` and
+            `predict_on_batch` will do.
         side: Side of the windows; a smaller scan is padded by its minimum and cropped back.
         spacing: Mm of the working grid along R, A, S; None keeps each scan's own.
         overlap: Share of a window that its neighbour covers too.
@@ -51,7 +51,7 @@ class Predictor:
 
     def __init__(
         self,
-        segmenters: keras.Model | Sequence[keras.Model],
+        segmenters: Any,
         side: int = 128,
         spacing: Sequence[float] | None = None,
         overlap: float = 0.7,
@@ -60,7 +60,7 @@ class Predictor:
         largest: bool = False,
         window_batch: int = 1,
     ) -> None:
-        models = [segmenters] if isinstance(segmenters, keras.Model) else list(segmenters)
+        models = list(segmenters) if isinstance(segmenters, Sequence) else [segmenters]
         if len({model.classes for model in models}) != 1:
             counts = [model.classes for model in models]
             raise ValueError(f"`segmenters` must agree on classes. Received: classes={counts}")

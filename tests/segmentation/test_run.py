@@ -73,6 +73,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(unbroken):
     assert settings == unbroken.settings
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(unbroken, data, tmp_path, monkeypatch):
     from anyvox_keras.contrastive.checkpoint import Checkpoint
 
@@ -110,6 +111,7 @@ def test_a_run_starts_from_given_weights_and_refuses_other_settings(unbroken, da
         SegmentationRun(unbroken.folder, of(data, seed=4))
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run(data, tmp_path):
     run = SegmentationRun(tmp_path, of(data, steps=20, learning_rate=0.0, patience=1))
     run.train()

@@ -20,10 +20,6 @@ def pair(rng):
     return image, (3 * image[..., 0]).astype("int32")
 
 
-def weights_of(model):
-    return {v.path: to_numpy(v).copy() for v in model.trainable_variables}
-
-
 def test_a_saved_segmenter_predicts_the_same(pair, tmp_path):
     model = segmenter(train="decoder", seed=3)
     model.compile(LayerRates(1e-3, backbone_rate=0.5))
@@ -62,21 +58,17 @@ def _layers(model):
     return [*(layer for layer in model.backbone.layers if layer.weights), model.head]
 
 
-def test_the_backbone_moves_at_its_share_of_the_rate(pair):
-    """Adam's first step is the rate times the sign of the gradient, whatever its size."""
-    moves = {}
-    for share in (1.0, 0.1):
-        model = segmenter()
-        model.compile(LayerRates(1e-3, backbone_rate=share, epsilon=1e-12))
-        before = weights_of(model)
-        model.fit(*pair, verbose=0, batch_size=2)
-        moves[share] = {
-            path: float(np.abs(value - before[path]).max())
-            for path, value in weights_of(model).items()
-        }
-    for path, move in moves[1.0].items():
-        share = 1 if "segmentation_head" in path else 0.1
-        assert moves[0.1][path] == pytest.approx(share * move, rel=1e-2)
+def test_the_backbone_moves_at_its_share_of_the_rate(rng):
+    """Adam's first step is the rate against the sign of the gradient, whatever its size."""
+    names = ("stem_conv/kernel", "segmentation_head/kernel", "segmentation_head/bias")
+    variables = [keras.Variable(np.zeros(5, "float32"), name=n.replace("/", "_")) for n in names]
+    gradients = [rng.normal(size=5).astype("float32") for _ in names]
+    optimizer = LayerRates(1e-3, backbone_rate=0.1, epsilon=1e-12)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+    for variable, gradient, share in zip(variables, gradients, (0.1, 1, 1), strict=True):
+        expected = -1e-3 * share * np.sign(gradient)
+        np.testing.assert_allclose(to_numpy(variable), expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
