@@ -27,10 +27,12 @@ from anyvox_keras.registration.resample_deformation import resample_deformation
 from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
 from anyvox_keras.registration.voxelmorph import (
     ComposeTransforms,
+    DeformedPairs,
     IntegrateVelocity,
     RescaleDisplacement,
     SpatialTransformer,
     VoxelMorph,
+    VoxelMorphTrainer,
     refine,
 )
 from anyvox_keras.registration.working_grid import working_grid
@@ -40,6 +42,7 @@ __all__ = [
     "BendingEnergy",
     "ComposeTransforms",
     "DeformSettings",
+    "DeformedPairs",
     "DiceLoss",
     "FeatureLoss",
     "FeatureSettings",
@@ -54,6 +57,7 @@ __all__ = [
     "RescaleDisplacement",
     "SpatialTransformer",
     "VoxelMorph",
+    "VoxelMorphTrainer",
     "as_torch_module",
     "cost_volume",
     "coupled_convex",
