@@ -13,6 +13,8 @@ from anyvox_keras.registration import (
     DeformedPairs,
     DiceLoss,
     GradientPenalty,
+    LocalNCCLoss,
+    ScanPairs,
     VoxelMorphTrainer,
 )
 
@@ -101,7 +103,53 @@ def test_learns_from_the_stream_alone():
     assert displacement.shape == (1, 12, 14, 10, 3)
 
 
+def scans(count):
+    """Images and labels that say which scan they are."""
+    ones = np.ones((SIDE, SIDE, SIDE, 1), "float32")
+    return [ones * i for i in range(count)], [np.repeat(ones * i, 2, -1) for i in range(count)]
+
+
+def test_scan_pairs_are_all_pairs_of_different_scans():
+    images, labels = scans(3)
+    pairs = ScanPairs(images, {"labels": labels}, masks=[x[..., 0] for x in images], steps=40)
+    seen = set()
+    for step in range(len(pairs)):
+        batch = pairs[step][0]
+        numbers = {name: set(x.ravel().astype(int)) for name, x in batch.items()}
+        assert numbers["fixed"] == numbers["fixed_labels"] == numbers["fixed_mask"]
+        assert numbers["moving"] == numbers["moving_labels"]
+        seen.add((*numbers["fixed"], *numbers["moving"]))
+    assert seen == {(a, b) for a in range(3) for b in range(3) if a != b}
+    again = ScanPairs(images, steps=40)
+    np.testing.assert_array_equal(pairs[7][0]["fixed"], again[7][0]["fixed"])
+    first = [pairs[step][0]["fixed"].max() for step in range(40)]
+    pairs.on_epoch_end()
+    assert first != [pairs[step][0]["fixed"].max() for step in range(40)]
+
+
+def test_fits_on_scans_within_their_masks():
+    images = list(RNG.random((3, SIDE, SIDE, SIDE, 1), "float32"))
+    masks = [np.zeros((SIDE,) * 3) for _ in images]
+    for mask in masks:
+        mask[4:12, 4:12, 4:12] = 1
+    pairs = ScanPairs(images, {"labels": images}, masks, steps=2)
+    # An overlap is one number a sample: no mask weighs it.
+    losses = {"image": LocalNCCLoss(3), "labels": DiceLoss()}
+    trainer = VoxelMorphTrainer(tiny(), losses, {"labels": 0.0}, smoothness=0.0)
+    trainer.compile("adam")
+    assert np.isfinite(trainer.fit(pairs, verbose=0).history["loss"]).all()
+    batch = pairs[0][0]
+    outputs = trainer.model.register_both(batch["fixed"], batch["moving"])
+    expected = LocalNCCLoss(3)(batch["fixed"], outputs["moved"], sample_weight=batch["fixed_mask"])
+    assert trainer.test_on_batch(batch) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_mistakes_are_named():
+    images, labels = scans(3)
+    with pytest.raises(ValueError, match="`images` must be at least two"):
+        ScanPairs(images[:1])
+    with pytest.raises(ValueError, match="`labels` must be as many as"):
+        ScanPairs(images, {"labels": labels[:2]})
     with pytest.raises(ValueError, match="`losses` must name"):
         VoxelMorphTrainer(tiny(), {})
     with pytest.raises(ValueError, match="`classes` must be >= 1"):

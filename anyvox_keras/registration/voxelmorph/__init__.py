@@ -6,6 +6,7 @@ from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVel
 from anyvox_keras.registration.voxelmorph.model import VoxelMorph
 from anyvox_keras.registration.voxelmorph.refine import refine
 from anyvox_keras.registration.voxelmorph.rescale_displacement import RescaleDisplacement
+from anyvox_keras.registration.voxelmorph.scan_pairs import ScanPairs
 from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
 from anyvox_keras.registration.voxelmorph.trainer import VoxelMorphTrainer
 
@@ -14,6 +15,7 @@ __all__ = [
     "DeformedPairs",
     "IntegrateVelocity",
     "RescaleDisplacement",
+    "ScanPairs",
     "SpatialTransformer",
     "VoxelMorph",
     "VoxelMorphTrainer",

@@ -125,6 +125,7 @@ class _Objective:
         total = self.smoothness * self.penalty(velocity, velocity)
         for name, loss in self.losses.items():
             pair = compared[f"fixed_{name}"], compared[f"moved_{name}"]
-            value = loss(*pair, sample_weight=compared.get("mask"))
+            mask = compared.get("mask") if getattr(loss, "of_voxels", True) else None
+            value = loss(*pair, sample_weight=mask)
             total = total + self.weights.get(name, 1.0) * value
         return total
