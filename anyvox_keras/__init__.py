@@ -7,7 +7,8 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time names load when 
     from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.networks import UNet
-    from anyvox_keras.registration import FeatureLoss, Registration, VoxelMorph, register
+    from anyvox_keras.registration import FeatureLoss, Registration, VoxelMorph
+    from anyvox_keras.registration.register import register
     from anyvox_keras.segmentation import Segmenter
     from anyvox_keras.synthesis import (
         Appearance,

@@ -31,10 +31,13 @@ from anyvox_keras.registration.resample_deformation import resample_deformation
 from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
 from anyvox_keras.registration.voxelmorph import (
     ComposeTransforms,
+    DeformedPairs,
     IntegrateVelocity,
     RescaleDisplacement,
+    ScanPairs,
     SpatialTransformer,
     VoxelMorph,
+    VoxelMorphTrainer,
     refine,
 )
 from anyvox_keras.registration.without_padding import without_padding
@@ -45,6 +48,7 @@ __all__ = [
     "BendingEnergy",
     "ComposeTransforms",
     "DeformSettings",
+    "DeformedPairs",
     "DiceLoss",
     "FeatureLoss",
     "FeatureSettings",
@@ -57,11 +61,13 @@ __all__ = [
     "MutualInformationLoss",
     "Registration",
     "RescaleDisplacement",
+    "ScanPairs",
     "SpatialTransformer",
     "VoxelMorph",
     "affine_descent",
     "affine_starts",
     "align",
+    "VoxelMorphTrainer",
     "as_torch_module",
     "cost_volume",
     "coupled_convex",

@@ -29,6 +29,8 @@ class BendingEnergy(RegistrationLoss):
         ```
     """
 
+    of_voxels = False
+
     def __init__(self, name: str = "bending", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
 

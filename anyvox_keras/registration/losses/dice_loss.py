@@ -31,6 +31,8 @@ class DiceLoss(RegistrationLoss):
         ```
     """
 
+    of_voxels = False
+
     def __init__(self, epsilon: float = 1e-5, name: str = "dice", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.epsilon = epsilon

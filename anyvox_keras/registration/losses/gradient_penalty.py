@@ -33,6 +33,8 @@ class GradientPenalty(RegistrationLoss):
         ```
     """
 
+    of_voxels = False
+
     def __init__(self, penalty: str = "l2", name: str = "gradient", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         if penalty not in ("l1", "l2"):

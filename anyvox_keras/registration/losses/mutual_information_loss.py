@@ -37,6 +37,8 @@ class MutualInformationLoss(RegistrationLoss):
         ```
     """
 
+    of_voxels = False
+
     def __init__(
         self,
         bins: int = 23,

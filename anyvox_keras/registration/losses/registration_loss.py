@@ -10,7 +10,12 @@ class RegistrationLoss(keras.losses.Loss):
 
     Losses that compare voxels return `(B, D, H, W)`; with a mask of that shape the mean is over
     the mask. The others return `(B,)`.
+
+    Attributes:
+        of_voxels: Whether there is a value a voxel, which a mask can weigh.
     """
+
+    of_voxels = True
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         defaults = {"dtype": "float32", "reduction": "mean_with_sample_weight"}

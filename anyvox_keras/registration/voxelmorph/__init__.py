@@ -1,17 +1,23 @@
 """VoxelMorph: the pairwise registration network, its layers, and weights from its packages."""
 
 from anyvox_keras.registration.voxelmorph.compose_transforms import ComposeTransforms
+from anyvox_keras.registration.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVelocity
 from anyvox_keras.registration.voxelmorph.model import VoxelMorph
 from anyvox_keras.registration.voxelmorph.refine import refine
 from anyvox_keras.registration.voxelmorph.rescale_displacement import RescaleDisplacement
+from anyvox_keras.registration.voxelmorph.scan_pairs import ScanPairs
 from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
+from anyvox_keras.registration.voxelmorph.trainer import VoxelMorphTrainer
 
 __all__ = [
     "ComposeTransforms",
+    "DeformedPairs",
     "IntegrateVelocity",
     "RescaleDisplacement",
+    "ScanPairs",
     "SpatialTransformer",
     "VoxelMorph",
+    "VoxelMorphTrainer",
     "refine",
 ]

@@ -1,0 +1,156 @@
+"""Training VoxelMorph: what is compared, and that it learns without a scan."""
+
+import keras
+import numpy as np
+import pytest
+from battery import check_layer
+from fake_stream import FakeStream
+
+import anyvox_keras as avx
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.random import keys_for
+from anyvox_keras.registration import (
+    DeformedPairs,
+    DiceLoss,
+    GradientPenalty,
+    LocalNCCLoss,
+    ScanPairs,
+    VoxelMorphTrainer,
+)
+
+SIDE = 16
+RNG = np.random.default_rng(0)
+
+
+def tiny(**arguments):
+    defaults = dict(encoder=(4, 8), decoder=(8, 4, 4), flow_stride=2, conventions="0.2", seed=0)
+    return avx.VoxelMorph(**{**defaults, **arguments})
+
+
+def stream(**arguments):
+    fake = FakeStream(side=SIDE, **arguments)
+    fake.classes = 8
+    return fake
+
+
+def synthetic(count=2):
+    shape = (count, SIDE, SIDE, SIDE)
+    views = {name: RNG.random((*shape, 1), "float32") for name in ("view1", "view2")}
+    return {
+        "keys": keys_for(0, range(count)),
+        "label_map": RNG.integers(0, 3, shape, "int32"),
+        **views,
+    }
+
+
+@pytest.mark.slow
+def test_deformed_pairs_pass_the_battery():
+    check_layer(
+        DeformedPairs, {"classes": 3, "scale": 6}, synthetic(), differentiable=False, atol=1e-3
+    )
+
+
+def test_without_motion_the_views_come_back():
+    batch = synthetic()
+    pair = DeformedPairs(3, std=0.0)(batch)
+    np.testing.assert_allclose(to_numpy(pair["fixed"]), batch["view1"], atol=1e-5)
+    np.testing.assert_array_equal(to_numpy(pair["moving_labels"]).argmax(-1), batch["label_map"])
+
+
+def test_the_two_deformations_differ():
+    batch = synthetic()
+    batch["view2"] = batch["view1"]
+    pair = {name: to_numpy(x) for name, x in DeformedPairs(3, std=2.0)(batch).items()}
+    assert np.abs(pair["fixed"] - pair["moving"]).mean() > 0.05
+    assert set(np.unique(pair["fixed_labels"])) == {0, 1}
+
+
+def test_loss_is_the_weighted_sum():
+    model = tiny()
+    batch = {name: RNG.random((1, SIDE, SIDE, SIDE, 1), "float32") for name in ("fixed", "moving")}
+    batch |= {f"{name}_labels": batch[name] for name in ("fixed", "moving")}
+    mse = keras.losses.MeanSquaredError()
+    trainer = VoxelMorphTrainer(
+        model, {"image": mse, "labels": DiceLoss()}, {"labels": 0.5}, smoothness=2.0
+    )
+    trainer.compile("sgd")
+    outputs = model.register_both(batch["fixed"], batch["moving"])
+    expected = (
+        float(mse(batch["fixed"], outputs["moved"]))
+        + 0.5 * float(DiceLoss()(batch["fixed"], outputs["moved"]))
+        + 2.0 * float(GradientPenalty()(outputs["velocity"], outputs["velocity"]))
+    )
+    assert trainer.test_on_batch(batch) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_learns_from_the_stream_alone():
+    """Contrasts are independent: only anatomy tells where to go."""
+    pairs = stream(steps=20, fixed=True)
+    model = tiny()
+    trainer = VoxelMorphTrainer(
+        model,
+        {"labels": DiceLoss()},
+        smoothness=0.1,
+        stream=pairs,
+        deform=DeformedPairs(8, scale=8, std=(1.0, 2.0)),
+    )
+    trainer.compile(keras.optimizers.Adam(2e-3))
+    losses = trainer.fit(pairs, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < 0.97 * losses[0]
+    # The network goes on alone, on any size.
+    displacement, _ = model.register(*RNG.random((2, 1, 12, 14, 10, 1), "float32"))
+    assert displacement.shape == (1, 12, 14, 10, 3)
+
+
+def scans(count):
+    """Images and labels that say which scan they are."""
+    ones = np.ones((SIDE, SIDE, SIDE, 1), "float32")
+    return [ones * i for i in range(count)], [np.repeat(ones * i, 2, -1) for i in range(count)]
+
+
+def test_scan_pairs_are_all_pairs_of_different_scans():
+    images, labels = scans(3)
+    pairs = ScanPairs(images, {"labels": labels}, masks=[x[..., 0] for x in images], steps=40)
+    seen = set()
+    for step in range(len(pairs)):
+        batch = pairs[step][0]
+        numbers = {name: set(x.ravel().astype(int)) for name, x in batch.items()}
+        assert numbers["fixed"] == numbers["fixed_labels"] == numbers["fixed_mask"]
+        assert numbers["moving"] == numbers["moving_labels"]
+        seen.add((*numbers["fixed"], *numbers["moving"]))
+    assert seen == {(a, b) for a in range(3) for b in range(3) if a != b}
+    again = ScanPairs(images, steps=40)
+    np.testing.assert_array_equal(pairs[7][0]["fixed"], again[7][0]["fixed"])
+    first = [pairs[step][0]["fixed"].max() for step in range(40)]
+    pairs.on_epoch_end()
+    assert first != [pairs[step][0]["fixed"].max() for step in range(40)]
+
+
+def test_fits_on_scans_within_their_masks():
+    images = list(RNG.random((3, SIDE, SIDE, SIDE, 1), "float32"))
+    masks = [np.zeros((SIDE,) * 3) for _ in images]
+    for mask in masks:
+        mask[4:12, 4:12, 4:12] = 1
+    pairs = ScanPairs(images, {"labels": images}, masks, steps=2)
+    # An overlap is one number a sample: no mask weighs it.
+    losses = {"image": LocalNCCLoss(3), "labels": DiceLoss()}
+    trainer = VoxelMorphTrainer(tiny(), losses, {"labels": 0.0}, smoothness=0.0)
+    trainer.compile("adam")
+    assert np.isfinite(trainer.fit(pairs, verbose=0).history["loss"]).all()
+    batch = pairs[0][0]
+    outputs = trainer.model.register_both(batch["fixed"], batch["moving"])
+    expected = LocalNCCLoss(3)(batch["fixed"], outputs["moved"], sample_weight=batch["fixed_mask"])
+    assert trainer.test_on_batch(batch) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_mistakes_are_named():
+    images, labels = scans(3)
+    with pytest.raises(ValueError, match="`images` must be at least two"):
+        ScanPairs(images[:1])
+    with pytest.raises(ValueError, match="`labels` must be as many as"):
+        ScanPairs(images, {"labels": labels[:2]})
+    with pytest.raises(ValueError, match="`losses` must name"):
+        VoxelMorphTrainer(tiny(), {})
+    with pytest.raises(ValueError, match="`classes` must be >= 1"):
+        DeformedPairs(0)
