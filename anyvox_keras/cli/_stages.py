@@ -27,19 +27,10 @@ class Stages:
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)
-        self.peak_memory_mb[name] = round(_peak_mb())
+        self.peak_memory_mb[name] = round(peak_memory_mb())
 
 
 def _forget_peak() -> None:
     """Set Linux's high-water mark back to now, which the lifetime peak cannot do."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_mb() -> float:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        return peak_memory_mb()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024

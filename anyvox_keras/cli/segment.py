@@ -8,8 +8,8 @@ import click
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.cli._options import OVERWRITE
-from anyvox_keras.cli._progress import progress
 from anyvox_keras.cli._run_options import given_settings, setting_options, settle
+from anyvox_keras.io.progress import progress
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 
 
@@ -76,7 +76,7 @@ def predict(
     for name in paths:
         check_output(out / name, overwrite)
     predictor = _predictor(runs, **options)
-    for name, path in progress(list(paths.items()), "images"):
+    for name, path in progress(paths.items(), "images", len(paths)):
         volume = load_volume(path)
         save_volume(out / name, predictor(volume).array, volume, overwrite)
         if probabilities:
@@ -104,7 +104,7 @@ def evaluate(
     if images is not None:
         check_output(out.with_suffix(".png"), overwrite)
     pairs = segmentation.pair_files(predictions, labels)
-    cases = list(segmentation.evaluate(progress(pairs, "cases")))
+    cases = list(segmentation.evaluate(progress(pairs, "cases", len(pairs))))
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
         save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)

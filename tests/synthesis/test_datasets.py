@@ -24,12 +24,12 @@ def batches(stream):
     return list(stream.arrays(4))
 
 
-def assert_same(drawn, batches):
+def assert_same(drawn, batches, atol=0):
     assert len(drawn) == len(batches)
     for ours, expected in zip(drawn, batches, strict=True):
         assert set(ours) == {"label_map", "view1", "view2"}
         for name, array in expected.items():
-            np.testing.assert_array_equal(ours[name].numpy(), array)
+            np.testing.assert_allclose(ours[name].numpy(), array, rtol=0, atol=atol)
             assert str(array.dtype) in str(ours[name].dtype)
 
 
@@ -53,7 +53,8 @@ def test_torch_workers_take_turns(stream, batches):
     from torch.utils.data import DataLoader
 
     loader = DataLoader(stream.as_torch_dataset(count=4), batch_size=None, num_workers=2)
-    assert_same(list(loader), batches)
+    # A worker has one thread, and the number of threads decides in what order sums are taken.
+    assert_same(list(loader), batches, atol=1e-6)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="can be forked")
