@@ -8,10 +8,10 @@ from keras import ops
 
 from anyvox_keras._export import export
 from anyvox_keras.contrastive.alignment import alignment
-from anyvox_keras.contrastive.bound_layer import BoundLayer
 from anyvox_keras.contrastive.multi_positive_contrastive_loss import MultiPositiveContrastiveLoss
 from anyvox_keras.contrastive.projection_head import ProjectionHead
 from anyvox_keras.contrastive.recipes import recipe as find_recipe
+from anyvox_keras.contrastive.stream_trained import StreamTrained
 from anyvox_keras.contrastive.voxel_sampling import (
     balance_positions,
     labels_at,
@@ -27,7 +27,7 @@ CANDIDATES = 16
 
 
 @export
-class ContrastivePretrainer(keras.Model):
+class ContrastivePretrainer(StreamTrained):
     """Pretrain a backbone so that a voxel's features name its label, whatever the contrast.
 
     Both views of a pair go through the backbone as one batch. At each tap up to `samples` voxels
@@ -100,7 +100,6 @@ class ContrastivePretrainer(keras.Model):
         self.augmentation = self.recipe.augmentation() if augmentation == "recipe" else augmentation
         self.criterion = MultiPositiveContrastiveLoss(temperature, rarity, balance)
         self._given = dict(taps=taps and list(taps), recipe=recipe)
-        self._bound: BoundLayer | None = None
         self._tapped = backbone.with_taps(taps or backbone.contrastive_taps)
         self.heads = [self._head(index, tap) for index, tap in enumerate(self.taps)]
         self._make_metrics()
@@ -125,44 +124,10 @@ class ContrastivePretrainer(keras.Model):
         """The loss, each tap's loss and the alignment."""
         return [*super().metrics, *self._tap_losses, self._alignment]
 
-    @property
-    def own_variables(self) -> list[Any]:
-        """Weights and statistics, without what belongs to a bound stream's layer."""
-        lent = {id(v) for v in (self._bound.variables if self._bound else ())}
-        return [variable for variable in self.variables if id(variable) not in lent]
-
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """Configure training; without an optimizer the recipe's own is made."""
         kwargs.setdefault("loss", None)
         super().compile(optimizer=optimizer or self.recipe.optimizer(), **kwargs)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream.
-
-        The stream's order is kept (`shuffle=False`), so that a run can be repeated and resumed.
-        """
-        self.bind(x)
-        kwargs.setdefault("shuffle", False)
-        return super().fit(x, *args, **kwargs)
-
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate as `keras.Model.evaluate`, binding `x.layer` if nothing is bound yet."""
-        if self._bound is None:
-            self.bind(x)
-        return super().evaluate(x, *args, **kwargs)
-
-    def bind(self, stream: Any) -> None:
-        """Make a stream's layer part of the training graph."""
-        layer = getattr(stream, "layer", None)
-        if layer is None or (self._bound is not None and self._bound.lends(layer)):
-            return
-        self._bound = BoundLayer(layer)
-        self.train_function = self.test_function = self.predict_function = None
 
     def call(self, inputs: Batch, training: bool | None = None) -> dict[str, Any]:
         """Return what the loss compares: per tap `rows:<tap>` (B, 2k, width), `labels:<tap>`."""

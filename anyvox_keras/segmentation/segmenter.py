@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from anyvox_keras._export import export
-from anyvox_keras.contrastive.bound_layer import BoundLayer
+from anyvox_keras.contrastive.stream_trained import StreamTrained
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
@@ -17,7 +17,7 @@ HEAD = "segmentation_head"
 
 
 @export
-class Segmenter(keras.Model):
+class Segmenter(StreamTrained):
     """A backbone and a 1x1x1 convolution with bias to background and classes (Dey et al., 2025).
 
     Maps images `(B, D, H, W, 1)`, min-max normalised, to logits `(B, D, H, W, classes + 1)`,
@@ -72,7 +72,6 @@ class Segmenter(keras.Model):
         self.head.build((None, None, None, None, backbone.output_shape[-1]))
         # Made here, not in `compile`: a resumed run needs its variables before the first step.
         self.score = DiceScore(self.classes)
-        self._bound: BoundLayer | None = None
         self.built = True
         self.train_only(train)
 
@@ -81,37 +80,11 @@ class Segmenter(keras.Model):
         unfreeze(self.backbone, train)
         self.train_part = train
 
-    @property
-    def own_variables(self) -> list[Any]:
-        """Weights and statistics, without what belongs to a bound stream's layer."""
-        lent = {id(v) for v in (self._bound.variables if self._bound else ())}
-        return [variable for variable in self.variables if id(variable) not in lent]
-
     def compile(self, optimizer: Any = None, loss: Any = None, **kwargs: Any) -> None:
         """Configure training; what is not given is the paper's."""
         loss = loss or DiceCrossEntropy()
         self.score.ignore_label = getattr(loss, "ignore_label", None)
         super().compile(optimizer or LayerRates(2e-4), loss, **kwargs)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream, whose order is kept."""
-        self.bind(x)
-        if self._bound is not None:
-            kwargs.setdefault("shuffle", False)
-        return super().fit(x, *args, **kwargs)
-
-    def bind(self, stream: Any) -> None:
-        """Make a stream's augmentation part of the training graph."""
-        layer = getattr(stream, "layer", None)
-        if layer is None or (self._bound is not None and self._bound.lends(layer)):
-            return
-        self._bound = BoundLayer(layer)
-        self.train_function = self.test_function = self.predict_function = None
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return logits; of a stream's batch also the label map they are compared with."""
