@@ -29,6 +29,7 @@ FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
 # The backend, what exchanges weights or modules with PyTorch, and the datasets of other loops.
 DOORS = {
     "ops/_backend.py",
+    "ops/_jax_conv3d.py",
     "networks/convert.py",
     "registration/losses/torch_module.py",
     "registration/voxelmorph/torch_weights.py",

@@ -24,6 +24,8 @@ elif NAME == "torch":
     import torch
 elif NAME == "jax":
     import jax
+
+    from anyvox_keras.ops._jax_conv3d import conv3d_on_cpu
 else:
     raise ImportError(
         "anyvox_keras needs the Keras backend tensorflow, torch or jax. "
@@ -125,22 +127,12 @@ def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
 
 
 def _conv3d_jax(x: Array, kernel: Array, strides: int) -> Array:
-    if jax.default_backend() != "cpu" or strides != 1:
-        layout = ("NDHWC", "DHWIO", "NDHWC")
-        return jax.lax.conv_general_dilated(
-            x, kernel, (strides,) * 3, "VALID", dimension_numbers=layout
-        )
-    # XLA's CPU code for 3D windows is about three times slower than the same sum of 2D ones.
-    batch, depth, height, width, channels = x.shape
-    out_depth = depth - kernel.shape[0] + 1
-    total: Array = None
-    for tap in range(kernel.shape[0]):
-        planes = x[:, tap : tap + out_depth].reshape(batch * out_depth, height, width, channels)
-        part = jax.lax.conv_general_dilated(
-            planes, kernel[tap], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        total = part if total is None else total + part
-    return total.reshape(batch, out_depth, *total.shape[1:])
+    if jax.default_backend() == "cpu" and strides == 1:
+        return conv3d_on_cpu(x, kernel)
+    layout = ("NDHWC", "DHWIO", "NDHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (strides,) * 3, "VALID", dimension_numbers=layout
+    )
 
 
 def grid_sample(x: Array, coordinates: Array) -> Array | None:
