@@ -5,8 +5,8 @@
 Trains on the backend of KERAS_BACKEND, and measures the alignment of output features (mean cosine
 of the same label across the two views, minus that of different labels) on held-out pairs before,
 during and after. Each pair is its own control: what is printed is the mean rise and its standard
-error. Writes `<out>/<backend>.json`; `--picture FILE.png` draws all of that folder, and trains
-nothing.
+error. Writes `<out>/<backend>-<steps>.json`; `--picture FILE.png` draws all of that folder, and
+trains nothing.
 """
 
 import argparse
@@ -28,6 +28,8 @@ NETWORK = dict(width=8, levels=3, normalization="instance", epsilon=1e-2)
 TAPS = ("decoder_2_1_conv", "output_conv")
 RECIPE = dict(temperature=0.1, samples=512, augmentation=None)
 RATE, WARM_UP, VOXELS = 2e-3, 20, 2048
+# Runs of more steps have a panel of their own.
+LONG = 1000
 
 
 class Held(keras.callbacks.Callback):
@@ -90,22 +92,31 @@ def report(result: dict) -> None:
 
 
 def draw(folder: Path, picture: Path) -> None:
-    """Draw every backend's curve with two standard errors about it."""
+    """Draw every run's curve with two standard errors about it, short runs beside long ones."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text())
-        steps = [int(step) for step in result["curve"]]
-        pairs = np.asarray(list(result["curve"].values()))
-        mean, error = pairs.mean(1), pairs.std(1, ddof=1) / math.sqrt(pairs.shape[1])
-        (line,) = axes.plot(steps, mean, label=result["backend"])
-        axes.fill_between(
-            steps, mean - 2 * error, mean + 2 * error, color=line.get_color(), alpha=0.2
-        )
-    axes.set(xlabel="step", ylabel="alignment on held-out pairs")
-    axes.legend()
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    panels = [[r for r in results if (_steps(r) > LONG) == long] for long in (False, True)]
+    panels = [panel for panel in panels if panel]
+    figure, row = plt.subplots(
+        1, len(panels), figsize=(5 * len(panels), 3.4), layout="constrained", squeeze=False
+    )
+    for axes, panel in zip(row[0], panels, strict=True):
+        for result in panel:
+            steps = [int(step) for step in result["curve"]]
+            pairs = np.asarray(list(result["curve"].values()))
+            mean, error = pairs.mean(1), pairs.std(1, ddof=1) / math.sqrt(pairs.shape[1])
+            (line,) = axes.plot(steps, mean, label=f"{result['backend']}, {_steps(result)} steps")
+            axes.fill_between(
+                steps, mean - 2 * error, mean + 2 * error, color=line.get_color(), alpha=0.2
+            )
+        axes.set(xlabel="step", ylabel="alignment on held-out pairs")
+        axes.legend(loc="upper left")
     figure.savefig(picture, dpi=120)
+
+
+def _steps(result: dict) -> int:
+    return max(int(step) for step in result["curve"])
 
 
 def main() -> None:
@@ -124,7 +135,7 @@ def main() -> None:
     result = train(options)
     report(result)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{result['backend']}.json").write_text(json.dumps(result))
+    (options.out / f"{result['backend']}-{options.steps}.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

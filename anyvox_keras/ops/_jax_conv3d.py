@@ -29,7 +29,7 @@ def conv3d_on_cpu(x: Array, kernel: Array) -> Array:
         planes = x[:, tap : tap + out].reshape(batch * out, height, width, channels)
         part = _conv2d(planes, kernel[tap])
         total = part if total is None else total + part
-    return total.reshape(batch, out, *total.shape[1:])
+    return total.reshape(batch, out, *total.shape[1:]).astype(x.dtype)
 
 
 def _conv2d(x: Array, kernel: Array) -> Array:
@@ -46,8 +46,14 @@ def _conv2d(x: Array, kernel: Array) -> Array:
 
 
 def _conv2d_of_group(x: Array, kernel: Array) -> Array:
-    layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout)
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        preferred_element_type="float32",  # sums of parts are not rounded to half precision
+    )
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
