@@ -74,6 +74,7 @@ class VoxelMorphTrainer(keras.Model):
         if stream is not None:
             self.synthesis = BoundLayer(stream.layer)
             self.deform = deform or DeformedPairs(stream.classes)
+        self.built = True
 
     def call(self, batch: Batch, training: bool | None = None) -> Batch:
         """Register the pair, and carry along what the losses compare."""
