@@ -36,7 +36,7 @@ test: setup
 	@$(MAKE) --no-print-directory --keep-going $(if $(filter-out 1,$(JOBS)),-j$(JOBS) -O) \
 	  $(BACKENDS:%=test-%)
 
-# TensorFlow keeps every program it has compiled: in one process the tests take 18 GB, in three 8.
+# TensorFlow keeps every program it compiled: one process takes 18 GB, three at most 10 each.
 LARGE := tests/synthesis tests/registration
 
 test-%: setup
