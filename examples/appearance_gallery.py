@@ -27,7 +27,7 @@ GROUPS = {
 SETTINGS = {
     "bias": {"coefficients": (-0.3, 0.3)},
     "spike": {"intensity": 1.1},
-    "ghosting": {},
+    "ghosting": {"ghosts": (4, 4), "intensity": 1.0},
     "contrast": {"gamma": 2.0},
     "inversion": {},
     "blur": {"sigma": 1.0},

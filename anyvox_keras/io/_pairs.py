@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anyvox_keras._errors import UserError
 from anyvox_keras.io.json_file import save_json
 
 SETTINGS = "settings.json"
@@ -42,3 +43,9 @@ def read_settings(folder: Path) -> Any:
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Note the settings in the folder."""
     save_json(folder / SETTINGS, settings, overwrite=True)
+
+
+def unwritable(path: Path, reason: str) -> UserError:
+    """Say that a store cannot be written, as on a full disk, and how to go on."""
+    finished = "finished pairs are kept, run it again to go on"
+    return UserError(f"{path}: cannot be written ({reason}); {finished}")

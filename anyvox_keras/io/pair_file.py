@@ -14,7 +14,13 @@ import h5py
 import numpy as np
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.io._pairs import encode, pair_name, read_settings, write_settings
+from anyvox_keras.io._pairs import (
+    encode,
+    pair_name,
+    read_settings,
+    unwritable,
+    write_settings,
+)
 from anyvox_keras.io.output import atomic, check_output, prepare_folder
 
 
@@ -92,7 +98,7 @@ class PairFile:
             with atomic(part) as temporary:
                 temporary.write_bytes(content.getbuffer())
         except OSError as error:
-            raise _unwritable(self.parts, error.strerror or str(error)) from error
+            raise unwritable(self.parts, error.strerror or str(error)) from error
         self._buffer.clear()
 
     def finish(self) -> None:
@@ -131,7 +137,7 @@ class PairFile:
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
             reason = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-            raise _unwritable(self.path, reason)
+            raise unwritable(self.path, reason)
 
     def _resume(self, overwrite: bool) -> bool:
         """Say whether the file is complete; refuse other people's files."""
@@ -156,11 +162,6 @@ class PairFile:
             with h5py.File(part) as file:
                 done.update(dict.fromkeys(map(int, file), part))
         return done
-
-
-def _unwritable(path: Path, reason: str) -> UserError:
-    finished = "finished parts are kept, run it again to go on"
-    return UserError(f"{path}: cannot be written ({reason}); {finished}")
 
 
 def _file_settings(path: Path) -> Any:

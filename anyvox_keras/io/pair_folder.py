@@ -11,7 +11,14 @@ from typing import Any, Self
 import numpy as np
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.io._pairs import SETTINGS, encode, pair_name, read_settings, write_settings
+from anyvox_keras.io._pairs import (
+    SETTINGS,
+    encode,
+    pair_name,
+    read_settings,
+    unwritable,
+    write_settings,
+)
 from anyvox_keras.io.grid import Grid
 from anyvox_keras.io.output import prepare_folder
 from anyvox_keras.io.save_volume import save_volume
@@ -69,8 +76,11 @@ class PairFolder:
         """Add a pair: views `(2, D, H, W)` in [0, 1], labels `(D, H, W)` integers below 256."""
         images, seg = encode(views, labels)
         grid = Grid(seg.shape, np.eye(4))
-        for kind, array in (("view1", images[0]), ("view2", images[1]), ("seg", seg)):
-            save_volume(self._file(number, kind), array, grid, overwrite=True)
+        try:
+            for kind, array in (("view1", images[0]), ("view2", images[1]), ("seg", seg)):
+                save_volume(self._file(number, kind), array, grid, overwrite=True)
+        except OSError as error:
+            raise unwritable(self.path, error.strerror or str(error)) from error
         self._written.add(number)
 
     def finish(self) -> None:

@@ -100,6 +100,23 @@ def test_a_full_disk_loses_no_part(tmp_path, full_disk):
             np.testing.assert_array_equal(file[f"{number:06d}/img"], expected)
 
 
+def test_a_full_disk_loses_no_file_of_a_folder(tmp_path, full_disk):
+    path = tmp_path / "pairs"
+    with PairFolder(path, range(3), SETTINGS) as store:
+        store.write(0, *pair(0))
+        full_disk(200)
+        with pytest.raises(UserError, match=r"cannot be written .*run it again to go on"):
+            store.write(1, *pair(1))
+    full_disk(resource.RLIM_INFINITY)
+    assert not [file for file in path.iterdir() if file.name.startswith(".")]
+    again = PairFolder(path, range(3), SETTINGS)
+    assert again.missing == [1, 2]
+    fill(again)
+    fill(PairFolder(tmp_path / "whole", range(3), SETTINGS))
+    for file in (tmp_path / "whole").iterdir():
+        assert file.read_bytes() == (path / file.name).read_bytes()
+
+
 def test_parts_are_merged_only_where_they_fit(tmp_path, monkeypatch):
     path = tmp_path / "a.hdf5"
     with monkeypatch.context() as patch:
