@@ -1,5 +1,6 @@
 """Effects beyond the table, against TorchIO, scipy and physics."""
 
+import monai.transforms as mt
 import numpy as np
 import pytest
 import torchio as tio
@@ -7,11 +8,13 @@ from battery import check_layer
 from scipy import ndimage
 from synthesis.halves import applied, drawn
 
-from anyvox_keras.random import keys_for
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.random import keys_for, normal
 from anyvox_keras.synthesis.appearance import (
     BiasField,
     CutOut,
     GaussianBlur,
+    GaussianNoise,
     Ghosting,
     Inversion,
     LogGamma,
@@ -130,10 +133,81 @@ def test_thick_slices_are_means_of_what_they_cover(images):
         np.testing.assert_allclose(np.moveaxis(y[sample, ..., 0], axis, 0), expected, atol=1e-5)
 
 
+def _torchio_anisotropy(image, axis, thickness):
+    """TorchIO's transform with its parameters given."""
+    oracle = tio.RandomAnisotropy(axes=(axis,), downsampling=(thickness, thickness))
+    return _torchio(oracle, image)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("thickness", [2, 3, 4])
+def test_slices_of_a_layered_image_equal_torchio(axis, thickness, rng):
+    """Where slices are uniform, a mean is any point of them: the grids must agree."""
+    layers = rng.random((1, 12 // thickness, 12, 12, 1), dtype="float32")
+    image = np.moveaxis(np.repeat(layers, thickness, axis=1), 1, 1 + axis)
+    layer = ThickSlices(float(thickness))
+    params = {**drawn(layer, keys_for(1, [0]), SHAPE), "axis": np.array([axis], "int32")}
+    expected = _torchio_anisotropy(image[0], axis, thickness)
+    np.testing.assert_allclose(applied(layer, image, params)[0, ..., 0], expected, atol=1e-5)
+
+
+def test_torchio_takes_points_where_a_scanner_averages(rng):
+    """Noise of a slice four voxels thick has half the std; TorchIO's keeps all of it."""
+    noise = rng.standard_normal((1, 32, 32, 32, 1)).astype("float32")
+    layer = ThickSlices(4.0)
+    params = {**drawn(layer, keys_for(1, [0]), (32,) * 3), "axis": np.array([0], "int32")}
+    # At the faces both repeat the outermost slice: its own noise, not interpolated.
+    ours, theirs = applied(layer, noise, params)[0, 0], _torchio_anisotropy(noise[0], 0, 4)[0]
+    np.testing.assert_allclose(ours.std(), 0.5, rtol=0.1)
+    np.testing.assert_allclose(theirs.std(), 1.0, rtol=0.1)
+
+
 def test_slices_of_one_voxel_are_identity(images):
     layer = ThickSlices(1.0)
     params = drawn(layer, keys_for(1, range(2)), SHAPE)
     np.testing.assert_allclose(applied(layer, images, params), images, atol=1e-6)
+
+
+class Drawn:
+    """In place of MONAI's random state: normals that were drawn elsewhere."""
+
+    def __init__(self, *noise):
+        self.noise = list(noise)
+
+    def rand(self):
+        return 0.0
+
+    def normal(self, mean, std, size):
+        return mean + std * self.noise.pop(0).reshape(size)
+
+
+@pytest.mark.parametrize(
+    ("layer", "oracle", "fields"),
+    [(GaussianNoise(0.2), mt.RandGaussianNoise, 1), (RicianNoise(0.2), mt.RandRicianNoise, 2)],
+)
+def test_noise_equals_monai(layer, oracle, fields, images):
+    params = drawn(layer, keys_for(1, range(2)), SHAPE)
+    y = applied(layer, images, params)
+    noise = to_numpy(normal(params["noise"], (fields, *SHAPE)))
+    for sample, std in enumerate(params["std"]):
+        transform = oracle(prob=1.0, std=float(std), sample_std=False)
+        transform.R = Drawn(*noise[sample])
+        expected = np.asarray(transform(images[sample, ..., 0][None]))[0]
+        np.testing.assert_allclose(y[sample, ..., 0], expected, atol=1e-5)
+
+
+def test_cut_out_equals_monai(images):
+    layer = CutOut((0.25, 0.5))
+    params = drawn(layer, keys_for(1, range(2)), SHAPE)
+    y = applied(layer, images, params)
+    for sample in range(2):
+        sides = np.rint(params["extent"][sample] * 12).astype(int)
+        corners = np.floor(params["place"][sample] * (13 - sides)).astype(int)
+        box = [slice(a, a + n) for a, n in zip(corners, sides, strict=True)]
+        oracle = mt.RandCoarseDropout(1, 1, fill_value=float(images[sample].min()), prob=1.0)
+        oracle._do_transform, oracle.hole_coords = True, [(slice(None), *box)]
+        expected = np.asarray(oracle(images[sample, ..., 0][None].copy(), randomize=False))[0]
+        np.testing.assert_array_equal(y[sample, ..., 0], expected)
 
 
 def test_rician_noise_of_nothing_is_rayleigh():
