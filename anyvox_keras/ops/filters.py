@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from anyvox_keras.ops._backend import is_eager_on_cpu
 from anyvox_keras.ops.pad import pad
 
 Array = Any
@@ -89,8 +90,16 @@ def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
     """
     weights = np.full(size, 1.0 / size, "float32")
     for axis in (1, 2, 3):
-        x = correlate_axis(x, weights, axis, mode)
+        x = (_mean_eagerly if is_eager_on_cpu(x) else correlate_axis)(x, weights, axis, mode)
     return x
+
+
+def _mean_eagerly(x: Array, weights: np.ndarray, axis: int, mode: str) -> Array:
+    """As `correlate_axis` by equal weights, one multiplication for all: half the time unfused."""
+    pads = [(len(weights) // 2,) * 2 if a == axis else (0, 0) for a in (1, 2, 3)]
+    padded, lead = pad(x, pads, mode), (slice(None),) * axis
+    parts = [padded[(*lead, slice(tap, tap + x.shape[axis]))] for tap in range(len(weights))]
+    return sum(parts[1:], parts[0]) * float(weights[0])
 
 
 def average_pool(x: Array, size: int = 2) -> Array:

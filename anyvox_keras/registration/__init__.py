@@ -4,7 +4,7 @@ from anyvox_keras.registration.affine_descent import affine_descent
 from anyvox_keras.registration.affine_starts import affine_starts
 from anyvox_keras.registration.align import align
 from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
-from anyvox_keras.registration.coupled_convex import coupled_convex
+from anyvox_keras.registration.coupled_convex import coupled_convex, coupled_convex_by_slabs
 from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import inverse_at
@@ -71,6 +71,7 @@ __all__ = [
     "as_torch_module",
     "cost_volume",
     "coupled_convex",
+    "coupled_convex_by_slabs",
     "deform",
     "image_features",
     "instance_optimisation",

@@ -1,6 +1,7 @@
 """How well the features match at every displacement of a window."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from keras import ops
 from anyvox_keras.ops import box_filter, pad
 
 Array = Any
+# means that smooth a cost; each reaches one voxel further
+_MEANS = 2
 
 
 def window_offsets(half_width: int) -> np.ndarray:
@@ -67,11 +70,41 @@ def cost_volume(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if distance == "cosine":
         fixed, moving = unit_length(fixed), unit_length(moving)
-    rows = _rows(fixed, moving, half_width)
-    batch, depth, height, width = fixed.shape[:4]
-    rows = ops.transpose(rows, (1, 2, 3, 4, 0, 5))
-    cost = ops.reshape(rows, (batch, depth, height, width, (2 * half_width + 1) ** 3))
+    moving = pad(moving, ((half_width, half_width),) * 3, "zeros")
+    cost = _compare(fixed, moving, half_width, lambda cost: box_filter(box_filter(cost)))
     return 0.5 * cost if distance == "cosine" else cost
+
+
+def cost_slab(fixed: Array, moving: Array, half_width: int, start: Array, planes: int) -> Array:
+    """Planes `start .. start + planes` of `cost_volume`, by the squared distance.
+
+    Args:
+        fixed: As for `cost_volume`, and so are `moving` and `half_width`.
+        start: First plane along the first axis; an integer array, so that one compiled function
+            serves every slab.
+        planes: How many, at most the volume's depth.
+
+    Returns:
+        `(B, planes, H, W, (2 half_width + 1)^3)` float32.
+    """
+    batch, depth, height, width, channels = fixed.shape
+    reach = _MEANS
+    fixed = pad(fixed, ((reach, reach), (0, 0), (0, 0)), "zeros")
+    around = (reach + half_width, half_width, half_width)
+    moving = pad(moving, tuple((n, n) for n in around), "zeros")
+    count = planes + 2 * reach
+    size = (batch, count + 2 * half_width, *moving.shape[2:])
+    fixed = ops.slice(fixed, (0, start, 0, 0, 0), (batch, count, height, width, channels))
+    moving = ops.slice(moving, (0, start, 0, 0, 0), size)
+    plane = ops.arange(count, dtype="int32") + start - reach
+    # what lies beyond the volume counts as zero in each mean
+    inside = ops.cast(ops.logical_and(plane >= 0, plane < depth), "float32")
+    inside = ops.reshape(inside, (1, count, 1, 1, 1))
+
+    def smooth(cost: Array) -> Array:
+        return box_filter(box_filter(cost * inside) * inside)[:, reach:-reach]
+
+    return _compare(fixed, moving, half_width, smooth)
 
 
 def unit_length(features: Array) -> Array:
@@ -79,20 +112,22 @@ def unit_length(features: Array) -> Array:
     return features * ops.rsqrt(ops.sum(ops.square(features), axis=-1, keepdims=True) + 1e-12)
 
 
-def _rows(fixed: Array, moving: Array, half_width: int) -> Array:
-    """Smoothed costs of the window's rows, `(rows, B, D, H, W, row)`."""
+def _compare(
+    fixed: Array, padded: Array, half_width: int, smooth: Callable[[Array], Array]
+) -> Array:
+    """Squared distance to the padded moving features at every displacement, smoothed."""
     batch, depth, height, width, channels = fixed.shape
-    padded = pad(moving, ((half_width, half_width),) * 3, "zeros")
-    taps = np.arange(2 * half_width + 1)
-    columns = (np.arange(width)[:, None] + taps).reshape(-1).astype("int32")
+    taps = range(2 * half_width + 1)
 
     def row(start: Array) -> Array:
         size = (batch, depth, height, width + 2 * half_width, channels)
         window = ops.slice(padded, (0, start[0], start[1], 0, 0), size)
-        window = ops.take(window, columns, axis=3)
-        window = ops.reshape(window, (-1, depth, height, width, len(taps), channels))
-        cost = ops.sum(ops.square(fixed[..., None, :] - window), axis=-1)
-        return box_filter(box_filter(cost))
+        parts = [
+            ops.sum(ops.square(fixed - window[:, :, :, tap : tap + width]), axis=-1) for tap in taps
+        ]
+        return smooth(ops.stack(parts, axis=-1))
 
     starts = np.array(list(itertools.product(taps, repeat=2)), "int32")
-    return ops.map(row, ops.convert_to_tensor(starts))
+    rows = ops.map(row, ops.convert_to_tensor(starts))
+    rows = ops.transpose(rows, (1, 2, 3, 4, 0, 5))
+    return ops.reshape(rows, (*rows.shape[:4], len(taps) ** 3))

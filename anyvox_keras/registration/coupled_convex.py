@@ -1,13 +1,15 @@
 """A smooth displacement from a cost volume."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from anyvox_keras.ops import box_filter
-from anyvox_keras.registration.cost_volume import window_offsets
+from anyvox_keras.ops._backend import compiled
+from anyvox_keras.registration.cost_volume import cost_slab, window_offsets
 
 Array = Any
 
@@ -53,24 +55,81 @@ def coupled_convex(cost: Array, coupling: Sequence[float] = COUPLING) -> Array:
         )
     offsets = window_offsets(size // 2)
     cost = ops.convert_to_tensor(cost)
-    smooth = _best(cost, offsets)
-    lengths = ops.convert_to_tensor((offsets**2).sum(-1))
-
     coefficients = ops.convert_to_tensor(np.array(coupling, "float32"))
 
     def step(i: Array, smooth: Array) -> Array:
-        # |d - s|^2 without |s|^2, which is the same for every d
-        penalty = lengths - 2.0 * _inner(smooth, offsets)
-        return _best(cost + coefficients[i] * penalty, offsets)
+        return box_filter(_best(_coupled(cost, smooth, coefficients[i]), offsets))
 
-    return ops.fori_loop(0, len(coupling), step, smooth)
+    return ops.fori_loop(0, len(coupling), step, box_filter(_best(cost, offsets)))
+
+
+def coupled_convex_by_slabs(
+    fixed: Array, moving: Array, half_width: int, planes: int, coupling: Sequence[float] = COUPLING
+) -> Array:
+    """Return `coupled_convex(cost_volume(fixed, moving, half_width))` and never hold the cost.
+
+    Each step computes the cost anew, some planes at a time: memory for time.
+
+    Args:
+        fixed: `(B, D, H, W, C)` float32 features.
+        moving: The same shape.
+        half_width: Of the window.
+        planes: How many to hold, at most `D`.
+        coupling: As in `coupled_convex`.
+
+    Returns:
+        `(B, D, H, W, 3)` float32 displacement.
+    """
+    depth = fixed.shape[1]
+    best, mean = _best_of_slab(half_width, planes), _mean()
+    starts = [*range(0, depth - planes, planes), depth - planes]
+    smooth = ops.zeros((*fixed.shape[:4], 3), "float32")
+    for coefficient in (0.0, *coupling):
+        number = ops.convert_to_tensor(coefficient, "float32")
+        parts = [
+            best(fixed, moving, smooth, number, ops.convert_to_tensor(start, "int32"))
+            for start in starts
+        ]
+        # the last slab ends with the volume and overlaps the one before
+        parts[-1] = parts[-1][:, planes * len(starts) - depth :]
+        smooth = mean(ops.concatenate(parts, axis=1))
+    return smooth
+
+
+@cache
+def _best_of_slab(half_width: int, planes: int) -> Callable[..., Array]:
+    offsets = window_offsets(half_width)
+
+    def best(fixed: Array, moving: Array, smooth: Array, coefficient: Array, start: Array) -> Array:
+        cost = cost_slab(fixed, moving, half_width, start, planes)
+        size = (smooth.shape[0], planes, *smooth.shape[2:])
+        near = ops.slice(smooth, (0, start, 0, 0, 0), size)
+        return _best(_coupled(cost, near, coefficient), offsets)
+
+    return compiled(best)
+
+
+@cache
+def _mean() -> Callable[[Array], Array]:
+    return compiled(box_filter)
 
 
 def _best(cost: Array, offsets: np.ndarray) -> Array:
-    return box_filter(ops.take(offsets, ops.argmin(cost, axis=-1), axis=0))
+    return ops.take(offsets, ops.argmin(cost, axis=-1), axis=0)
 
 
-def _inner(smooth: Array, offsets: np.ndarray) -> Array:
-    """`s . d` for every offset; written out, since a matrix product may run in TF32 on a GPU."""
-    parts = [smooth[..., axis, None] * offsets[:, axis] for axis in range(3)]
-    return parts[0] + parts[1] + parts[2]
+def _coupled(cost: Array, smooth: Array, coefficient: Array) -> Array:
+    """Return `cost + c |d - s|^2`, less `c |s|^2`, which is the same for every `d`.
+
+    The penalty is a sum over axes, so that most of it is made for the few steps of one axis. It is
+    written out, since a matrix product may run in TF32 on a GPU.
+    """
+    size = round(cost.shape[-1] ** (1 / 3))
+    steps = ops.convert_to_tensor(np.arange(size, dtype="float32") - size // 2)
+    z, y, x = (
+        coefficient * (ops.square(steps) - 2.0 * smooth[..., axis, None] * steps)
+        for axis in range(3)
+    )
+    plane = ops.reshape(y[..., :, None] + x[..., None, :], (*x.shape[:-1], 1, size**2))
+    cube = ops.reshape(cost, (*cost.shape[:-1], size, size**2))
+    return ops.reshape(cube + (z[..., None] + plane), cost.shape)

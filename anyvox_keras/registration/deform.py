@@ -16,7 +16,7 @@ from anyvox_keras.ops import (
 )
 from anyvox_keras.ops._backend import compiled, no_gradient
 from anyvox_keras.registration.cost_volume import cost_volume
-from anyvox_keras.registration.coupled_convex import coupled_convex
+from anyvox_keras.registration.coupled_convex import coupled_convex, coupled_convex_by_slabs
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import solve_inverse
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
@@ -25,11 +25,13 @@ from anyvox_keras.registration.settings import DeformSettings, Level
 Array = Any
 #: the features come pooled by this
 POOL = 2
+# arrays as large as a cost volume that live at once while it is searched
+_COPIES = 6
 
 
 def deform(
     fixed: Array, moving: Array, shape: Sequence[int], spacing: Sequence[float],
-    settings: DeformSettings | None = None,
+    settings: DeformSettings | None = None, memory: float | None = None,
 ) -> Array:  # fmt: skip
     """Find the displacement that brings the moving features onto the fixed ones.
 
@@ -45,6 +47,8 @@ def deform(
         shape: `(D, H, W)` of the images before pooling.
         spacing: Millimetres between voxels before pooling.
         settings: See `DeformSettings`; the default is the preset "default".
+        memory: GB (2^30 bytes) that a search may take. A cost volume that needs more is computed
+            in slabs, anew for each step: the same result, later.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of the images.
@@ -67,7 +71,8 @@ def deform(
     displacement = None
     with no_gradient():
         for level in _usable(settings.levels_for(spacing), shape):
-            search = _search(level, shape, settings.consistency, settings.adam.stretch)
+            planes = _planes(level, shape, memory)
+            search = _search(level, shape, settings.consistency, settings.adam.stretch, planes)
             displacement = search(fixed, moving, displacement)
         return _descent(shape, settings.adam, settings.both_ways)(fixed, moving, displacement)
 
@@ -83,43 +88,65 @@ def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
     ]
 
 
+def _planes(level: Level, shape: tuple[int, ...], memory: float | None) -> int | None:
+    """How many planes of the level's cost volume to hold at once; none says all of them."""
+    if memory is None:
+        return None
+    depth, height, width = (n // level.grid for n in shape)
+    window = (2 * level.half_width + 1) ** 3
+    planes = int(memory * 2**30 / (4 * _COPIES * height * width * window))
+    # a slab is computed with the planes around it that its means reach
+    return None if planes >= depth else max(1, planes - 4)
+
+
 # Compiled functions are kept: images of the same shape are not traced twice.
 @cache
 def _search(
-    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool
+    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool, planes: int | None
 ) -> Callable[[Array, Array, Array | None], Array]:
-    first = compiled(partial(_first_search, level, shape, consistency, stretch))
-    later = compiled(partial(_later_search, level, shape, consistency, stretch))
-    return lambda fixed, moving, start: (
-        first(fixed, moving) if start is None else later(fixed, moving, start)
-    )
+    """Return the function of fixed, moving and the start that one level is."""
+    before = partial(_pooled, level.grid)
+    after = partial(_agreed, level.grid, shape, consistency, stretch)
+    if planes is None:
+        return compiled(partial(_find, before, partial(_match, level.half_width), after))
+    match = partial(coupled_convex_by_slabs, half_width=level.half_width, planes=planes)
+    return partial(_find, compiled(before), match, compiled(after))
+
+
+def _find(
+    before: Callable[..., Any], match: Callable[[Array, Array], Array], after: Callable[..., Array],
+    fixed: Array, moving: Array, start: Array | None,
+) -> Array:  # fmt: skip
+    """Displacement on the full grid."""
+    fixed, moving = before(fixed, moving, start)
+    return after(match(fixed, moving), match(moving, fixed), start)
+
+
+def _pooled(grid: int, fixed: Array, moving: Array, start: Array | None) -> tuple[Array, Array]:
+    if start is not None:
+        moving = warp(moving, resize_displacement(start, moving.shape[1:4]))
+    factor = grid // POOL
+    if factor == 1:
+        return fixed, moving
+    return average_pool(fixed, factor), average_pool(moving, factor)
+
+
+def _match(half_width: int, fixed: Array, moving: Array) -> Array:
+    return coupled_convex(cost_volume(fixed, moving, half_width))
+
+
+def _agreed(
+    grid: int, shape: tuple[int, ...], consistency: int, stretch: bool,
+    forward: Array, backward: Array, start: Array | None,
+) -> Array:  # fmt: skip
+    forward, _ = inverse_consistency(forward, backward, consistency, stretch)
+    step = resize(forward * float(grid), shape)
+    return step if start is None else compose(start, step)
 
 
 @cache
 def _descent(shape: tuple[int, ...], adam: AdamSettings, both_ways: bool) -> Callable[..., Array]:
     return compiled(partial(_descend, shape, adam, both_ways))
-
-
-def _first_search(
-    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool,
-    fixed: Array, moving: Array,
-) -> Array:  # fmt: skip
-    """Displacement on the full grid."""
-    factor = level.grid // POOL
-    fixed, moving = (average_pool(x, factor) if factor > 1 else x for x in (fixed, moving))
-    forward = coupled_convex(cost_volume(fixed, moving, level.half_width))
-    backward = coupled_convex(cost_volume(moving, fixed, level.half_width))
-    forward, _ = inverse_consistency(forward, backward, consistency, stretch)
-    return resize(forward * float(level.grid), shape)
-
-
-def _later_search(
-    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool,
-    fixed: Array, moving: Array, start: Array,
-) -> Array:  # fmt: skip
-    moved = warp(moving, resize_displacement(start, moving.shape[1:4]))
-    step = _first_search(level, shape, consistency, stretch, fixed, moved)
-    return compose(start, step)
 
 
 def _descend(

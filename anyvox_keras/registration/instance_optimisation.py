@@ -104,8 +104,10 @@ def instance_optimisation(
 
     def step(i: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         parameters, first, second, used, _ = state
-        _, slope = gradient(parameters)
         smooth = _smooth(parameters, settings.passes)
+        _, slope = gradient(smooth)
+        # the mean that counts zeros outside is symmetric: the gradient goes back through itself
+        slope = _smooth(slope, settings.passes)
         parameters, first, second = adam_step(
             parameters, slope, first, second, i, settings.learning_rate
         )
@@ -132,14 +134,14 @@ def _descend(step: Callable[..., Any], start: Array, settings: AdamSettings) -> 
 
 
 def _loss(fixed: Array, moving: Array, settings: AdamSettings) -> Callable[[Array], Array]:
+    """Return the loss as a function of the smoothed parameters."""
     weight = _SIMILARITY * (0.5 * fixed.shape[-1] if settings.distance == "cosine" else 1.0)
 
     def mismatch(still: Array, moved: Array, displacement: Array) -> Array:
         warped = sample_displaced(moved, displacement, settings.stretch)
         return weight * ops.mean(ops.square(warped - still))
 
-    def loss(parameters: Array) -> Array:
-        smooth = _smooth(parameters, settings.passes)
+    def loss(smooth: Array) -> Array:
         penalty = settings.smoothness * _roughness(smooth)
         if not settings.velocity:
             return mismatch(fixed, moving, smooth) + penalty
@@ -153,9 +155,8 @@ def _loss(fixed: Array, moving: Array, settings: AdamSettings) -> Callable[[Arra
 
 
 def _smooth(parameters: Array, passes: int) -> Array:
-    for _ in range(passes):
-        parameters = box_filter(parameters)
-    return parameters
+    """Smooth in a loop of the graph: unrolled, XLA computes the means anew for each reader."""
+    return ops.fori_loop(0, passes, lambda _, x: box_filter(x), parameters)
 
 
 def _roughness(u: Array) -> Array:
