@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.cli._register_pair import check_pair, register_pair
+from anyvox_keras.cli._register_pair import PATHS, check_pair, register_pair
 
-PATHS = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg", "initial")
+# columns whose value is not a word
+NUMBERS = ("memory",)
 
 
 def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) -> int:
@@ -92,7 +93,9 @@ def _parse(table: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
         if name in PATHS:
             values[name] = table.parent / text
         elif name.endswith("_clip"):
-            values[name] = _pair(table, line, text)
+            values[name] = _numbers(table, line, text, 2)
+        elif name in NUMBERS:
+            values[name] = _numbers(table, line, text, 1)[0]
         elif name == "affine":
             values[name] = _affine(table, line, text.strip().lower())
         else:
@@ -109,9 +112,14 @@ def _affine(table: Path, line: int, text: str) -> str | None:
     return "rigid" if text == "rigid" else "affine"
 
 
-def _pair(table: Path, line: int, text: str) -> tuple[float, float]:
+def _numbers(table: Path, line: int, text: str, count: int) -> tuple[float, ...]:
     try:
-        low, high = (float(part) for part in text.split())
-    except ValueError as error:
-        raise UserError(f"{table}, line {line}: expected two numbers, received {text}") from error
-    return low, high
+        found = tuple(float(part) for part in text.split())
+    except ValueError:
+        found = ()
+    if len(found) != count:
+        raise UserError(
+            f"{table}, line {line}: expected {('one number', 'two numbers')[count - 1]}, "
+            f"received {text}"
+        )
+    return found

@@ -27,6 +27,13 @@ PRECISION = click.option(
     help="What the network computes in; the default is Keras's own.",
 )
 
+MEMORY = click.option(
+    "--memory",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GB",
+    help="At most this much memory; what does not fit is computed in pieces.",
+)
+
 #: shapes of the geometric bank
 GEOMETRIC = 500
 

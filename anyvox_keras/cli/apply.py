@@ -4,10 +4,6 @@ import warnings
 from pathlib import Path
 
 import click
-import numpy as np
-
-#: NIfTI's world is RAS, ITK's is LPS
-_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 @click.command()
@@ -57,13 +53,13 @@ def _warp_image(warp: Path, image: Path | None, like: Path | None, out: Path, la
 
 
 def _warp_points(warp: Path, points: Path, out: Path, ras: bool) -> None:
-    from anyvox_keras.io import load_points, load_warp, save_points
+    from anyvox_keras.io import TO_LPS, load_points, load_warp, save_points
 
     field, listed = load_warp(warp), load_points(points)
-    start = listed if ras else listed * _LPS
+    start = listed if ras else listed * TO_LPS
     outside = int((~field.grid.contains(start)).sum())
     if outside:
         message = f"{outside} of {len(start)} points lie outside the warp and stay where they are"
         warnings.warn(message, stacklevel=1)
     moved = field.points(start)
-    save_points(out, moved if ras else moved * _LPS, overwrite=True)
+    save_points(out, moved if ras else moved * TO_LPS, overwrite=True)

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from anyvox_keras.cli._options import OVERWRITE, PRECISION, WEIGHTS, load_backbone, set_precision
+from anyvox_keras.cli._options import (
+    MEMORY,
+    OVERWRITE,
+    PRECISION,
+    WEIGHTS,
+    load_backbone,
+    set_precision,
+)
 
 
 @click.command()
@@ -12,6 +19,7 @@ from anyvox_keras.cli._options import OVERWRITE, PRECISION, WEIGHTS, load_backbo
 @click.argument("out", type=Path)
 @WEIGHTS
 @click.option("--mask", type=Path, help="Features are zero outside.")
+@MEMORY
 @PRECISION
 @OVERWRITE
 def features(
@@ -19,6 +27,7 @@ def features(
     out: Path,
     weights: str | None,
     mask: Path | None,
+    memory: float | None,
     precision: str | None,
     overwrite: bool,
 ) -> None:
@@ -34,7 +43,11 @@ def features(
     backbone = load_backbone(weights)
     from anyvox_keras.features import FeatureExtractor
 
-    array = FeatureExtractor(backbone)(volume.array)
+    extractor = FeatureExtractor(backbone)
+    if memory is not None:
+        # Python, the framework and its libraries take the first GB
+        extractor = extractor.within(memory - 1, volume.shape)
+    array = extractor(volume.array)
     if inside is not None:
         array = array * inside[..., None]
     save_volume(out, array, volume, overwrite=True)

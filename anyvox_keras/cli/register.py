@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from anyvox_keras.cli._batch import run_batch
-from anyvox_keras.cli._options import OVERWRITE, PRECISION, WEIGHTS, set_precision
+from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
 from anyvox_keras.cli._register_pair import check_pair, register_pair
 
+#: `registration.settings.PRESETS`, which to import would load a framework for `--help`
+PRESETS = ("default", "convexadam", "diffeomorphic")
 CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
 
 
@@ -33,6 +35,14 @@ CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
 @click.option("--moving-clip", **CLIP, help="Clip the moving image for the network.")
 @click.option("--fixed-seg", type=Path, help="Labels of the fixed image, for the Dice.")
 @click.option("--moving-seg", type=Path, help="Labels of the moving image, warped too.")
+@click.option("--fixed-points", type=Path, help="Landmarks (CSV, x,y,z, mm, LPS), for the TRE.")
+@click.option("--moving-points", type=Path, help="The same landmarks in the moving image.")
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="How to search: convexadam is the paper's, diffeomorphic never folds.",
+)
+@MEMORY
 @PRECISION
 @OVERWRITE
 def register(

@@ -11,14 +11,17 @@ from anyvox_keras.io.output import atomic, check_output, prepare_folder
 from anyvox_keras.io.pair_file import PairFile
 from anyvox_keras.io.pair_folder import PairFolder
 from anyvox_keras.io.points_file import load_points, save_points
+from anyvox_keras.io.registration_files import REGISTRATION_FILES, refuse_old_results
 from anyvox_keras.io.require_same_grid import require_same_grid
 from anyvox_keras.io.resample_to import resample_to
 from anyvox_keras.io.save_volume import save_volume
 from anyvox_keras.io.volume import Volume
 from anyvox_keras.io.warp import Warp
-from anyvox_keras.io.warp_file import load_warp, save_warp
+from anyvox_keras.io.warp_file import TO_LPS, load_warp, save_warp
 
 __all__ = [
+    "REGISTRATION_FILES",
+    "TO_LPS",
     "Grid",
     "PairFile",
     "PairFolder",
@@ -34,6 +37,7 @@ __all__ = [
     "load_volume",
     "load_warp",
     "prepare_folder",
+    "refuse_old_results",
     "require_same_grid",
     "resample_to",
     "save_affine",

@@ -9,6 +9,7 @@ from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
 from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.landmarks import landmarks_of
 from anyvox_keras.registration.losses import (
     BendingEnergy,
     DiceLoss,
@@ -28,6 +29,7 @@ from anyvox_keras.registration.place import place
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.registration.room import room
 from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
 from anyvox_keras.registration.voxelmorph import (
     ComposeTransforms,
@@ -77,6 +79,7 @@ __all__ = [
     "instance_optimisation",
     "inverse_at",
     "inverse_consistency",
+    "landmarks_of",
     "masked_image",
     "mind_ssc",
     "mutual_information",
@@ -84,6 +87,7 @@ __all__ = [
     "refine",
     "register",
     "resample_deformation",
+    "room",
     "settings_of",
     "window_offsets",
     "without_padding",

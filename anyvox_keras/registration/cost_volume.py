@@ -79,7 +79,9 @@ def cost_slab(fixed: Array, moving: Array, half_width: int, start: Array, planes
     """Planes `start .. start + planes` of `cost_volume`, by the squared distance.
 
     Args:
-        fixed: As for `cost_volume`, and so are `moving` and `half_width`.
+        fixed: `(B, D, H, W, C)` float32 features.
+        moving: The same shape.
+        half_width: As for `cost_volume`.
         start: First plane along the first axis; an integer array, so that one compiled function
             serves every slab.
         planes: How many, at most the volume's depth.

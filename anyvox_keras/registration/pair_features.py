@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras._errors import UserError
+from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.ops import average_pool
 from anyvox_keras.ops._backend import compiled, no_gradient, to_numpy
 from anyvox_keras.registration.deform import POOL
@@ -59,6 +60,7 @@ def image_features(
     clip: Sequence[float] | None,
     settings: FeatureSettings,
     pads: Sequence[int] = (0, 0, 0),
+    memory: float | None = None,
 ) -> Array:
     """Compute the features of one image, pooled by two.
 
@@ -71,6 +73,8 @@ def image_features(
         clip: Lowest and highest value for the network, or none.
         settings: Which features.
         pads: Voxels to add behind each axis, repeating the edge.
+        memory: GB that a network may take; where more is needed a `FeatureExtractor` goes over to
+            windows.
 
     Returns:
         `(1, (D + pad) // 2, ..., C)` float32.
@@ -83,7 +87,7 @@ def image_features(
         with no_gradient():
             parts.append(_pooled_mind()(ops.convert_to_tensor(raw)) * settings.mind_weight)
     if settings.kind != "mind":
-        parts += _network_features(image, mask, clip, settings, behind)
+        parts += _network_features(image, mask, clip, settings, behind, memory)
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 
@@ -93,12 +97,15 @@ def _network_features(
     clip: Sequence[float] | None,
     settings: FeatureSettings,
     behind: list[tuple[int, int]],
+    memory: float | None,
 ) -> list[Array]:
     weights = settings.network_weights
     weights = weights * len(settings.extractors) if len(weights) == 1 else weights
     seen = image if clip is None else np.clip(image, clip[0], clip[1])
     parts = []
     for extractor, weight in zip(settings.extractors, weights, strict=True):
+        if memory is not None and isinstance(extractor, FeatureExtractor):
+            extractor = extractor.within(memory, image.shape)
         features = np.asarray(to_numpy(extractor(seen)), "float32")
         if features.ndim != 4 or features.shape[:3] != image.shape:
             raise ValueError(

@@ -23,14 +23,18 @@ from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.registration.affine_descent import MODELS
 from anyvox_keras.registration.align import align
 from anyvox_keras.registration.deform import deform
+from anyvox_keras.registration.landmarks import landmarks_of
 from anyvox_keras.registration.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.place import place
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.registration.room import room
 from anyvox_keras.registration.settings import DeformSettings, settings_of
 from anyvox_keras.registration.working_grid import working_grid
 
 Array = Any
+# GB, where the user sets no bound
+_MEMORY = 12.0
 
 
 def register(
@@ -50,6 +54,9 @@ def register(
     preset: str = "default",
     settings: DeformSettings | None = None,
     feature_settings: FeatureSettings | None = None,
+    fixed_points: Any = None,
+    moving_points: Any = None,
+    memory: float | None = None,
 ) -> Registration:
     """Bring `moving` onto `fixed` without training.
 
@@ -78,6 +85,12 @@ def register(
         preset: "default", "convexadam" or "diffeomorphic", see `settings_of`.
         settings: Instead of a preset.
         feature_settings: Instead of `features`, `extractor` and `weights`: weights per feature.
+        fixed_points: Landmarks of the fixed image, for the TRE: `(N, 3)`, mm, RAS, or a CSV file
+            of `x,y,z`, mm, LPS.
+        moving_points: The same landmarks of the moving image, in the same order.
+        memory: GB (2^30 bytes) that the process may take, 12 if not given. What does not fit is
+            computed in pieces: the cost volume in slabs, which changes nothing, and a
+            `FeatureExtractor`'s features by overlapping windows.
 
     Returns:
         A `Registration`.
@@ -101,15 +114,17 @@ def register(
     masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
     segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
     _require_shared_label(*segmentations)
+    landmarks = landmarks_of(fixed_points, moving_points)
+    space = room(memory or _MEMORY, fixed.shape, strict=memory is not None)
     images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)
     given = (None if fixed_mask is None else masks[0], None if moving_mask is None else masks[1])
     start = time.perf_counter()
     if model is not None:
         first = None if initial is None else matrix
         matrix = align(fixed, moving, model, given, clips, compared, first)
-    field = _deformation(images, masks, clips, matrix, compared, chosen)
+    field = _deformation(images, masks, clips, matrix, compared, chosen, space)
     seconds = time.perf_counter() - start
-    return Registration(fixed, moving, field, matrix, *segmentations, seconds)
+    return Registration(fixed, moving, field, matrix, *segmentations, seconds, landmarks)
 
 
 def _deformation(
@@ -119,6 +134,7 @@ def _deformation(
     affine: np.ndarray,
     compared: FeatureSettings,
     settings: DeformSettings,
+    memory: float,
 ) -> np.ndarray:
     """Displacement of the fixed grid, before the affine map."""
     grid = working_grid(images[0].grid)
@@ -132,9 +148,9 @@ def _deformation(
                 f"{image.name}: expected an overlap with the fixed image, found none; an affine "
                 "stage (--affine) brings scans together"
             )
-        features.append(image_features(array, inside, clip, compared, pads))
+        features.append(image_features(array, inside, clip, compared, pads, memory))
     shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
-    field = deform(features[0], features[1], shape, grid.spacing, settings)
+    field = deform(features[0], features[1], shape, grid.spacing, settings, memory)
     depth, height, width = grid.shape
     found = to_numpy(field)[0, :depth, :height, :width]
     return resample_deformation(found, grid, images[0].grid)

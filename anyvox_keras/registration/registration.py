@@ -15,20 +15,22 @@ from anyvox_keras.io import (
     load_labels,
     load_volume,
     prepare_folder,
+    refuse_old_results,
     resample_to,
     save_affine,
     save_json,
     save_volume,
     save_warp,
 )
-from anyvox_keras.metrics import dice, folds_percent, sd_log_jacobian
+from anyvox_keras.metrics import (
+    dice,
+    folds_percent,
+    hd95,
+    sd_log_jacobian,
+    target_registration_error,
+)
 from anyvox_keras.ops import identity_grid
 from anyvox_keras.registration.inverse_at import inverse_at
-
-FILES = (
-    "moved.nii.gz", "moved_seg.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "affine.tfm",
-    "report.png", "metrics.json",
-)  # fmt: skip
 
 
 class Registration:
@@ -46,6 +48,7 @@ class Registration:
         fixed_seg: Label map on the fixed grid.
         moving_seg: Label map in the moving image's world, on any grid.
         seconds: What the registration took.
+        landmarks: Points of the fixed and the same of the moving image, `(N, 3)` each, mm, RAS.
 
     Example:
         ```python
@@ -67,6 +70,7 @@ class Registration:
         fixed_seg: Volume | None = None,
         moving_seg: Volume | None = None,
         seconds: float | None = None,
+        landmarks: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Keep the parts; everything else is computed when asked for."""
         expected = (*fixed.shape, 3)
@@ -77,6 +81,7 @@ class Registration:
         self.affine = np.eye(4) if affine is None else np.asarray(affine, "float64")
         self.fixed_seg, self.moving_seg = fixed_seg, moving_seg
         self.seconds = seconds
+        self.landmarks = landmarks
 
     @cached_property
     def displacement(self) -> np.ndarray:
@@ -118,12 +123,16 @@ class Registration:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """`dice` and `mean_dice` before and after, `folds_percent`, `sd_log_jacobian`, `seconds`.
+        """What `metrics.json` holds.
 
-        All labels of the fixed label map count. Without label maps `dice` is empty.
+        `dice` and `hd95` (mm) of each label and their means, before and after: all labels of the
+        fixed label map count, and without label maps both are empty; `tre_mm` before and after,
+        with landmarks; `folds_percent`, `sd_log_jacobian`, `seconds`. A distance to a label that is
+        not there is infinite (null in the file) and left out of the mean.
         """
         return {
             **self._overlap(),
+            **self._landmark_error(),
             "folds_percent": folds_percent(self.displacement),
             "sd_log_jacobian": sd_log_jacobian(self.displacement),
             "seconds": self.seconds,
@@ -131,15 +140,29 @@ class Registration:
 
     def _overlap(self) -> dict[str, Any]:
         if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
-            return {"dice": {}, "mean_dice": {"before": None, "after": None}}
-        target = self.fixed_seg.array
+            nothing = {"before": None, "after": None}
+            return {"dice": {}, "mean_dice": nothing, "hd95": {}, "mean_hd95": nothing}
+        target, spacing = self.fixed_seg.array, self.fixed.spacing
         labels = [int(label) for label in np.unique(target) if label > 0]
-        before = dice(target, resample_to(self.moving_seg, self.fixed.grid).array, labels)
-        after = dice(target, self.moved_seg, labels)
-        return {
-            "dice": {str(k): {"before": before[k], "after": after[k]} for k in labels},
-            "mean_dice": {"before": _mean(before.values()), "after": _mean(after.values())},
+        maps = {
+            "before": resample_to(self.moving_seg, self.fixed.grid).array,
+            "after": self.moved_seg,
         }
+        found: dict[str, Any] = {}
+        for name, values in (
+            ("dice", {when: dice(target, other, labels) for when, other in maps.items()}),
+            ("hd95", {when: hd95(target, other, spacing, labels) for when, other in maps.items()}),
+        ):
+            found[name] = {str(k): {when: values[when][k] for when in maps} for k in labels}
+            found[f"mean_{name}"] = {when: _mean(values[when].values()) for when in maps}
+        return found
+
+    def _landmark_error(self) -> dict[str, Any]:
+        if self.landmarks is None:
+            return {}
+        here, there = self.landmarks
+        after = target_registration_error(self.warp.points(here), there)
+        return {"tre_mm": {"before": target_registration_error(here, there), "after": after}}
 
     def apply(self, x: Any, labels: bool = False, points: bool = False) -> Any:
         """Bring something of the moving side onto the fixed grid, or map points.
@@ -184,11 +207,7 @@ class Registration:
             UserError: A result exists and `overwrite` is false, or the folder cannot be written.
         """
         folder = Path(folder)
-        found = [name for name in FILES if (folder / name).exists()]
-        if found and not overwrite:
-            raise UserError(
-                f"{folder / found[0]}: the output exists already; pass --overwrite to replace it"
-            )
+        refuse_old_results(folder, overwrite)
         prepare_folder(folder)
         fixed, moving = self.fixed.grid, self.moving.grid
         save_volume(folder / "moved.nii.gz", self.moved, self.fixed, True)
@@ -212,7 +231,7 @@ class Registration:
             self.fixed.grid,
             self._label_maps(),
             title=f"{Path(self.moving.name).name} to {Path(self.fixed.name).name}",
-            summary=self._summary(),
+            summary=self.summary,
         )
         save_figure(figure, path, overwrite=True)
 
@@ -222,17 +241,25 @@ class Registration:
         before = resample_to(self.moving_seg, self.fixed.grid).array
         return self.fixed_seg.array, before, self.moved_seg
 
-    def _summary(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The results in one line: Dice and TRE where they are known, folds, seconds."""
         found = self.metrics
-        parts = [f"folds {found['folds_percent']:.3f} %"]
-        overlap = found["mean_dice"]
-        if overlap["after"] is not None:
-            parts.insert(
-                0, f"mean Dice {overlap['before']:.3f} before, {overlap['after']:.3f} after"
+        parts = [
+            f"{name} {found[key]['before']:.{digits}f} -> {found[key]['after']:.{digits}f}{unit}"
+            for key, name, digits, unit in (
+                ("mean_dice", "mean Dice", 4, ""),
+                ("mean_hd95", "HD95", 2, " mm"),
+                ("tre_mm", "TRE", 2, " mm"),
             )
+            if None not in found.get(key, {"after": None}).values()
+        ]
+        parts.append(f"folds {found['folds_percent']:.3f} %")
+        if self.seconds is not None:
+            parts.append(f"{self.seconds:.1f} s")
         return ", ".join(parts)
 
 
 def _mean(values: Iterable[float]) -> float | None:
-    values = list(values)
+    values = [value for value in values if np.isfinite(value)]
     return float(np.mean(values)) if values else None

@@ -8,8 +8,20 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.io import Warp, load_volume
-from anyvox_keras.registration import AdamSettings, DeformSettings, FeatureSettings, register
+from anyvox_keras.io import Warp, load_volume, save_points
+from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.registration import (
+    AdamSettings,
+    DeformSettings,
+    FeatureSettings,
+    Level,
+    Registration,
+    deform,
+    landmarks_of,
+    register,
+    room,
+    settings_of,
+)
 
 SHAPE = (28, 32, 30)
 SPACING = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -239,6 +251,9 @@ def test_network_features_and_weights(pair):
         ({"fixed_seg": np.ones(SHAPE, int), "moving_seg": np.full(SHAPE, 4)}, "share a label"),
         ({"fixed_seg": np.zeros(SHAPE, int), "moving_seg": np.zeros(SHAPE, int)}, "share a label"),
         ({"initial": np.zeros((4, 4))}, "invertible"),
+        ({"fixed_points": np.zeros((2, 3))}, "both images"),
+        ({"fixed_points": np.zeros((2, 3)), "moving_points": np.zeros((3, 3))}, "same"),
+        ({"memory": 0.1}, "at least"),
         ({"moving": "absent.nii.gz"}, "does not exist"),
     ],
 )
@@ -256,9 +271,46 @@ def test_scans_that_do_not_overlap_are_a_mistake(pair):
         register(pair["fixed"], image)
 
 
-def test_levels_from_coarse_to_fine_and_diffeomorphic(pair):
-    from anyvox_keras.registration import Level, settings_of
+def test_memory_is_bounded_by_slabs_that_change_nothing(rng):
+    fixed, moving = (rng.random((1, 12, 10, 11, 4)).astype("float32") for _ in range(2))
+    settings = DeformSettings(levels=(Level(4, 1), Level(2, 2)), adam=QUICK.adam)
+    arguments = (fixed, moving, (24, 20, 22), (2.0, 2.0, 2.0), settings)
+    # the finer search holds 12 planes of 110 voxels and 125 displacements: not in 1 MB
+    slabs, whole = (to_numpy(deform(*arguments, memory=m)) for m in (1 / 1024, 1.0))
+    np.testing.assert_allclose(slabs, whole, atol=1e-4)
+    assert np.abs(whole).mean() > 0.1
 
+
+def test_room_is_what_the_program_and_the_images_leave():
+    assert room(12.0, (8, 8, 8)) == pytest.approx(11.0, abs=0.01)
+    assert 0 < room(12.0, (256, 256, 256)) < 11
+    with pytest.raises(UserError, match=r"at least 1\.1 GB for an image of \(64, 64, 64\)"):
+        room(0.5, (64, 64, 64))
+    assert room(0.5, (64, 64, 64), strict=False) > 0
+
+
+def test_landmarks_and_surfaces_are_measured(pair, result, tmp_path):
+    """Points that the true deformation moves; the same from CSV files, in ITK's convention."""
+    voxels = np.argwhere(pair["inside"])[::400]
+    here = voxels * 2.0
+    there = here + 2 * pair["truth"][tuple(voxels.T)]
+    found = register(**_images(pair), settings=QUICK, fixed_points=here, moving_points=there)
+    error = found.metrics["tre_mm"]
+    assert error["before"] == pytest.approx(np.linalg.norm(there - here, axis=1).mean())
+    assert error["after"] < 0.5 * error["before"]
+    assert found.metrics["mean_hd95"]["after"] < found.metrics["mean_hd95"]["before"]
+    assert "TRE" in found.summary
+    for name, points in (("here", here), ("there", there)):
+        save_points(tmp_path / f"{name}.csv", points * [-1, -1, 1])
+    files = {"fixed_points": tmp_path / "here.csv", "moving_points": tmp_path / "there.csv"}
+    read = Registration(
+        *(load_volume(pair[k]) for k in ("fixed", "moving")), found.deformation,
+        landmarks=landmarks_of(*files.values()),
+    )  # fmt: skip
+    assert read.metrics["tre_mm"] == pytest.approx(error, abs=1e-4)
+
+
+def test_levels_from_coarse_to_fine_and_diffeomorphic(pair):
     levels = DeformSettings(levels=(Level(4, 2), Level(2, 1)), adam=QUICK.adam)
     images = _images(pair, "fixed", "moving")
     start = _error(pair, np.zeros((*SHAPE, 3)))
