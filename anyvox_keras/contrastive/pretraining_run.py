@@ -46,10 +46,7 @@ class PretrainingRun(TrainingRun):
     def streams(self) -> tuple[SyntheticStream, SyntheticStream | None]:
         """Make the endless training stream and the fixed validation set."""
         s = self.settings
-        if s.templates == "geometric":
-            bank = TemplateBank.geometric(s.shapes, s.side, s.seed)
-        else:
-            bank = TemplateBank.from_segmentations(s.templates, s.side, resample=True)
+        bank = TemplateBank.joined(self._bank(source) for source in s.templates.split(","))
         common: dict[str, Any] = dict(side=s.side, batch_size=s.batch_size, seed=s.seed)
         training = SyntheticStream(bank, steps=s.steps, **common)
         if not s.validation_pairs:
@@ -57,6 +54,12 @@ class PretrainingRun(TrainingRun):
         count = -(-s.validation_pairs // s.batch_size)
         held_out = SyntheticStream(bank, steps=count, split="validation", fixed=True, **common)
         return training, held_out
+
+    def _bank(self, source: str) -> TemplateBank:
+        s = self.settings
+        if source == "geometric":
+            return TemplateBank.geometric(s.shapes, s.side, s.seed)
+        return TemplateBank.from_segmentations(source, s.side, resample=True)
 
     def model(self) -> ContrastivePretrainer:
         """Make the network, the heads and the optimizer, compiled."""

@@ -16,7 +16,7 @@ class RunSettings(TomlSettings):
     """Settings of `PretrainingRun`; the defaults are the released script's.
 
     Attributes:
-        templates: `"geometric"` or a folder of segmentations.
+        templates: `"geometric"` or a folder of segmentations, or several of them, comma-separated.
         shapes: Size of the geometric bank.
         side: Voxels along each axis.
         steps: Length of the run.

@@ -1,6 +1,9 @@
-"""Arguments of the published networks."""
+"""Arguments of the published networks and of the packaged ones."""
 
 from typing import Any
+
+# Instance normalisation: with one pair a step, running statistics would lag far behind.
+_OWN: dict[str, Any] = dict(normalization="instance", epsilon=1e-2)
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "anatomix": {},
@@ -13,4 +16,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         pooling="average",
         upsampling="trilinear",
     ),
+    "anyvox-base": _OWN,
+    "anyvox-small": dict(width=8, **_OWN),
 }

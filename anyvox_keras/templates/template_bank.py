@@ -79,6 +79,29 @@ class TemplateBank:
         return cls(np.concatenate(words), starts, [shape.size for shape in packed], names)
 
     @classmethod
+    def joined(cls, banks: Iterable[Any]) -> Any:
+        """Hold the shapes of several banks in one, in their order.
+
+        Example:
+            ```python
+            small = avx.TemplateBank.geometric(count=20, side=16)
+            both = avx.TemplateBank.joined([small, avx.TemplateBank.geometric(50, side=32)])
+            ```
+        """
+        banks = list(banks)
+        if not banks:
+            raise ValueError("`banks` must hold at least one bank. Received: none")
+        starts = np.cumsum([0, *(len(bank.words) for bank in banks[:-1])])
+        return cls(
+            np.concatenate([bank.words for bank in banks]),
+            np.concatenate(
+                [bank.offsets + start for bank, start in zip(banks, starts, strict=True)]
+            ),
+            np.concatenate([bank.sizes for bank in banks]),
+            [name for bank in banks for name in bank.names],
+        )
+
+    @classmethod
     def open(cls, path: str | PathLike[str]) -> Any:
         """Open a bank file; its shapes stay on the disk until they are drawn.
 
