@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -110,6 +111,16 @@ def test_a_stage_starts_from_the_weights_of_another(tmp_path):
         np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
     with pytest.raises(UserError, match="width: expected none beside weights"):
         PretrainingRun(tmp_path / "second", dataclasses.replace(settings, width=4)).model()
+
+
+def test_shapes_may_come_from_several_places(tmp_path):
+    labels = np.zeros((20, 20, 20), "int16")
+    labels[4:9, 4:12, 4:16] = 3
+    (tmp_path / "maps").mkdir()
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "maps" / "head.nii.gz")
+    settings = RunSettings(templates=f"geometric,{tmp_path / 'maps'}", shapes=4, side=16)
+    stream, _ = PretrainingRun(tmp_path / "run", settings).streams()
+    assert len(stream.bank) == 5
 
 
 # Compiles the synthesis where the backend compiles.

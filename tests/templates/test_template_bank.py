@@ -118,3 +118,14 @@ def test_bank_refuses_parts_that_do_not_fit():
     bank = TemplateBank(words, [0], [[1, 1, 1]])
     with pytest.raises(ValueError, match="`indices` must be in"):
         bank.pack([1])
+
+
+def test_joined_banks_hold_the_shapes_of_all():
+    parts = [TemplateBank.geometric(3, 16, seed=1), TemplateBank.geometric(2, 24, seed=2)]
+    bank = TemplateBank.joined(parts)
+    assert bank.names == parts[0].names + parts[1].names
+    masks = [part.mask(i) for part in parts for i in range(len(part))]
+    for index, mask in enumerate(masks):
+        np.testing.assert_array_equal(bank.mask(index), mask)
+    with pytest.raises(ValueError, match="`banks` must hold at least one"):
+        TemplateBank.joined([])

@@ -1,0 +1,26 @@
+"""The gradient of instance normalisation, which is written out by hand."""
+
+import numpy as np
+from keras import ops
+
+from anyvox_keras.networks.instance_norm import InstanceNorm
+from anyvox_keras.ops._backend import to_numpy, value_and_gradient
+
+
+def test_the_gradient_is_that_of_the_formula(rng):
+    x = rng.normal(2, 3, (2, 6, 5, 7, 3))
+    weights = rng.normal(size=x.shape)
+    layer = InstanceNorm(epsilon=1e-2)
+    factors = ops.convert_to_tensor(weights, "float32")
+    loss = value_and_gradient(lambda x: ops.sum(layer(x) * factors))
+    value, gradient = loss(ops.convert_to_tensor(x, "float32"))
+
+    space = dict(axis=(1, 2, 3), keepdims=True)
+
+    def expected(x):
+        return ((x - x.mean(**space)) / np.sqrt(x.var(**space) + 1e-2) * weights).sum()
+
+    np.testing.assert_allclose(float(value), expected(x), rtol=1e-5)
+    direction = rng.normal(size=x.shape)
+    slope = (expected(x + 1e-5 * direction) - expected(x - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose((to_numpy(gradient) * direction).sum(), slope, rtol=1e-4)
