@@ -134,6 +134,28 @@ def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
     np.testing.assert_allclose(nib.load(tmp_path / "again.nii.gz").get_fdata(), moved, atol=1e-2)
 
 
+def test_presets_are_those_of_the_settings():
+    from anyvox_keras.cli.register import PRESETS
+    from anyvox_keras.registration import settings
+
+    assert PRESETS == settings.PRESETS
+
+
+def test_bad_landmarks_memory_or_preset_are_one_line(images, tmp_path, capsys):
+    points = tmp_path / "points.csv"
+    points.write_text("x,y,z\n1,2,3\n")
+    assert run(images, tmp_path / "out", "--fixed-points", points) == 2
+    assert refused(capsys, "both images")
+    more = ("--fixed-points", points, "--moving-points", images["missing"])
+    assert run(images, tmp_path / "out", *more) == 2
+    assert refused(capsys, "--moving-points")
+    for value, reason in (("0.5", "at least"), ("0", "--memory"), ("much", "--memory")):
+        assert run(images, tmp_path / "out", "--memory", value) == 2
+        assert refused(capsys, reason)
+    assert run(images, tmp_path / "out", "--preset", "best") == 2
+    assert refused(capsys, "--preset")
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """Replace the registration; keep what it was asked for."""
@@ -160,11 +182,11 @@ def table(path, images, rows):
 
 def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, recorded):
     rows = [
-        ["name", "fixed", "moving", "fixed-clip", "features"],
-        ["one", "{fixed}", "{moving}", "0 5", ""],
-        ["fail", "{fixed}", "{moving}", "", ""],
-        ["absent", "{fixed}", "nowhere.nii", "", ""],
-        ["", "in/fixed.nii.gz", "{moving}", "", "mind"],
+        ["name", "fixed", "moving", "fixed-clip", "features", "memory"],
+        ["one", "{fixed}", "{moving}", "0 5", "", "8"],
+        ["fail", "{fixed}", "{moving}", "", "", ""],
+        ["absent", "{fixed}", "nowhere.nii", "", "", ""],
+        ["", "in/fixed.nii.gz", "{moving}", "", "mind", ""],
     ]
     csv, out = table(tmp_path / "pairs.csv", images, rows), tmp_path / "out"
     command = ["register", "--batch", str(csv), "--out", str(out)]
@@ -172,6 +194,7 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     assert sorted(path.parent.name for path in out.glob("*/metrics.json")) == ["0004", "one"]
     assert len(capsys.readouterr().err.splitlines()) == 2
     assert recorded[0]["fixed_clip"] == (0, 5)
+    assert recorded[0]["memory"] == 8
     assert recorded[-1]["features"] == "mind"
     assert recorded[-1]["fixed"] == tmp_path / "in/fixed.nii.gz"
     count = len(recorded)
@@ -186,6 +209,7 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
         ([["fixed", "movving"], ["a", "b"]], "movving"),
         ([["fixed", "moving"], ["a", ""]], "moving"),
         ([["fixed", "moving", "fixed_clip"], ["a", "b", "1"]], "two numbers"),
+        ([["fixed", "moving", "memory"], ["a", "b", "much"]], "one number"),
         ([["fixed", "moving", "affine"], ["a", "b", "maybe"]], "rigid, affine or no"),
     ],
 )

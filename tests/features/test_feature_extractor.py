@@ -75,3 +75,19 @@ def test_window_of_the_whole_volume_is_no_window(unet, rng):
     array = rng.normal(size=(12, 12, 12)).astype("float32")
     whole = FeatureExtractor(unet)(array)
     np.testing.assert_allclose(FeatureExtractor(unet, window=64)(array), whole, atol=1e-5)
+
+
+def test_memory_asks_for_windows_where_the_volume_does_not_fit(unet, rng):
+    extractor = FeatureExtractor(unet)
+    assert extractor.within(1.0, (48, 48, 48)) is extractor
+    # a voxel of this network takes 4 x 115 bytes: 48^3 of them do not fit, 32^3 do
+    smaller = extractor.within(0.03, (48, 48, 48))
+    assert smaller.window == (32, 32, 32)
+    assert smaller.overlap == 0.5
+    assert extractor.window is None
+    volume = rng.random((48, 36, 40)).astype("float32")
+    given = FeatureExtractor(unet, window=32, overlap=0.5)
+    np.testing.assert_array_equal(smaller(volume), given(volume))
+    assert given.within(1e-6, volume.shape) is given
+    with pytest.raises(UserError, match="memory: expected at least"):
+        extractor.within(0.001, (48, 48, 48))

@@ -284,7 +284,7 @@ def test_memory_is_bounded_by_slabs_that_change_nothing(rng):
 def test_room_is_what_the_program_and_the_images_leave():
     assert room(12.0, (8, 8, 8)) == pytest.approx(11.0, abs=0.01)
     assert 0 < room(12.0, (256, 256, 256)) < 11
-    with pytest.raises(UserError, match=r"at least 1\.1 GB for an image of \(64, 64, 64\)"):
+    with pytest.raises(UserError, match=r"at least 1\.2 GB for an image of \(64, 64, 64\)"):
         room(0.5, (64, 64, 64))
     assert room(0.5, (64, 64, 64), strict=False) > 0
 
