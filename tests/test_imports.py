@@ -30,6 +30,7 @@ FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
 DOORS = {
     "ops/_backend.py",
     "ops/_jax_conv3d.py",
+    "ops/_torch_program.py",
     "networks/convert.py",
     "registration/losses/torch_module.py",
     "registration/voxelmorph/torch_weights.py",

@@ -22,6 +22,8 @@ if NAME == "tensorflow":
     import tensorflow as tf
 elif NAME == "torch":
     import torch
+
+    from anyvox_keras.ops._torch_program import TorchProgram
 elif NAME == "jax":
     import jax
 
@@ -50,6 +52,26 @@ def compiled(fn: Function) -> Function:
     if torch.cuda.is_available():
         return torch.compile(fn, dynamic=False)
     return fn
+
+
+def recorded(fn: Function) -> Function:
+    """Do what `compiled` does; torch's GPU gets a single graph.
+
+    For functions whose control flow hangs on shapes alone: torch follows one call of them. What
+    `compiled` gives it there falls into hundreds of pieces, at every constant of numpy's.
+    """
+    if NAME == "torch" and torch.cuda.is_available():
+        return TorchProgram(fn, torch._inductor.compile)
+    return compiled(fn)
+
+
+def recorded_over_samples(fn: Function, like: Any) -> Function:
+    """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`."""
+    if NAME == "torch":
+        # The graph is that of one sample: a loop over samples would be written out in it.
+        program = recorded(fn)
+        return lambda batch, *shared: map_samples(lambda one: program(one, *shared), batch, like)
+    return recorded(lambda batch, *shared: map_samples(lambda one: fn(one, *shared), batch, like))
 
 
 def repeat(count: int, body: Function, state: Any) -> Any:
@@ -177,7 +199,9 @@ def is_eager_on_cpu(x: Array) -> bool:
 
     There, work that no value needs is skipped; elsewhere shapes and control flow are static.
     """
-    return NAME == "torch" and not torch.compiler.is_compiling() and x.device.type == "cpu"
+    if NAME != "torch" or torch.compiler.is_compiling() or TorchProgram.recording:
+        return False
+    return x.device.type == "cpu"
 
 
 def device_name() -> str:

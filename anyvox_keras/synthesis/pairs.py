@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array, compiled, map_samples
+from anyvox_keras.ops._backend import Array, recorded_over_samples
 from anyvox_keras.synthesis.appearance import PairedViews
 from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
 from anyvox_keras.templates import TemplateBank
@@ -56,7 +56,7 @@ class SyntheticPairs(keras.Layer):
         super().__init__(autocast=False, **kwargs)
         self.labels, self.views = labels, views
         self.resident = None if bank is None else _Resident(bank)
-        self._synthesise = compiled(self._map_samples)
+        self._synthesise = recorded_over_samples(self.draw, like=self._spec())
         self.built = True
 
     def call(self, batch: Batch, training: bool | None = None) -> Batch:
@@ -69,17 +69,15 @@ class SyntheticPairs(keras.Layer):
         words = self.resident.words.value
         return self._synthesise({"keys": batch["keys"], **chosen}, words)
 
-    def _map_samples(self, batch: Batch, resident_words: Array | None) -> Batch:
-        def draw(sample: Batch) -> Batch:
-            one = {name: array[None] for name, array in sample.items()}
-            keys = one.pop("keys")
-            if resident_words is not None:
-                one["words"] = resident_words
-            label_map = self.labels.apply(one, self.labels.sample(keys))
-            view1, view2 = self.views.draw(label_map, keys)
-            return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
-
-        return map_samples(draw, batch, like=self._spec())
+    def draw(self, sample: Batch, resident_words: Array | None) -> Batch:
+        """Draw one pair: all arrays without the batch axis."""
+        one = {name: array[None] for name, array in sample.items()}
+        keys = one.pop("keys")
+        if resident_words is not None:
+            one["words"] = resident_words
+        label_map = self.labels.apply(one, self.labels.sample(keys))
+        view1, view2 = self.views.draw(label_map, keys)
+        return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
 
     def compute_output_spec(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """One label map and two images a sample."""

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.ops._backend import Array, compiled
+from anyvox_keras.ops._backend import Array, recorded
 from anyvox_keras.random.keyed_layer import Params
 
 
@@ -20,7 +20,7 @@ class PlannedLayer(random.KeyedLayer):
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
         # Operation by operation, JAX would compile each loop and branch anew at every call.
-        self._draw = compiled(self.draw)
+        self._draw = recorded(self.draw)
 
     def build(self, *_: Any) -> None:
         """The counters exist from the start; what a call needs depends on nothing else."""

@@ -10,9 +10,10 @@ with contextlib.suppress(ImportError):
     import torch  # noqa: F401  (before TensorFlow)
 
 import numpy as np
+from keras import ops, tree
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.ops._backend import map_samples, to_numpy
 
 
 def pair_arrays(side: int, count: int, eager: bool = False) -> dict[str, np.ndarray]:
@@ -21,9 +22,10 @@ def pair_arrays(side: int, count: int, eager: bool = False) -> dict[str, np.ndar
     stream = avx.SyntheticStream(bank, side=side, batch_size=count, seed=5)
     if not eager:
         return next(stream.arrays())
-    layer, batch = stream.layer, stream[0][0]
-    chosen = layer.resident.choose(batch["templates"])
-    pair = layer._map_samples({"keys": batch["keys"], **chosen}, layer.resident.words)
+    layer, batch = stream.layer, tree.map_structure(ops.convert_to_tensor, stream[0][0])
+    samples = {"keys": batch["keys"], **layer.resident.choose(batch["templates"])}
+    words, like = layer.resident.words.value, layer._spec()
+    pair = map_samples(lambda sample: layer.draw(sample, words), samples, like)
     return {name: to_numpy(array) for name, array in pair.items()}
 
 
