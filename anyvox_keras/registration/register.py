@@ -114,6 +114,9 @@ def register(
     masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
     segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
     _require_shared_label(*segmentations)
+    for clip, what in ((fixed_clip, "fixed"), (moving_clip, "moving")):
+        if clip is not None and not clip[0] < clip[1]:
+            raise UserError(f"{what} clip: expected LO below HI, received {clip[0]:g} {clip[1]:g}")
     landmarks = landmarks_of(fixed_points, moving_points)
     space = room(memory or _MEMORY, fixed.shape, strict=memory is not None)
     images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)

@@ -254,6 +254,7 @@ def test_network_features_and_weights(pair):
         ({"fixed_points": np.zeros((2, 3))}, "both images"),
         ({"fixed_points": np.zeros((2, 3)), "moving_points": np.zeros((3, 3))}, "same"),
         ({"memory": 0.1}, "at least"),
+        ({"moving_clip": (450, -450)}, "LO below HI"),
         ({"moving": "absent.nii.gz"}, "does not exist"),
     ],
 )
