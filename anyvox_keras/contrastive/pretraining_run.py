@@ -127,7 +127,7 @@ class PretrainingRun(TrainingRun):
         sizes = ", ".join(f"{name} {own[name]}" for name in names)
         lines = [f"network: UNet, {model.backbone.count_params():,} parameters, {sizes}"]
         lines.append(f"taps: {', '.join(model.taps)}; heads of {model.width}")
-        lines.append(stream.layer.views.appearance.describe())
+        lines.append(stream.describe())
         if model.augmentation is not None:
             lines.append(model.augmentation.describe())
         return "\n".join(lines)

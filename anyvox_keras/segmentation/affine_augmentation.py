@@ -98,7 +98,7 @@ class AffineAugmentation(PlannedLayer):
         """How many samples the volumes are of."""
         return ops.shape(next(iter(x.values())))[0]
 
-    def describe(self) -> dict[str, str]:
+    def ranges(self) -> dict[str, str]:
         """Tell the ranges of the draws in words, by name."""
         return {name: str(getattr(self, name)) for name in ("degrees", "scale", "shear")}
 

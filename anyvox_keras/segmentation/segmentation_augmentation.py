@@ -22,7 +22,7 @@ from anyvox_keras.synthesis.appearance import (
     Sharpen,
     rescale,
 )
-from anyvox_keras.synthesis.appearance.describe import describe
+from anyvox_keras.synthesis.appearance.describe import describe, rows_of
 from anyvox_keras.synthesis.planned_layer import PlannedLayer
 
 Settings = Mapping[str, Any] | None
@@ -133,7 +133,7 @@ class SegmentationAugmentation(PlannedLayer):
 
     def describe(self) -> str:
         """Lay out the steps with their probabilities and ranges as a table."""
-        return describe("Augmentation of crops", self.steps())
+        return describe("Augmentation of crops", rows_of(self.steps()))
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The same volumes."""

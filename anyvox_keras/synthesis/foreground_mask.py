@@ -115,6 +115,17 @@ class ForegroundMask(PlannedLayer):
         shape = tuple(x.shape[1:4])
         return self.apply(shape, self.sample(keys, shape))
 
+    def ranges(self, side: int) -> dict[str, str]:
+        """Tell what is drawn for a side in words, by name; lengths in voxels."""
+        plan = self.plan((side,) * 3)
+        radius, shift = plan["radius"], plan["shift"]
+        low, high = (bound * side / 128 for bound in self.std.pair)
+        return {
+            "radius": f"{radius.low} to {radius.high - 1}",
+            "shift": f"{shift.low} to {shift.high - 1}",
+            "std": str(random.Range((low, high))),
+        }
+
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """A bool mask on the same grid."""
         return keras.KerasTensor(x.shape[:4], "bool")

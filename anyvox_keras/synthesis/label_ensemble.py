@@ -11,6 +11,7 @@ from anyvox_keras._export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.synthesis.appearance.describe import Row, describe
 from anyvox_keras.synthesis.envelope import REACH, envelope
 from anyvox_keras.synthesis.fixed_point import periodic_map
 from anyvox_keras.synthesis.foreground_mask import ForegroundMask
@@ -154,6 +155,22 @@ class LabelEnsemble(PlannedLayer):
     def batch_size(self, x: dict[str, Array]) -> Array:
         """How many label maps the templates are for."""
         return ops.shape(x["offsets"])[0]
+
+    def describe(self) -> str:
+        """Lay out the steps with their probabilities and ranges as a table."""
+        low, high = self.count
+        affine = {
+            name: f"+-{getattr(self, name):g}" for name in ("rotation", "shear", "translation")
+        }
+        enveloped = self.foreground * self.envelope
+        rows: list[Row] = [
+            ("templates", "overlay", 1.0, {"count": f"{low} to {high - 1}"}),
+            ("affine", "periodic_map", 1.0, {"scale": f"+-{self.scale}", **affine}),
+            ("smoothing", "median_filter", 1.0, {"size": "3"}),
+            ("foreground", "ForegroundMask", self.foreground, self.mask.ranges(self.side)),
+            ("envelope", "envelope", enveloped, {"radius": f"2 to {REACH}"}),
+        ]
+        return describe("Label maps", rows)
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Integer label maps."""

@@ -79,6 +79,10 @@ class SyntheticPairs(keras.Layer):
         view1, view2 = self.views.draw(label_map, keys)
         return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
 
+    def describe(self) -> str:
+        """Lay out every step with its probability and ranges as tables."""
+        return self.labels.describe() + self.views.appearance.describe()
+
     def compute_output_spec(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """One label map and two images a sample."""
         return self._spec(batch["keys"].shape[0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from anyvox_keras import random
 from anyvox_keras.ops._backend import Array, no_gradient, to_numpy
-from anyvox_keras.synthesis.appearance import PairedViews
+from anyvox_keras.synthesis.appearance import Appearance, PairedViews
 from anyvox_keras.synthesis.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.pairs import SyntheticPairs
 from anyvox_keras.synthesis.seekable_stream import SeekableStream
@@ -74,13 +74,23 @@ class SyntheticStream(SeekableStream):
         # Indices of words are int32 on the device.
         self.resident = bank.words.nbytes <= device_budget and len(bank.words) < 2**31
         self.layer = SyntheticPairs(
-            labels, views or PairedViews(), bank if self.resident else None, name="synthesis"
+            labels, views or _views_of(labels), bank if self.resident else None, name="synthesis"
         )
 
     @property
     def classes(self) -> int:
         """Number of classes a network needs that predicts the label map."""
         return self.layer.labels.labels
+
+    def describe(self) -> str:
+        """Lay out every step with its probability and ranges as tables.
+
+        Example:
+            ```python
+            print(stream.describe())
+            ```
+        """
+        return self.layer.describe()
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
         """Hand over what the layer needs for the pairs of these numbers."""
@@ -164,3 +174,11 @@ class SyntheticStream(SeekableStream):
         from anyvox_keras.synthesis.tensorflow_dataset import tensorflow_dataset
 
         return tensorflow_dataset(self, count)
+
+
+def _views_of(labels: LabelEnsemble) -> PairedViews:
+    """Default views that tell all labels apart."""
+    views = PairedViews()
+    if labels.labels <= views.appearance.mixture.labels:
+        return views
+    return PairedViews(Appearance(mixture={"labels": labels.labels}))

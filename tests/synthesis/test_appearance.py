@@ -61,6 +61,11 @@ def test_unknown_effect():
         avx.Appearance(sparkle={})
 
 
+def test_label_maps_are_integers():
+    with pytest.raises(ValueError, match="label maps must be integers"):
+        avx.PairedViews()(np.ones((1, *SHAPE), "float32"), keys=keys_for(0, [0]))
+
+
 def test_config_round_trip():
     views = avx.PairedViews(avx.Appearance(blur={"sigma": (0.0, 2.0)}, spike=None), seed=3)
     again = avx.PairedViews.from_config(views.get_config())

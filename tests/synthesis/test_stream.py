@@ -135,6 +135,17 @@ def test_a_bank_on_disk_gives_the_same_bytes(pairs, tmp_path, device_budget):
         np.testing.assert_array_equal(array, pairs[name][:1])
 
 
+def test_all_labels_of_many_templates_are_told_apart():
+    many = avx.SyntheticStream(BANK, side=SIDE, labels=avx.LabelEnsemble(SIDE, count=(70, 80)))
+    assert many.layer.views.appearance.mixture.labels == many.classes == 81
+
+
+def test_the_whole_pipeline_is_described():
+    text = stream(labels=avx.LabelEnsemble(SIDE, count=(3, 6), foreground=0.5)).describe()
+    for part in ("3 to 5", "U(0.5, 1.5)", "0.5", "0.25", "radius 12 to 17", "GaussianMixture"):
+        assert part in text
+
+
 def test_held_out_pairs_are_new_and_cost_no_second_layer():
     training = stream(steps=50)
     held_out = training.held_out(steps=8)

@@ -12,7 +12,7 @@ from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
 from anyvox_keras.synthesis.appearance.bias_field import BiasField
 from anyvox_keras.synthesis.appearance.cut_out import CutOut
-from anyvox_keras.synthesis.appearance.describe import describe
+from anyvox_keras.synthesis.appearance.describe import describe, rows_of
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.gamma_contrast import GammaContrast
 from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
@@ -117,7 +117,7 @@ class Appearance(PlannedLayer):
 
     def describe(self) -> str:
         """Lay out the steps with their probabilities and ranges as a table."""
-        return describe("Appearance", self.steps())
+        return describe("Appearance", rows_of(self.steps()))
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """One channel of float32."""

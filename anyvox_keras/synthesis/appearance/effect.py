@@ -51,7 +51,7 @@ class Effect(PlannedLayer):
         x = ops.convert_to_tensor(x, "float32")
         return only_where(params["active"], lambda image: self.change(image, params), x)
 
-    def describe(self) -> dict[str, str]:
+    def ranges(self) -> dict[str, str]:
         """Tell the ranges of the draws in words, by name."""
         values = {name: getattr(self, name) for name in self.settings()}
         return {name: str(value) for name, value in values.items()}

@@ -31,7 +31,7 @@ class GaussianMixture(PlannedLayer):
         seed: Seed of the draws made without keys.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range or a label map is not of integers.
 
     Example:
         ```python
@@ -72,6 +72,8 @@ class GaussianMixture(PlannedLayer):
 
     def apply(self, x: Array, params: Params) -> Array:
         """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
+        if "float" in keras.backend.standardize_dtype(x.dtype):
+            raise ValueError(f"label maps must be integers. Received: dtype={x.dtype}")
         labels, noise = ops.convert_to_tensor(x, "int32"), params["noise"]
         image = computed_once(params["std"], lambda: self._paint(labels, params), noise)
         return rescale(image[..., None])
@@ -91,7 +93,7 @@ class GaussianMixture(PlannedLayer):
         """One channel of float32."""
         return keras.KerasTensor((*x.shape, 1), "float32")
 
-    def describe(self) -> dict[str, str]:
+    def ranges(self) -> dict[str, str]:
         """Tell the ranges of the draws in words, by name."""
         names = ("mean", "std", "empty_background")
         return {name: str(getattr(self, name)) for name in names}

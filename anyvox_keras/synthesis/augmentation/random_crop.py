@@ -85,7 +85,7 @@ class RandomCrop(PlannedLayer):
         """How many samples the volumes are of."""
         return ops.shape(next(iter(x.values())))[0]
 
-    def describe(self) -> dict[str, str]:
+    def ranges(self) -> dict[str, str]:
         """Tell what is drawn in words."""
         return {"side": str(self.side), "corner": "uniform"}
 

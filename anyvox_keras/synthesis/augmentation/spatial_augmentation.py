@@ -100,7 +100,7 @@ class SpatialAugmentation(PlannedLayer):
         """How many samples the volumes are of."""
         return ops.shape(next(iter(x.values())))[0]
 
-    def describe(self) -> dict[str, str]:
+    def ranges(self) -> dict[str, str]:
         """Tell the ranges of the draws in words, by name."""
         names = ("flip", "affine", "scale", "degrees")
         return {name: str(getattr(self, name)) for name in names}

@@ -11,7 +11,7 @@ from anyvox_keras._export import export
 from anyvox_keras.ops._backend import Array
 from anyvox_keras.random.keyed_layer import Params
 from anyvox_keras.synthesis.appearance.bias_field import BiasField
-from anyvox_keras.synthesis.appearance.describe import describe
+from anyvox_keras.synthesis.appearance.describe import describe, rows_of
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
 from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
@@ -137,7 +137,7 @@ class TrainTimeAugmentation(PlannedLayer):
 
     def describe(self) -> str:
         """Lay out the steps with their probabilities and ranges as a table."""
-        return describe("Train-time augmentation", self._shared() | self.effects)
+        return describe("Train-time augmentation", rows_of(self._shared() | self.effects))
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The same volumes, or their crops."""
