@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-from anyvox_keras._errors import UserError
-
 TEMPLATES = click.option(
     "--templates",
     default="geometric",
@@ -17,7 +15,7 @@ TEMPLATES = click.option(
 WEIGHTS = click.option(
     "--weights",
     metavar="NAME|PATH",
-    help="Preset name, preset folder, or the folder of a pretraining run.",
+    help="Preset name, preset folder, or folder of a pretraining run; else anyvox-base.",
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 
@@ -74,15 +72,3 @@ def set_precision(precision: str | None) -> None:
     import keras
 
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
-
-
-def load_backbone(weights: str | None) -> Any:
-    """Return the network that `--weights` names: a preset, its folder, or a run's."""
-    if weights is None:
-        raise UserError(
-            "expected --weights: a preset's name, its folder, or a run's; "
-            "`anyvox demo --out DIR` makes a small network, --weights DIR"
-        )
-    from anyvox_keras.networks import UNet
-
-    return UNet.from_preset(weights)

@@ -21,10 +21,10 @@ RESOLUTION = 2
 
 @click.command()
 @click.option("--out", default="demo", show_default=True, type=Path, help="Where results go.")
-@click.option("--steps", default=300, show_default=True, type=click.IntRange(20), help="Of fit.")
+@click.option("--steps", default=100, show_default=True, type=click.IntRange(20), help="Of fit.")
 @click.option("--seed", default=0, help="Seed of shapes, volumes and weights.")
 def demo(out: Path, steps: int, seed: int) -> None:
-    """Pretrain a small network, register a real pair, draw what happened.
+    """Pretrain a small network for a minute; register a real pair by the packaged one; draw both.
 
     Writes views.png, features.png, report.png and metrics.json; those of an earlier demo in the
     same folder are replaced.
@@ -34,14 +34,14 @@ def demo(out: Path, steps: int, seed: int) -> None:
     prepare_folder(out)
     results = _Results()
     with results.stages("pretrain"):
-        backbone = _pretrain(steps, seed, out, results)
+        _pretrain(steps, seed, out, results)
     with results.stages("pair"):
         from anyvox_keras.cli._demo_pair import make_demo_pair
 
         pair = make_demo_pair(RESOLUTION)
     with results.stages("features"):
-        _draw_features(backbone, pair, out)
-    _register(backbone, pair, out, results)
+        _draw_features(pair, out)
+    _register(pair, out, results)
     results.save(out)
     results.show(out)
 
@@ -97,7 +97,7 @@ class _Results:
         Console().print(table)
 
 
-def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
+def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     """Train a small UNet on the endless stream and draw some of what it saw."""
     import keras
 
@@ -125,18 +125,17 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> Any:
     pretrainer.fit(stream, epochs=1)
     results.held_out["last"] = _losses(pretrainer, pairs)
     backbone.save_to_preset(out / "backbone")
-    return backbone
 
 
 def _losses(pretrainer: Any, pairs: list[dict[str, np.ndarray]]) -> np.ndarray:
     return np.asarray([pretrainer.test_on_batch(pair, return_dict=True)["loss"] for pair in pairs])
 
 
-def _draw_features(backbone: Any, pair: Any, out: Path) -> None:
+def _draw_features(pair: Any, out: Path) -> None:
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.pictures import feature_picture, save_figure
 
-    extractor = FeatureExtractor(backbone, norm="unit")
+    extractor = FeatureExtractor.from_preset()
     images = [pair.fixed.array, pair.moving.array]
     masks = [pair.fixed_labels.array > 0, pair.moving_labels.array > 0]
     figure = feature_picture(
@@ -149,20 +148,17 @@ def _draw_features(backbone: Any, pair: Any, out: Path) -> None:
     save_figure(figure, out / "features.png", overwrite=True)
 
 
-def _register(backbone: Any, pair: Any, out: Path, results: _Results) -> None:
+def _register(pair: Any, out: Path, results: _Results) -> None:
     """Register with each kind of features; the report is of both together."""
-    from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.registration import register
 
     results.tre_mm["before"] = pair.error_mm()
     for name in FEATURES:
         with results.stages(f"register_{name}"):
-            extractor = None if name == "mind" else FeatureExtractor(backbone, norm="unit")
             registration = register(
                 pair.fixed.image,
                 pair.moving.image,
                 features=name,
-                extractor=extractor,
                 fixed_seg=pair.fixed_labels.image,
                 moving_seg=pair.moving_labels.image,
             )

@@ -9,7 +9,6 @@ from anyvox_keras.cli._options import (
     OVERWRITE,
     PRECISION,
     WEIGHTS,
-    load_backbone,
     set_precision,
 )
 
@@ -40,10 +39,10 @@ def features(
     if volume.finite is not None:
         inside = volume.finite if inside is None else inside & volume.finite
     set_precision(precision)
-    backbone = load_backbone(weights)
     from anyvox_keras.features import FeatureExtractor
+    from anyvox_keras.networks import DEFAULT
 
-    extractor = FeatureExtractor(backbone)
+    extractor = FeatureExtractor.from_preset(weights or DEFAULT)
     if memory is not None:
         # Python, the framework and its libraries take the first GB
         extractor = extractor.within(memory - 1, volume.shape)

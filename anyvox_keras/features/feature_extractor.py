@@ -11,6 +11,7 @@ import numpy as np
 from anyvox_keras._errors import UserError
 from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.io import Volume, load_volume
+from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
 from anyvox_keras.ops._backend import to_numpy
 
 NORMS = ("none", "unit", "standard")
@@ -75,6 +76,21 @@ class FeatureExtractor:
         self.overlap = overlap
         self.sigma = sigma
         self.window_batch = window_batch
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike[str] = DEFAULT, **kwargs: Any) -> Any:
+        """Extract with the network of a preset, normalised as its metadata say.
+
+        Args:
+            preset: A preset's name (the packaged `anyvox-base` by default), its folder, or the
+                folder of a pretraining run.
+            **kwargs: The constructor's arguments; `norm` overrides the metadata's.
+
+        Raises:
+            UserError: If there is no such preset, or it can't be loaded.
+        """
+        norm = preset_metadata(preset).get("norm", "none")
+        return cls(UNet.from_preset(preset), **{"norm": norm, **kwargs})
 
     def __call__(self, volume: Any) -> np.ndarray:
         """Return `(D, H, W, F)` float32 of one volume, `(B, D, H, W, F)` of a batch.

@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
+import numpy as np
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.io import atomic
 from anyvox_keras.networks.hub import HUB_PRESETS, hub_preset, hub_repository
 
 PACKAGED = Path(__file__).parent / "presets"
+DEFAULT = "anyvox-base"
 CONFIG, WEIGHTS, METADATA, CARD = "config.json", "model.weights.h5", "metadata.json", "README.md"
 
 
@@ -48,6 +51,23 @@ def preset_names() -> list[str]:
     return [*packaged, *HUB_PRESETS]
 
 
+def preset_metadata(preset: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a preset's `metadata.json`; a preset without one has no metadata.
+
+    Args:
+        preset: As `preset_folder`.
+
+    Raises:
+        UserError: If there is no such preset, or the file is no JSON.
+    """
+    path = preset_folder(preset) / METADATA
+    try:
+        metadata: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error
+    return metadata
+
+
 def load_preset(
     cls: type[keras.Model], preset: str | os.PathLike[str], dtype: Any = None
 ) -> keras.Model:
@@ -78,9 +98,19 @@ def load_preset(
 
 
 def save_preset(
-    network: keras.Model, folder: str | os.PathLike[str], metadata: dict[str, Any] | None = None
+    network: keras.Model,
+    folder: str | os.PathLike[str],
+    metadata: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
-    """Write a preset folder; each file takes its place whole or not at all."""
+    """Write a preset folder; each file takes its place whole or not at all.
+
+    Args:
+        network: The network.
+        folder: Where it goes; made if need be.
+        metadata: Further entries of `metadata.json`.
+        half: Whether the weights are stored as float16, half the size; they load as float32.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     about = {
@@ -95,6 +125,26 @@ def save_preset(
     _write(folder / CARD, _card(folder.name, about, config["config"]))
     with atomic(folder / WEIGHTS) as temporary:
         network.save_weights(temporary)
+        if half:
+            _halve(temporary)
+
+
+def _halve(path: Path) -> None:
+    """Rewrite a weights file with float16 in place of float32, without the space that freed."""
+
+    def copy(source: h5py.Group, target: h5py.Group) -> None:
+        target.attrs.update(source.attrs)
+        for name, item in source.items():
+            if isinstance(item, h5py.Group):
+                copy(item, target.create_group(name))
+            else:
+                narrow = item.dtype == np.float32
+                target.create_dataset(name, data=item[()].astype("float16") if narrow else item[()])
+
+    rewritten = path.with_name(f"half-{path.name}")
+    with h5py.File(path) as source, h5py.File(rewritten, "w") as target:
+        copy(source, target)
+    rewritten.replace(path)
 
 
 def _write(path: Path, text: str) -> None:

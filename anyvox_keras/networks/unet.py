@@ -146,8 +146,9 @@ class UNet(keras.Model):
         """Load a network with its weights.
 
         Args:
-            preset: A preset folder, the folder of a pretraining run, a name (`anatomix` and
-                `anatomix-dev` are downloaded and converted once), or `"hf://owner/repository"`.
+            preset: A preset folder, the folder of a pretraining run, a name (`anyvox-base` and
+                `anyvox-small` are packaged; `anatomix` and `anatomix-dev` are downloaded and
+                converted once), or `"hf://owner/repository"`.
             dtype: Dtype policy; None takes the global one.
 
         Raises:
@@ -156,10 +157,19 @@ class UNet(keras.Model):
         return load_preset(cls, preset, dtype)
 
     def save_to_preset(
-        self, folder: str | os.PathLike[str], metadata: dict[str, Any] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        metadata: dict[str, Any] | None = None,
+        half: bool = False,
     ) -> None:
-        """Write `config.json`, `model.weights.h5`, `metadata.json` and a model card `README.md`."""
-        save_preset(self, folder, metadata)
+        """Write `config.json`, `model.weights.h5`, `metadata.json` and a model card `README.md`.
+
+        Args:
+            folder: Where they go.
+            metadata: Further entries of `metadata.json`, such as `norm` for `FeatureExtractor`.
+            half: Whether weights are stored as float16.
+        """
+        save_preset(self, folder, metadata, half)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -19,6 +19,8 @@ from anyvox_keras.registration.mind import mind_ssc
 Array = Any
 Extractor = Callable[[np.ndarray], Any]
 KINDS = ("mind", "network", "both")
+#: factor of a network's features in the paper's registration
+NETWORK_FACTOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,14 @@ class FeatureSettings:
     kind: str = "mind"
     extractors: tuple[Extractor, ...] = ()
     mind_weight: float = 1.0
-    network_weights: tuple[float, ...] = (0.1,)
+    network_weights: tuple[float, ...] = (NETWORK_FACTOR,)
 
     def __post_init__(self) -> None:
         """Refuse combinations that mean nothing."""
         if self.kind not in KINDS:
             raise UserError(f"features: expected one of {', '.join(KINDS)}, received {self.kind}")
         if self.kind != "mind" and not self.extractors:
-            raise UserError(
-                f"features: {self.kind} needs a network; pass --weights (a preset or the folder of "
-                "`anyvox pretrain`), or `extractor` in Python"
-            )
+            raise UserError(f"features: {self.kind} needs at least one extractor, received none")
         if len(self.network_weights) not in (1, len(self.extractors)):
             raise ValueError(
                 "`network_weights` must be one number or one an extractor. "

@@ -4,12 +4,12 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anyvox_keras._errors import UserError
+from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.io import (
     Grid,
     Volume,
@@ -19,12 +19,17 @@ from anyvox_keras.io import (
     load_volume,
     require_same_grid,
 )
+from anyvox_keras.networks import DEFAULT, preset_metadata
 from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.registration.affine_descent import MODELS
 from anyvox_keras.registration.align import align
 from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.landmarks import landmarks_of
-from anyvox_keras.registration.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.pair_features import (
+    NETWORK_FACTOR,
+    FeatureSettings,
+    image_features,
+)
 from anyvox_keras.registration.place import place
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
@@ -40,7 +45,7 @@ _MEMORY = 12.0
 def register(
     fixed: Any,
     moving: Any,
-    features: str = "mind",
+    features: str | None = None,
     extractor: Any = None,
     weights: str | None = None,
     fixed_mask: Any = None,
@@ -68,10 +73,12 @@ def register(
     Args:
         fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm).
         moving: The same; it need not share the grid.
-        features: "mind", "network" or "both" (MIND and the network's, times 0.1).
+        features: "mind", "network" or "both". By default "both" where an extractor or weights are
+            given; else what the packaged network's card names as best.
         extractor: For "network" and "both": a `FeatureExtractor`, or any function
-            `(D, H, W) -> (D, H, W, C)`, or several in a sequence.
-        weights: Instead of an extractor: a preset's name, its folder, or a pretraining run.
+            `(D, H, W) -> (D, H, W, C)`, or several in a sequence. Their features count 0.1 times.
+        weights: Instead of an extractor: a preset's name, its folder, or a pretraining run. Its
+            metadata may name the norm and the factor of its features; `anyvox-base` by default.
         fixed_mask: Where the fixed image counts; path, image or array on its grid.
         moving_mask: Where the moving image counts.
         fixed_clip: `(low, high)` of the fixed image for the network.
@@ -167,23 +174,28 @@ def _pads(grid: Grid, settings: DeformSettings) -> tuple[int, ...]:
     return tuple(-n % block for n in grid.shape)
 
 
-def _features(kind: str, extractor: Any, weights: str | None) -> FeatureSettings:
+def _features(kind: str | None, extractor: Any, weights: str | None) -> FeatureSettings:
+    given = extractor is not None or weights is not None
+    if kind is None:
+        kind = "both" if given else _advice(DEFAULT).get("features", "mind")
     if kind == "mind":
-        if weights is not None or extractor is not None:
+        if given:
             warnings.warn("features=mind uses no network; its weights are ignored", stacklevel=3)
         return FeatureSettings("mind")
-    if extractor is None and weights is not None:
-        extractor = _load_extractor(weights)
-    listed = extractor if isinstance(extractor, list | tuple) else (extractor,)
-    return FeatureSettings(kind, tuple(one for one in listed if one is not None))
+    if extractor is None:
+        preset = weights or DEFAULT
+        factor = _advice(preset).get("factor", NETWORK_FACTOR)
+        return FeatureSettings(
+            kind, (FeatureExtractor.from_preset(preset),), network_weights=(factor,)
+        )
+    several = isinstance(extractor, list | tuple)
+    return FeatureSettings(kind, tuple(extractor) if several else (extractor,))
 
 
-def _load_extractor(weights: str) -> Any:
-    from anyvox_keras.features import FeatureExtractor
-    from anyvox_keras.networks import UNet
-
-    run = Path(weights) / "backbone"
-    return FeatureExtractor(UNet.from_preset(str(run) if run.is_dir() else str(weights)))
+def _advice(preset: str) -> dict[str, Any]:
+    """What a preset's metadata say of registration."""
+    advice: dict[str, Any] = preset_metadata(preset).get("registration", {})
+    return advice
 
 
 def _mask(source: Any, image: Volume, what: str) -> np.ndarray | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.contrastive.toml_settings import TomlSettings
+from anyvox_keras.networks import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class SegmentationSettings(TomlSettings):
     Attributes:
         data: Folder of the data, with imagesTr, labelsTr, imagesVal and labelsVal.
         cases: Names of the training cases to use, comma-separated; empty takes all.
-        weights: Preset the network starts from; `scratch` starts from random weights.
+        weights: Preset the network starts from, by default the packaged one; `scratch` starts from
+            random weights.
         architecture: A key of `ARCHITECTURES`, for `scratch`.
         width: Channels of the first level, for `scratch`; 0 takes the architecture's.
         levels: Poolings, for `scratch`; 0 takes the architecture's.
@@ -42,8 +44,8 @@ class SegmentationSettings(TomlSettings):
 
     data: str = ""
     cases: str = ""
-    weights: str = "scratch"
-    architecture: str = "anatomix"
+    weights: str = DEFAULT
+    architecture: str = DEFAULT
     width: int = 0
     levels: int = 0
     steps: int = 37_500
