@@ -1,0 +1,117 @@
+"""Put a pretraining run's network into the package as a preset, float16, with its model card.
+
+    python benchmarks/package_weights.py RUN [RUN ...] NAME --factor 0.5 --features both
+
+The runs are the stages of one chain, each begun from the one before; the last one's network ships.
+The card's facts come from the runs' own files; its results are written by hand in
+`benchmarks/cards/NAME.md` and follow below.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from anyvox_keras.contrastive.run_settings import RunSettings
+from anyvox_keras.networks import UNet
+from anyvox_keras.networks.presets import CARD, METADATA, PACKAGED, WEIGHTS
+
+RESULTS = Path(__file__).parent / "cards"
+
+
+def main() -> None:
+    """Write the preset's four files."""
+    options = _options()
+    stages = [_stage(Path(run)) for run in options.runs]
+    folder = PACKAGED / options.name
+    metadata = {
+        "name": options.name,
+        "norm": options.norm,
+        "registration": {"features": options.features, "factor": options.factor},
+        "stages": stages,
+        "licence": "MIT",
+    }
+    UNet.from_preset(options.runs[-1]).save_to_preset(folder, metadata, half=True)
+    about = json.loads((folder / METADATA).read_text())
+    about["sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    (folder / METADATA).write_text(json.dumps(about, indent=2) + "\n")
+    (folder / CARD).write_text(_card(about))
+    print(f"{folder}: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB, {about['sha256']}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", help="Folders of the stages' runs, in order.")
+    parser.add_argument("name")
+    parser.add_argument("--norm", default="unit", choices=("none", "unit", "standard"))
+    parser.add_argument("--features", default="both", choices=("mind", "network", "both"))
+    parser.add_argument("--factor", type=float, default=0.5)
+    return parser.parse_args()
+
+
+def _stage(run: Path) -> dict[str, Any]:
+    """What a run was told that is not the default, and what it reached."""
+    settings = tomllib.loads((run / "config.toml").read_text())
+    defaults = vars(RunSettings())
+    told = {name: value for name, value in settings.items() if value != defaults[name]}
+    for name in ("templates", "weights"):  # the last parts of paths: folders are one's own
+        if name in told:
+            told[name] = ",".join(Path(part).name for part in told[name].split(","))
+    with open(run / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    checked = [row for row in rows if row.get("val_loss")]
+    every = settings["log_every"]
+    hours = sum(every * settings["batch_size"] / float(row["pairs_per_second"]) for row in rows)
+    return {
+        "settings": told,
+        "pairs": int(rows[-1]["pairs"]),
+        "hours": round(hours / 3600, 2),
+        "val_loss": round(float(checked[-1]["val_loss"]), 3),
+        "val_alignment": round(float(checked[-1]["val_alignment"]), 3),
+    }
+
+
+def _card(about: dict[str, Any]) -> str:
+    results = (RESULTS / f"{about['name']}.md").read_text()
+    rows = "\n".join(
+        f"| {number} | {stage['pairs']:,} | {stage['hours']} | {stage['val_loss']} | "
+        f"{stage['val_alignment']} |"
+        for number, stage in enumerate(about["stages"], 1)
+    )
+    commands = "\n".join("    " + _command(stage["settings"]) for stage in about["stages"])
+    return f"""# {about["name"]}
+
+Contrast-invariant features of 3D medical images: a `UNet` of {about["parameters"]:,} parameters,
+trained on synthetic shapes alone.
+
+    import anyvox_keras as avx
+
+    extractor = avx.FeatureExtractor.from_preset("{about["name"]}")
+
+| stage | pairs | hours | validation loss | validation alignment |
+|---|---|---|---|---|
+{rows}
+
+The commands, whose seed (0 unless named) fixes shapes, pairs, voxels and first weights:
+
+{commands}
+
+SHA-256 of `{WEIGHTS}`: `{about["sha256"]}`.
+
+{results}"""
+
+
+def _command(settings: dict[str, Any]) -> str:
+    flags = []
+    for name, value in settings.items():
+        flag = "--" + name.replace("_", "-")
+        flags.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
+    return " ".join(["anyvox pretrain --out RUN", *flags])
+
+
+if __name__ == "__main__":
+    main()
