@@ -48,8 +48,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", help="Folders of the stages' runs, in order.")
     parser.add_argument("name")
     parser.add_argument("--norm", default="unit", choices=("none", "unit", "standard"))
-    parser.add_argument("--features", default="both", choices=("mind", "network", "both"))
-    parser.add_argument("--factor", type=float, default=0.5)
+    parser.add_argument("--features", default="mind", choices=("mind", "network", "both"))
+    parser.add_argument("--factor", type=float, default=0.1)
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Few-shot segmentation of the hippocampus: scratch, pretrained, and MONAI's BasicUNet.
 
-    KERAS_BACKEND=torch python benchmarks/segmentation.py --out results [--weights RUN]
+    KERAS_BACKEND=torch python benchmarks/segmentation.py --out results [--weights PRESET]
         [--counts 1,3,10] [--seeds 3] [--steps 600] [--side 32] [--methods scratch,pretrained,monai]
 
 Cases come from $ANYVOX_DATA/data/hippocampus (Medical Segmentation Decathlon, task 4) by the split
@@ -63,7 +63,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--weights", help="For the methods `pretrained`.")
+    parser.add_argument("--weights", default="anyvox-base", help="For the methods `pretrained`.")
     parser.add_argument("--methods", default="scratch,pretrained,monai")
     parser.add_argument("--counts", default="1,3,10")
     parser.add_argument("--seeds", type=int, default=3)
@@ -76,10 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--validation", type=int, default=4, help="Validation cases in use.")
     parser.add_argument("--test", type=int, default=20, help="Test cases in use.")
     parser.add_argument("--copies", action="store_true", help="Test on changed copies too.")
-    options = parser.parse_args()
-    if "pretrained" in options.methods and not options.weights:
-        parser.error("the methods `pretrained` need --weights: a preset or a pretraining run")
-    return options
+    return parser.parse_args()
 
 
 def _files(name: str) -> CaseFiles:
@@ -114,7 +111,7 @@ def _settings(method: str, seed: int, options: argparse.Namespace) -> Segmentati
     every = max(options.steps // 10, 1)
     pretrained = method.endswith("pretrained")
     sizes = {"weights": options.weights} if pretrained else {
-        "width": options.width, "levels": options.levels}  # fmt: skip
+        "weights": "scratch", "width": options.width, "levels": options.levels}  # fmt: skip
     return SegmentationSettings(
         seed=seed, side=options.side, steps=options.steps, batch_size=options.batch_size,
         learning_rate=options.learning_rate, epoch_steps=every, log_every=every,

@@ -56,7 +56,7 @@ def cases_of(data: Path | None) -> tuple[list[Case], list[Case]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--weights", help="A preset or the folder of a pretraining run.")
+    parser.add_argument("--weights", help="A preset, such as anyvox-base, or the folder of a run.")
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--steps", type=int, default=60)
     args = parser.parse_args()

@@ -31,7 +31,16 @@ from anyvox_keras.segmentation import (
     save_scores,
 )
 
-TINY = dict(side=16, steps=2, batch_size=1, width=4, levels=2, log_every=1, validate_every=2)
+TINY = dict(
+    side=16,
+    steps=2,
+    batch_size=1,
+    weights="scratch",
+    width=4,
+    levels=2,
+    log_every=1,
+    validate_every=2,
+)
 
 
 def made_data(folder: Path) -> Path:
@@ -53,15 +62,15 @@ def made_data(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--weights", default="scratch", help="A preset, its folder, or a run's.")
+    parser.add_argument("--weights", default="anatomix", help="A preset, its folder, or a run's.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("run"))
     args = parser.parse_args()
 
-    sizes = {} if args.data else TINY
+    sizes = {"weights": args.weights} if args.data else TINY
     data = args.data or made_data(Path(tempfile.mkdtemp()))
     # Everything that is not named here is the paper's by default.
-    settings = SegmentationSettings(data=str(data), weights=args.weights, seed=args.seed, **sizes)
+    settings = SegmentationSettings(data=str(data), seed=args.seed, **sizes)
     run = SegmentationRun(args.out, settings)
     run.train(report=print)
 

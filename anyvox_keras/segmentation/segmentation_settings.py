@@ -82,7 +82,10 @@ class SegmentationSettings(TomlSettings):
         if len(spacing) not in (0, 1, 3) or any(mm <= 0 for mm in spacing):
             raise UserError(f"spacing: expected mm like 1 or 1,1,2, received {self.spacing}")
         if self.weights != "scratch" and (self.width or self.levels):
-            raise UserError("width, levels: expected none beside weights, which have their own")
+            raise UserError(
+                f"width, levels: expected none beside weights ({self.weights}), which have their "
+                "own; weights=scratch starts from random ones"
+            )
         self.numbers("class_weights")
 
     @property

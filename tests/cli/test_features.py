@@ -32,6 +32,14 @@ def test_features_are_the_extractors_on_the_images_grid(images, tmp_path, run_fo
     np.testing.assert_allclose(saved.get_fdata(), extractor(image.get_fdata()), atol=1e-4)
 
 
+def test_the_packaged_network_is_the_default(images, tmp_path):
+    out = tmp_path / "out.nii.gz"
+    assert run(images, out) == 0
+    expected = FeatureExtractor.from_preset("anyvox-base")(nib.load(images["fixed"]).get_fdata())
+    np.testing.assert_allclose(nib.load(out).get_fdata(), expected, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=-1), 1, atol=1e-3)
+
+
 def test_features_are_zero_outside_the_mask(images, tmp_path, run_folder):
     out = tmp_path / "out.nii.gz"
     mask = nib.load(images["mask"]).get_fdata()
@@ -62,7 +70,6 @@ def test_bad_image_is_one_line(images, tmp_path, capsys, run_folder, bad):
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ((), "--weights"),
         (("--weights", "nonsense"), "unknown preset nonsense"),
         (("--weights", "."), "not a preset"),
         (("--mask", "{small_mask}", "--weights", "{run}"), "(20, 18, 16)"),

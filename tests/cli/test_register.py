@@ -56,12 +56,6 @@ def test_bad_mask_or_labels_are_one_line(images, tmp_path, capsys, option, file,
     assert refused(capsys, reason)
 
 
-@pytest.mark.parametrize("features", ["network", "both"])
-def test_network_features_need_weights(images, tmp_path, capsys, features):
-    assert run(images, tmp_path / "out", "--features", features) == 2
-    assert refused(capsys, "--weights")
-
-
 def test_unknown_preset_is_one_line(images, tmp_path, capsys):
     more = ("--features", "both", "--weights", "nonsense")
     assert run(images, tmp_path / "out", *more) == 2

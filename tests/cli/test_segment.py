@@ -11,8 +11,8 @@ from anyvox_keras.cli import main
 from anyvox_keras.metrics import dice, hd95
 
 TINY = [
-    "--width", "4", "--levels", "1", "--side", "12", "--batch_size", "2", "--log_every", "1",
-    "--validate_every", "4", "--balanced", "--learning_rate", "0.01",
+    "--weights", "scratch", "--width", "4", "--levels", "1", "--side", "12", "--batch_size", "2",
+    "--log_every", "1", "--validate_every", "4", "--balanced", "--learning_rate", "0.01",
 ]  # fmt: skip
 TINY = [word.replace("_", "-") for word in TINY]
 

@@ -1,13 +1,16 @@
 """Preset folders and published names."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.networks import UNet
+from anyvox_keras.networks import UNet, preset_metadata
 from anyvox_keras.networks.convert import to_torch
+from anyvox_keras.networks.presets import PACKAGED, preset_folder
+from anyvox_keras.ops._backend import to_numpy
 
 
 @pytest.fixture
@@ -38,6 +41,37 @@ def test_a_folder_holds_config_weights_metadata_and_card(unet, tmp_path):
     assert metadata["parameters"] == sum(np.prod(w.shape) for w in unet.trainable_weights)
     assert_same(UNet.from_preset(tmp_path / "mine"), unet)
     assert_same(UNet.from_preset(str(tmp_path / "mine")), unet)
+
+
+def test_half_precision_is_half_the_size_and_the_same_to_its_rounding(unet, tmp_path):
+    unet.save_to_preset(tmp_path / "whole")
+    unet.save_to_preset(tmp_path / "half", half=True)
+    half = UNet.from_preset(tmp_path / "half")
+    for ours, theirs in zip(half.weights, unet.weights, strict=True):
+        assert ours.dtype == "float32"
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs).astype("float16"))
+    big = UNet(width=16, levels=2)
+    sizes = []
+    for folder, half in (("a", False), ("b", True)):
+        big.save_to_preset(tmp_path / folder, half=half)
+        sizes.append((tmp_path / folder / "model.weights.h5").stat().st_size)
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+PACKAGED_SIZES = {"anyvox-base": (5_900_000, 13e6)}
+
+
+@pytest.mark.parametrize("name", PACKAGED_SIZES)
+def test_packaged_weights_are_those_of_their_card(name):
+    folder = preset_folder(name)
+    digest = hashlib.sha256((folder / "model.weights.h5").read_bytes()).hexdigest()
+    assert preset_metadata(name)["sha256"] == digest
+    assert f"`{digest}`" in (folder / "README.md").read_text()
+    most_parameters, most_bytes = PACKAGED_SIZES[name]
+    assert (folder / "model.weights.h5").stat().st_size < most_bytes
+    network = UNet.from_preset(name)
+    assert network.count_params() < most_parameters
+    assert sorted(p.parent.name for p in PACKAGED.glob("*/config.json")) == sorted(PACKAGED_SIZES)
 
 
 def test_saving_again_replaces(unet, tmp_path):

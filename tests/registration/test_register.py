@@ -8,7 +8,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from anyvox_keras._errors import UserError
+from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.io import Warp, load_volume, save_points
+from anyvox_keras.networks import preset_metadata
 from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.registration import (
     AdamSettings,
@@ -218,6 +220,19 @@ def test_nan_outside_the_field_of_view_is_a_mask(pair):
     np.testing.assert_allclose(found[mask], expected[mask], atol=1e-4)
 
 
+def test_the_network_is_the_packaged_one_as_its_card_advises(pair):
+    arguments = _images(pair, "fixed", "moving")
+    found = register(**arguments, features="both", settings=QUICK)
+    extractor = FeatureExtractor.from_preset("anyvox-base")
+    factor = preset_metadata("anyvox-base")["registration"]["factor"]
+    expected = register(
+        **arguments,
+        settings=QUICK,
+        feature_settings=FeatureSettings("both", (extractor,), network_weights=(factor,)),
+    )
+    np.testing.assert_array_equal(found.displacement, expected.displacement)
+
+
 def test_network_features_and_weights(pair):
     def extractor(image):
         edges = np.stack(np.gradient(image), -1) ** 2
@@ -242,7 +257,6 @@ def test_network_features_and_weights(pair):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": "network"}, "weights"),
         ({"features": "edges"}, "expected one of"),
         ({"preset": "best"}, "preset"),
         ({"fixed_mask": np.zeros(SHAPE)}, "received none"),

@@ -20,8 +20,8 @@ from anyvox_keras.segmentation import (
 )
 
 SETTINGS = SegmentationSettings(
-    width=4, levels=1, steps=6, epoch_steps=2, side=12, batch_size=2, seed=3, balanced=True,
-    learning_rate=1e-2, log_every=2, validate_every=2,
+    weights="scratch", width=4, levels=1, steps=6, epoch_steps=2, side=12, batch_size=2, seed=3,
+    balanced=True, learning_rate=1e-2, log_every=2, validate_every=2,
 )  # fmt: skip
 
 
