@@ -146,9 +146,9 @@ class UNet(keras.Model):
         """Load a network with its weights.
 
         Args:
-            preset: A preset folder, the folder of a pretraining run, a name (`anyvox-base` and
-                `anyvox-small` are packaged; `anatomix` and `anatomix-dev` are downloaded and
-                converted once), or `"hf://owner/repository"`.
+            preset: A preset folder, the folder of a pretraining run, a name (`anyvox-base` is
+                packaged; `anatomix` and `anatomix-dev` are downloaded and converted once), or
+                `"hf://owner/repository"`.
             dtype: Dtype policy; None takes the global one.
 
         Raises:
