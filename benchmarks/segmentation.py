@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from anyvox_keras.metrics import dice
@@ -76,7 +77,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--validation", type=int, default=4, help="Validation cases in use.")
     parser.add_argument("--test", type=int, default=20, help="Test cases in use.")
     parser.add_argument("--copies", action="store_true", help="Test on changed copies too.")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if "monai" in options.methods and keras.config.backend() != "torch":
+        parser.error("the method monai needs KERAS_BACKEND=torch; it may add to another's --out")
+    return options
 
 
 def _files(name: str) -> CaseFiles:
