@@ -134,7 +134,7 @@ def _ours(folder: Path, preset: str) -> np.ndarray:
     from anyvox_keras.registration import register
 
     images = (folder / f"{name}.nii.gz" for name in ("fixed", "moving"))
-    return register(*images, preset=preset).displacement
+    return register(*images, features="mind", preset=preset).displacement
 
 
 def _convexadam(settings: str) -> Method:
