@@ -1,10 +1,11 @@
 """The gradient of instance normalisation, which is written out by hand."""
 
+import keras
 import numpy as np
 from keras import ops
 
 from anyvox_keras.networks.instance_norm import InstanceNorm
-from anyvox_keras.ops._backend import to_numpy, value_and_gradient
+from anyvox_keras.ops._backend import peak_memory_mb, to_numpy, value_and_gradient
 
 
 def test_the_gradient_is_that_of_the_formula(rng):
@@ -24,3 +25,19 @@ def test_the_gradient_is_that_of_the_formula(rng):
     direction = rng.normal(size=x.shape)
     slope = (expected(x + 1e-5 * direction) - expected(x - 1e-5 * direction)) / 2e-5
     np.testing.assert_allclose((to_numpy(gradient) * direction).sum(), slope, rtol=1e-4)
+
+
+def test_training_steps_keep_nothing(rng):
+    """A gradient whose closure held its output would keep every volume of every step."""
+    layers = [keras.layers.Dense(8), InstanceNorm(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((32, 32, 32, 1)), *layers])
+    model.compile("sgd", "mse")
+    x = rng.normal(size=(1, 32, 32, 32, 1)).astype("float32")
+    y = np.zeros((1, 32, 32, 32, 1), "float32")
+    for _ in range(5):
+        model.train_on_batch(x, y)
+    before = peak_memory_mb()
+    for _ in range(100):
+        model.train_on_batch(x, y)
+    # each step's volume is 1 MB, and three or more of them would stay
+    assert peak_memory_mb() - before < 50
