@@ -88,7 +88,7 @@ def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
         mean = box_filter(np.ones((1, 8, 8, 8, 1), "float32"))
         ```
     """
-    weights = np.full(size, 1.0 / size, "float32")
+    x, weights = ops.convert_to_tensor(x), np.full(size, 1.0 / size, "float32")
     for axis in (1, 2, 3):
         x = (_mean_eagerly if is_eager_on_cpu(x) else correlate_axis)(x, weights, axis, mode)
     return x
