@@ -21,7 +21,7 @@ RESOLUTION = 2
 
 @click.command()
 @click.option("--out", default="demo", show_default=True, type=Path, help="Where results go.")
-@click.option("--steps", default=100, show_default=True, type=click.IntRange(20), help="Of fit.")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(20), help="Of fit.")
 @click.option("--seed", default=0, help="Seed of shapes, volumes and weights.")
 def demo(out: Path, steps: int, seed: int) -> None:
     """Pretrain a small network for a minute; register a real pair by the packaged one; draw both.
