@@ -61,11 +61,7 @@ def preset_metadata(preset: str | os.PathLike[str]) -> dict[str, Any]:
         UserError: If there is no such preset, or the file is no JSON.
     """
     path = preset_folder(preset) / METADATA
-    try:
-        metadata: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    return metadata
+    return _read(path) if path.is_file() else {}
 
 
 def load_preset(
@@ -79,10 +75,7 @@ def load_preset(
         dtype: Dtype policy; None takes the global one, whatever the network was trained in.
     """
     folder = preset_folder(preset)
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-    except ValueError as error:
-        raise UserError(f"{folder / CONFIG}: not JSON ({error})") from error
+    config = _read(folder / CONFIG)
     if config.get("class_name") != cls.__name__:
         raise UserError(
             f"{folder}: expected a preset of {cls.__name__}, received {config.get('class_name')}"
@@ -145,6 +138,14 @@ def _halve(path: Path) -> None:
     with h5py.File(path) as source, h5py.File(rewritten, "w") as target:
         copy(source, target)
     rewritten.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error
+    return content
 
 
 def _write(path: Path, text: str) -> None:
