@@ -7,10 +7,13 @@ Cases come from $ANYVOX_DATA/data/hippocampus (Medical Segmentation Decathlon, t
 of hippocampus_split.json: seed s trains on volumes s n ... s n + n - 1 of the training list, in a
 circle; all 20 test cases count. Every method gets the same crops, augmentation, steps, rates and
 rule for the best weights. Methods `generalise` and `generalise-pretrained` train with the stream's
-appearance effects; --copies tests all methods on inverted and on unevenly lit copies too.
+appearance effects.
 
 results/table.csv holds a row a training, results/<training>/log.csv its learning curve, and
-results/curve.png the Dice by number of training volumes. A killed benchmark goes on.
+results/curve.png the Dice by number of training volumes and by step. A killed benchmark goes on,
+and what one backend has trained another reads. --copies tests on inverted and on unevenly lit
+copies too (copies.csv). --on validation tests on those validation cases that do not choose the best
+weights (validation.csv): whoever tries recipes looks there, not at the test cases.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.metrics import dice
+from anyvox_keras.networks import preset_metadata
 from anyvox_keras.segmentation import (
     Case,
     CaseFiles,
@@ -46,19 +50,19 @@ CLASSES = ("anterior", "posterior")
 def main() -> None:
     """Train every method with every number of volumes and every seed; print the means."""
     options = _options()
-    test = [load_case(_files(name)) for name in SPLIT["test"][: options.test]]
+    names = SPLIT["test"] if options.on == "test" else SPLIT["validation"][options.validation :]
+    cases = [load_case(_files(name)) for name in names]
     rows = []
     for count in map(int, options.counts.split(",")):
         for seed in range(options.seeds):
             for method in options.methods.split(","):
-                rows.append(_row(method, count, seed, test, options))
+                rows.append(_row(method, count, seed, cases, options))
                 print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
-    with open(options.out / "table.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    table = "copies" if options.copies else "table" if options.on == "test" else "validation"
+    _save(rows, options.out / f"{table}.csv")
     _print_table(rows)
-    _draw(rows, options.out / "curve.png")
+    if table == "table":
+        _draw(rows, options)
 
 
 def _options() -> argparse.Namespace:
@@ -72,10 +76,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--backbone-rate", type=float, default=1.0, help="Of pretrained backbones.")
     parser.add_argument("--width", type=int, default=16, help="Of the methods from scratch.")
     parser.add_argument("--levels", type=int, default=4)
-    parser.add_argument("--validation", type=int, default=4, help="Validation cases in use.")
-    parser.add_argument("--test", type=int, default=20, help="Test cases in use.")
+    parser.add_argument("--validation", type=int, default=4, help="Cases that choose the weights.")
+    parser.add_argument("--on", choices=("test", "validation"), default="test")
     parser.add_argument("--copies", action="store_true", help="Test on changed copies too.")
     options = parser.parse_args()
     if "monai" in options.methods and keras.config.backend() != "torch":
@@ -89,116 +94,71 @@ def _files(name: str) -> CaseFiles:
 
 
 def _row(
-    method: str, count: int, seed: int, test: list[Case], options: argparse.Namespace
+    method: str, count: int, seed: int, cases: list[Case], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Train once and test; what an earlier run of the benchmark found is read."""
-    folder = options.out / f"{method}-{count}-{seed}"
-    if (folder / "row.json").exists():
-        found: dict[str, Any] = json.loads((folder / "row.json").read_text(encoding="utf-8"))
-        return found
+    """Train and test; what an earlier run of the benchmark found is read."""
+    run = _run(method, count, seed, options)
+    facts = {"method": method, "volumes": count, "seed": seed, "weights": _version(method, options)}
+    path = run.folder / "row.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    changes = COPIES if options.copies else {"dice": COPIES["dice"]}
+    wanted = {f"val_{n}" if options.on == "validation" else n: c for n, c in changes.items()}
+    if missing := wanted.keys() - known.keys():
+        start = time.perf_counter()
+        predictor = Predictor([_trained(method, run)], options.side, overlap=0.5)
+        known = {"seconds": round(time.perf_counter() - start), **known}
+        for name in sorted(missing):
+            known[name] = round(_test(predictor, cases, wanted[name]), 4)
+        path.write_text(json.dumps({**facts, **known}), encoding="utf-8")
+    return {**facts, **{name: known[name] for name in ("seconds", *wanted)}}
+
+
+def _run(method: str, count: int, seed: int, options: argparse.Namespace) -> SegmentationRun:
+    """Make the run of a row; a folder begun with other settings is refused."""
     chosen = [SPLIT["training"][(seed * count + i) % 10] for i in range(count)]
     validation = SPLIT["validation"][: options.validation]
     dataset = Dataset([*map(_files, chosen)], [*map(_files, validation)], CLASSES)
-    run = SegmentationRun(folder, _settings(method, seed, options), dataset)
-    start = time.perf_counter()
-    model = _monai_trained(run, folder) if method == "monai" else _trained(run, folder)
-    seconds = time.perf_counter() - start
-    predictor = Predictor([model], options.side, overlap=0.5)
-    scores = {name: _test(predictor, cases) for name, cases in _copies(test, options.copies)}
-    facts = {"method": method, "volumes": count, "seed": seed, "seconds": round(seconds)}
-    row = {**facts, **{name: round(value, 4) for name, value in scores.items()}}
-    (folder / "row.json").write_text(json.dumps(row), encoding="utf-8")
-    return row
+    folder = options.out / _name(method, count, seed, options)
+    return SegmentationRun(folder, _settings(method, seed, options), dataset)
+
+
+def _name(method: str, count: int, seed: int, options: argparse.Namespace) -> str:
+    """Name a row's folder; weights that change under one name begin another."""
+    _, _, version = _version(method, options).partition(" ")
+    return "-".join(filter(None, (method, version, str(count), str(seed))))
+
+
+def _version(method: str, options: argparse.Namespace) -> str:
+    """Name the weights a method starts from, and the beginning of their hash."""
+    if not method.endswith("pretrained"):
+        return ""
+    digest = preset_metadata(options.weights).get("sha256", "")[:8]
+    return f"{Path(options.weights).name} {digest}".strip()
 
 
 def _settings(method: str, seed: int, options: argparse.Namespace) -> SegmentationSettings:
     every = max(options.steps // 10, 1)
-    pretrained = method.endswith("pretrained")
-    sizes = {"weights": options.weights} if pretrained else {
-        "weights": "scratch", "width": options.width, "levels": options.levels}  # fmt: skip
+    start: dict[str, Any] = (
+        {"weights": options.weights, "backbone_rate": options.backbone_rate}
+        if method.endswith("pretrained")
+        else {"weights": "scratch", "width": options.width, "levels": options.levels}
+    )
     return SegmentationSettings(
         seed=seed, side=options.side, steps=options.steps, batch_size=options.batch_size,
         learning_rate=options.learning_rate, epoch_steps=every, log_every=every,
         validate_every=every, overlap=0.5, balanced=True,
-        generalise=method.startswith("generalise"), **sizes,
+        generalise=method.startswith("generalise"), **start,
     )  # fmt: skip
 
 
-def _trained(run: SegmentationRun, folder: Path) -> Any:
+def _trained(method: str, run: SegmentationRun) -> Any:
+    """Train to the end, where that is left to do, and return the best network."""
+    if method == "monai":
+        from monai_unet import train_monai
+
+        return train_monai(run, len(CLASSES))
     run.train()
-    return load_run(folder)[0]
-
-
-class _BasicUNet:
-    """MONAI's network behind the two things that `Predictor` reads."""
-
-    def __init__(self, seed: int) -> None:
-        import torch
-        from monai.networks.nets import BasicUNet
-
-        torch.manual_seed(seed)
-        self.classes = len(CLASSES)
-        self.net = BasicUNet(3, 1, self.classes + 1)
-
-    def logits(self, image: Any) -> Any:
-        """Map `(B, D, H, W, 1)` to `(B, classes + 1, D, H, W)`."""
-        return self.net(image.movedim(-1, 1))
-
-    def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
-        """Return logits, channels last."""
-        import torch
-
-        self.net.eval()
-        with torch.no_grad():
-            logits = self.logits(torch.from_numpy(batch.astype("float32")))
-        return logits.movedim(1, -1).numpy()
-
-
-def _monai_trained(run: SegmentationRun, folder: Path) -> _BasicUNet:
-    """Train MONAI's network with its own loss on the crops that ours gets."""
-    import copy
-
-    import torch
-    from monai.losses import DiceCELoss
-
-    s = run.settings
-    model = _BasicUNet(s.seed)
-    stream, validation = run.streams()
-    loss = DiceCELoss(include_background=False, softmax=True, to_onehot_y=True)
-    adam = torch.optim.Adam(model.net.parameters(), lr=s.learning_rate)
-    epochs = -(-s.steps // s.epoch_steps)
-    law = torch.optim.lr_scheduler.CosineAnnealingLR(adam, epochs)
-    best, kept, rows = np.inf, None, []
-    for step in range(1, s.steps + 1):
-        with torch.no_grad():
-            crops = stream.layer(stream[step - 1][0], training=True)
-        model.net.train()
-        value = loss(model.logits(crops["image"]), crops["label_map"][:, None])
-        adam.zero_grad()
-        value.backward()
-        adam.step()
-        if step % s.epoch_steps == 0:
-            law.step()
-        if step % s.validate_every == 0 or step == s.steps:
-            scores = run.validate(model, validation)
-            rows.append({"step": step, **{f"val_{k}": v for k, v in scores.items()}})
-            if scores["loss"] < best:
-                best, kept = scores["loss"], copy.deepcopy(model.net.state_dict())
-    model.net.load_state_dict(kept)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return model
-
-
-def _copies(test: list[Case], copies: bool) -> Iterator[tuple[str, list[Case]]]:
-    """Yield the test cases as they are, turned around, and unevenly lit."""
-    yield "dice", test
-    if copies:
-        yield "dice_inverted", [Case(c.name, 1 - c.image, c.label_map) for c in test]
-        yield "dice_biased", [Case(c.name, _lit(c.image), c.label_map) for c in test]
+    return load_run(run.folder)[0]
 
 
 def _lit(image: np.ndarray) -> np.ndarray:
@@ -208,14 +168,31 @@ def _lit(image: np.ndarray) -> np.ndarray:
     return ((lit - lit.min()) / (lit.max() - lit.min())).astype("float32")
 
 
-def _test(predictor: Predictor, cases: list[Case]) -> float:
-    """Mean Dice over both labels and all cases."""
-    scores = [dice(predictor.label_map(c.image), c.label_map, (1, 2)).values() for c in cases]
-    return float(np.mean([value for case in scores for value in case]))
+#: what the test images undergo, by the column of the table
+COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "dice": lambda image: image,
+    "dice_inverted": lambda image: 1 - image,
+    "dice_biased": _lit,
+}
+
+
+def _test(
+    predictor: Predictor, cases: list[Case], change: Callable[[np.ndarray], np.ndarray]
+) -> float:
+    """Mean Dice over both labels and all cases, their images changed."""
+    found = [dice(predictor.label_map(change(c.image)), c.label_map, (1, 2)) for c in cases]
+    return float(np.mean([value for case in found for value in case.values()]))
+
+
+def _save(rows: list[dict[str, Any]], path: Path) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    names = [name for name in rows[0] if name.startswith("dice")]
+    names = [name for name in rows[0] if "dice" in name]
     print(f"| method | volumes | {' | '.join(names)} | seconds |")
     print(f"|---|---|{'---|' * len(names)}---|")
     for method, count in dict.fromkeys((row["method"], row["volumes"]) for row in rows):
@@ -227,24 +204,42 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         print(f"| {method} | {count} | {' | '.join(cells)} | {seconds:.0f} |")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def _draw(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Draw test Dice by number of volumes, then for each number validation Dice by step."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 3.5))
-    axes = figure.subplots()
+    counts = sorted({row["volumes"] for row in rows})
+    figure = Figure(figsize=(3.2 * (1 + len(counts)), 3.2), layout="constrained")
+    first, *others = figure.subplots(1, 1 + len(counts))
     for method in dict.fromkeys(row["method"] for row in rows):
-        counts = sorted({row["volumes"] for row in rows})
-        values = [
-            [r["dice"] for r in rows if (r["method"], r["volumes"]) == (method, n)] for n in counts
-        ]
+        own = [row for row in rows if row["method"] == method]
+        values = [[r["dice"] for r in own if r["volumes"] == count] for count in counts]
         means, spread = ([f(v) for v in values] for f in (np.mean, np.std))
-        axes.errorbar(counts, means, spread, marker="o", capsize=3, label=method)
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [str(n) for n in counts])
-    axes.set_xlabel("training volumes")
-    axes.set_ylabel("mean test Dice, mean and spread over seeds")
-    axes.legend()
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+        first.errorbar(counts, means, spread, marker="o", capsize=3, label=method)
+        for axes, count in zip(others, counts, strict=True):
+            seeds = [row["seed"] for row in own if row["volumes"] == count]
+            names = [_name(method, count, seed, options) for seed in seeds]
+            steps, curves = zip(*(_curve(options.out / name) for name in names), strict=True)
+            axes.plot(steps[0], np.mean(curves, axis=0))
+            axes.fill_between(steps[0], np.min(curves, axis=0), np.max(curves, axis=0), alpha=0.15)
+    first.set_xscale("log")
+    first.set_xticks(counts, [str(n) for n in counts])
+    first.set(xlabel="training volumes", title="test Dice, mean and spread of seeds")
+    first.legend(loc="lower right")
+    for axes, count in zip(others, counts, strict=True):
+        axes.set(xlabel="step", title=f"validation Dice, {count} volume{'s' * (count > 1)}")
+        axes.set(ylim=(0, 0.85))
+    for axes in (first, *others):
+        axes.title.set_fontsize("medium")
+        axes.grid(alpha=0.3)
+    figure.savefig(options.out / "curve.png", dpi=100)
+
+
+def _curve(folder: Path) -> tuple[list[int], list[float]]:
+    """Read steps and validation Dice of a training."""
+    with open(folder / "log.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [int(row["step"]) for row in rows], [float(row["val_dice"]) for row in rows]
 
 
 if __name__ == "__main__":
