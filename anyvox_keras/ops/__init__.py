@@ -4,6 +4,7 @@ from anyvox_keras.ops._backend import fft3, ifft3
 from anyvox_keras.ops.displacement import (
     compose,
     integrate_velocity,
+    inverse_points,
     invert_displacement,
     jacobian_determinant,
     warp,
@@ -32,6 +33,7 @@ __all__ = [
     "identity_grid",
     "ifft3",
     "integrate_velocity",
+    "inverse_points",
     "invert_displacement",
     "jacobian_determinant",
     "max_pool",

@@ -95,14 +95,15 @@ def integrate_velocity(velocity: Array, steps: int = 7, outside: str = "edge") -
     return displacement
 
 
-def invert_displacement(displacement: Array, iterations: int = 20) -> Array:
-    """Invert by fixed-point iteration, `v <- -u(x + v)`.
+def invert_displacement(displacement: Array, iterations: int = 40) -> Array:
+    """Find the displacement `v` of the inverse map on the same grid: `v(y) + u(y + v(y)) = 0`.
 
-    It converges where `u` is a contraction (Lipschitz constant below 1), as any field without
-    strong local shear is.
+    Args:
+        displacement: `(B, D, H, W, 3)` in voxels.
+        iterations: As for `inverse_points`.
 
-    Reference:
-        Chen et al., A simple fixed-point approach to invert a deformation field, Med. Phys. 2008.
+    Returns:
+        The same shape.
 
     Example:
         ```python
@@ -112,10 +113,44 @@ def invert_displacement(displacement: Array, iterations: int = 20) -> Array:
         v = invert_displacement(np.full((1, 8, 8, 8, 3), 0.5, "float32"))
         ```
     """
-    inverse = -displacement
-    for _ in range(iterations - 1):
-        inverse = -warp(displacement, inverse, outside="edge")
-    return inverse
+    grid = ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))[None]
+    return inverse_points(displacement, grid, iterations) - grid
+
+
+def inverse_points(displacement: Array, points: Array, iterations: int = 40) -> Array:
+    """Solve `x + u(x) = y` for given `y` by damped fixed-point iteration.
+
+    `x <- x + (y - x - u(x)) / 2`; beyond its grid `u` keeps the value of its edge. Half steps
+    converge wherever the map does not fold; full ones only where it shears little.
+
+    Args:
+        displacement: `(B, D, H, W, 3)` in voxels.
+        points: `(B, d, h, w, 3)` voxel coordinates `y` in the displacement's grid.
+        iterations: How many steps.
+
+    Returns:
+        `(B, d, h, w, 3)` coordinates `x`.
+
+    Reference:
+        Chen et al., A simple fixed-point approach to invert a deformation field, Med. Phys. 2008.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.ops import identity_grid, inverse_points
+
+        shift = np.full((1, 8, 8, 8, 3), 0.5, "float32")
+        x = inverse_points(shift, identity_grid((4, 4, 4))[None])
+        ```
+    """
+    displacement, points = ops.convert_to_tensor(displacement), ops.convert_to_tensor(points)
+
+    def step(_: Array, x: Array) -> Array:
+        moved = x + sample_linear(displacement, x, outside="edge")
+        return x + 0.5 * (points - moved)
+
+    start = points - sample_linear(displacement, points, outside="edge")
+    return ops.fori_loop(0, iterations, step, start)
 
 
 def jacobian_determinant(displacement: Array) -> Array:

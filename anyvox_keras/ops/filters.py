@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from anyvox_keras.ops._backend import is_eager_on_cpu
 from anyvox_keras.ops.pad import pad
 
 Array = Any
@@ -78,7 +77,18 @@ def gaussian_filter(
 
 
 def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
-    """Mean over a cube of odd `size`; with "zeros" the padding counts, as in ConvexAdam.
+    """Mean over a cube; with "zeros" the padding counts, as in ConvexAdam.
+
+    Args:
+        x: `(B, D, H, W, ...)` float.
+        size: Voxels along the cube's side, odd.
+        mode: Padding as in `pad`.
+
+    Returns:
+        Same shape as `x`.
+
+    Raises:
+        ValueError: If `size` is even.
 
     Example:
         ```python
@@ -88,18 +98,15 @@ def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
         mean = box_filter(np.ones((1, 8, 8, 8, 1), "float32"))
         ```
     """
-    x, weights = ops.convert_to_tensor(x), np.full(size, 1.0 / size, "float32")
+    if size % 2 == 0:
+        raise ValueError(f"`size` must be odd. Received: size={size}")
+    # One padding, sums along the rows, one multiplication: half the time of `correlate_axis`.
+    x = pad(ops.convert_to_tensor(x), ((size // 2, size // 2),) * 3, mode)
     for axis in (1, 2, 3):
-        x = (_mean_eagerly if is_eager_on_cpu(x) else correlate_axis)(x, weights, axis, mode)
-    return x
-
-
-def _mean_eagerly(x: Array, weights: np.ndarray, axis: int, mode: str) -> Array:
-    """As `correlate_axis` by equal weights, one multiplication for all: half the time unfused."""
-    pads = [(len(weights) // 2,) * 2 if a == axis else (0, 0) for a in (1, 2, 3)]
-    padded, lead = pad(x, pads, mode), (slice(None),) * axis
-    parts = [padded[(*lead, slice(tap, tap + x.shape[axis]))] for tap in range(len(weights))]
-    return sum(parts[1:], parts[0]) * float(weights[0])
+        length, lead = x.shape[axis] - size + 1, (slice(None),) * axis
+        parts = [x[(*lead, slice(tap, tap + length))] for tap in range(size)]
+        x = sum(parts[1:], parts[0])
+    return x * float(size) ** -3
 
 
 def average_pool(x: Array, size: int = 2) -> Array:

@@ -7,7 +7,6 @@ from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.coupled_convex import coupled_convex, coupled_convex_by_slabs
 from anyvox_keras.registration.deform import deform
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
-from anyvox_keras.registration.inverse_at import inverse_at
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.landmarks import landmarks_of
 from anyvox_keras.registration.losses import (
@@ -77,7 +76,6 @@ __all__ = [
     "deform",
     "image_features",
     "instance_optimisation",
-    "inverse_at",
     "inverse_consistency",
     "landmarks_of",
     "masked_image",

@@ -9,7 +9,7 @@ from keras import ops
 from anyvox_keras.ops import (
     average_pool,
     compose,
-    identity_grid,
+    invert_displacement,
     resize,
     resize_displacement,
     warp,
@@ -18,7 +18,6 @@ from anyvox_keras.ops._backend import compiled, no_gradient
 from anyvox_keras.registration.cost_volume import cost_volume
 from anyvox_keras.registration.coupled_convex import coupled_convex, coupled_convex_by_slabs
 from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
-from anyvox_keras.registration.inverse_at import solve_inverse
 from anyvox_keras.registration.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.settings import DeformSettings, Level
 
@@ -156,11 +155,6 @@ def _descend(
     start = resize(start, fixed.shape[1:4]) / float(POOL)
     found = instance_optimisation(fixed, moving, start, adam)
     if both_ways:
-        back = instance_optimisation(moving, fixed, _inverse(start), adam)
-        found = 0.5 * (found + _inverse(back))
+        back = instance_optimisation(moving, fixed, invert_displacement(start), adam)
+        found = 0.5 * (found + invert_displacement(back))
     return resize(found * float(POOL), shape)
-
-
-def _inverse(displacement: Array) -> Array:
-    grid = ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))[None]
-    return solve_inverse(displacement, grid) - grid

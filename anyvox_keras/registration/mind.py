@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from anyvox_keras.ops import pad
+from anyvox_keras.ops import box_filter, pad
 from anyvox_keras.ops._backend import is_eager_on_cpu
 
 Array = Any
@@ -70,27 +70,16 @@ _TINY = 1e-30
 
 def _patch_distances(image: Array, radius: int, dilation: int) -> Array:
     """Mean squared patch differences, `(12, B, D, H, W)`: long rows, which are fast to add up."""
-    shape = image.shape[1:4]
+    shape, size = image.shape[1:4], 2 * radius + 1
     padded = pad(image, ((dilation, dilation),) * 3, "edge")
     neighbours = [_crop(padded, dilation * (1 + face), shape) for face in _FACES]
     squares = [ops.square(neighbours[a] - neighbours[b]) for a, b in _PAIRS]
     if is_eager_on_cpu(image):
         # Small pieces stay in the cache; XLA instead would compute the squares 27 times over.
-        means = ops.concatenate([_box_mean(square, radius) for square in squares], axis=0)
+        means = ops.concatenate([box_filter(square, size, "edge") for square in squares], axis=0)
     else:
-        means = _box_mean(ops.concatenate(squares, axis=0), radius)
+        means = box_filter(ops.concatenate(squares, axis=0), size, "edge")
     return ops.reshape(means, (CHANNELS, -1, *shape))
-
-
-def _box_mean(x: Array, radius: int) -> Array:
-    """Mean over a cube, border replicated; one padding and separable sums."""
-    size = 2 * radius + 1
-    x = pad(x, ((radius, radius),) * 3, "edge")
-    for axis in (1, 2, 3):
-        length = x.shape[axis] - 2 * radius
-        lead = (slice(None),) * axis
-        x = sum(x[(*lead, slice(tap, tap + length))] for tap in range(size)) * (1.0 / size)
-    return x
 
 
 def _crop(x: Array, start: np.ndarray, shape: tuple[int, ...]) -> Array:

@@ -1,12 +1,13 @@
 """The result of `register`."""
 
 import os
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.io import (
@@ -29,8 +30,8 @@ from anyvox_keras.metrics import (
     sd_log_jacobian,
     target_registration_error,
 )
-from anyvox_keras.ops import identity_grid
-from anyvox_keras.registration.inverse_at import inverse_at
+from anyvox_keras.ops import identity_grid, inverse_points
+from anyvox_keras.ops._backend import compiled, no_gradient, to_numpy
 
 
 class Registration:
@@ -102,7 +103,7 @@ class Registration:
         back = np.linalg.inv(fixed.affine) @ np.linalg.inv(self.affine) @ moving.affine
         voxels = identity_grid(moving.shape)
         points = voxels @ back[:3, :3].T + back[:3, 3]
-        found = inverse_at(self.deformation, points.astype("float32"))
+        found = _solve(self.deformation, points.astype("float32"))
         target = moving.to_voxel(fixed.to_world(found))
         return (target - voxels).astype("float32")
 
@@ -258,6 +259,19 @@ class Registration:
         if self.seconds is not None:
             parts.append(f"{self.seconds:.1f} s")
         return ", ".join(parts)
+
+
+def _solve(displacement: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Where `x + u(x)` is each point, both arrays without a batch axis."""
+    arrays = (ops.convert_to_tensor(array[None]) for array in (displacement, points))
+    with no_gradient():
+        found: np.ndarray = to_numpy(_solver()(*arrays))
+    return found[0]
+
+
+@cache
+def _solver() -> Callable[..., Any]:
+    return compiled(inverse_points)
 
 
 def _mean(values: Iterable[float]) -> float | None:

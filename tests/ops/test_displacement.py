@@ -10,6 +10,7 @@ from anyvox_keras.ops import (
     compose,
     gaussian_filter,
     integrate_velocity,
+    inverse_points,
     invert_displacement,
     jacobian_determinant,
     warp,
@@ -78,6 +79,15 @@ def test_inverse_composes_to_identity():
     back = integrate_velocity(-u)
     forth = integrate_velocity(u)
     assert np.abs(interior(compose(forth, back))).max() < 0.05
+
+
+def test_inverse_of_a_strong_stretch():
+    """Full steps would run away: the displacement changes faster than the position."""
+    x = np.moveaxis(np.indices((17,) * 3), 0, -1)[None].astype("float32")
+    u = 1.5 * (x - 8)
+    found = to_numpy(inverse_points(u, x))
+    np.testing.assert_allclose(found, 8 + (x - 8) / 2.5, atol=1e-3)
+    np.testing.assert_allclose(to_numpy(invert_displacement(u)), found - x, atol=1e-5)
 
 
 def test_jacobian_equals_simpleitk():

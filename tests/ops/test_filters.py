@@ -51,9 +51,15 @@ def test_gaussian_equals_scipy(mode, sigma):
 @pytest.mark.parametrize("mode", ["zeros", "edge", "symmetric"])
 @both
 def test_box_equals_scipy(mode, wrap):
-    actual = to_numpy(wrap(lambda x: box_filter(x, 3, mode))(ops.convert_to_tensor(X)))
-    expected = ndimage.uniform_filter(X[0, ..., 1], 3, mode=SCIPY_MODE[mode])
-    np.testing.assert_allclose(actual[0, ..., 1], expected, atol=2e-6)
+    for size in (3, 5):
+        actual = to_numpy(wrap(lambda x, n=size: box_filter(x, n, mode))(ops.convert_to_tensor(X)))
+        expected = ndimage.uniform_filter(X[0, ..., 1], size, mode=SCIPY_MODE[mode])
+        np.testing.assert_allclose(actual[0, ..., 1], expected, atol=2e-6)
+
+
+def test_box_has_a_middle():
+    with pytest.raises(ValueError, match="odd"):
+        box_filter(X, 2)
 
 
 def test_weights_may_differ_between_samples():
