@@ -12,7 +12,7 @@ from anyvox_keras.contrastive.checkpoint import BEST, LAST
 from anyvox_keras.contrastive.run_progress import Report
 from anyvox_keras.contrastive.training_run import TrainingRun
 from anyvox_keras.io import prepare_folder, save_json
-from anyvox_keras.networks import ARCHITECTURES, UNet
+from anyvox_keras.networks import ARCHITECTURES, UNet, preset_metadata
 from anyvox_keras.segmentation.case import Case, count_classes, load_case
 from anyvox_keras.segmentation.crop_stream import CropStream
 from anyvox_keras.segmentation.dataset import Dataset, read_dataset
@@ -91,6 +91,12 @@ class SegmentationRun(TrainingRun):
         """Names of labels 1, 2 ...; without names their numbers."""
         names = self.dataset.classes
         count = count_classes(*self.cases, names, self.settings.ignored)
+        given = self.settings.numbers("class_weights")
+        if given and len(given) != count + 1:
+            raise UserError(
+                f"class_weights: expected {count + 1} numbers, background first, received "
+                f"{self.settings.class_weights}"
+            )
         return list(names) or [str(label) for label in range(1, count + 1)]
 
     def train(
@@ -102,7 +108,10 @@ class SegmentationRun(TrainingRun):
         """Train to the end, from the last checkpoint; None if the run was finished before."""
         if self.finished:
             return None
-        classes = self.classes  # before anything is written: the data may be unusable
+        # Before anything is written: data and weights may be unusable.
+        classes = self.classes
+        if self.settings.weights != "scratch":
+            preset_metadata(self.settings.weights)
         prepare_folder(self.folder)
         save_json(self.folder / CLASSES, {"classes": classes}, overwrite=True)
         return super().train(report, verbose, introduce)
@@ -133,16 +142,13 @@ class SegmentationRun(TrainingRun):
         """Make the network with the weights that training starts from."""
         s = self.settings
         policy = "float32" if s.precision == "float32" else f"mixed_{s.precision}"
-        train = int(s.train) if s.train.isdigit() else s.train
+        train = int(s.train) if s.train.isdecimal() else s.train
         return Segmenter(self._backbone(policy), classes, train, s.seed, dtype=policy)
 
     def _backbone(self, policy: str) -> UNet:
         s = self.settings
         if s.weights != "scratch":
             return UNet.from_preset(s.weights, dtype=policy)
-        if s.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise UserError(f"architecture: expected one of {known}, received {s.architecture}")
         sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v}
         return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=policy)
 

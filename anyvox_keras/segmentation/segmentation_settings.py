@@ -1,10 +1,17 @@
 """All settings of a segmentation run."""
 
+import math
 from dataclasses import dataclass
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.contrastive.toml_settings import TomlSettings
-from anyvox_keras.networks import DEFAULT
+from anyvox_keras.networks import ARCHITECTURES, DEFAULT
+from anyvox_keras.segmentation.unfreeze import PARTS
+
+CHOICES = {
+    "architecture": tuple(ARCHITECTURES),
+    "precision": ("float32", "bfloat16", "float16"),
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,18 @@ class SegmentationSettings(TomlSettings):
         if self.validate_every % self.log_every:
             value = self.validate_every
             raise UserError(f"validate_every: expected a multiple of log_every, received {value}")
+        for name, known in CHOICES.items():
+            if (given := getattr(self, name)) not in known:
+                raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
+        if self.train not in PARTS and not self.train.isdecimal():
+            known = ", ".join(PARTS)
+            raise UserError(f"train: expected {known} or a number of layers, received {self.train}")
+        if not 0 <= self.learning_rate < math.inf:
+            raise UserError(f"learning_rate: expected at least 0, received {self.learning_rate}")
+        if not 0 <= self.backbone_rate <= 1:
+            raise UserError(
+                f"backbone_rate: expected a share in [0, 1], received {self.backbone_rate}"
+            )
         if not 0 <= self.overlap < 1:
             raise UserError(f"overlap: expected a share in [0, 1), received {self.overlap}")
         spacing = self.numbers("spacing")
@@ -86,7 +105,8 @@ class SegmentationSettings(TomlSettings):
                 f"width, levels: expected none beside weights ({self.weights}), which have their "
                 "own; weights=scratch starts from random ones"
             )
-        self.numbers("class_weights")
+        if any(not 0 <= weight < math.inf for weight in self.numbers("class_weights")):
+            raise UserError(f"class_weights: expected numbers >= 0, received {self.class_weights}")
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:

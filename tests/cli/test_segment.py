@@ -1,6 +1,7 @@
 """`anyvox segment`: train, predict, evaluate, refuse."""
 
 import csv
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -66,6 +67,16 @@ def test_an_ensemble_of_a_run_with_itself_is_that_run(place, tmp_path):
     np.testing.assert_array_equal(one, two)
 
 
+def test_runs_that_see_scans_otherwise_are_no_ensemble(place, tmp_path, capsys):
+    shutil.copytree(place / "run", tmp_path / "other")
+    config = tmp_path / "other" / "config.toml"
+    config.write_text(config.read_text().replace("side = 12", "side = 8"))
+    image = place / "data" / "imagesTs" / "case_91.nii.gz"
+    words = ["--images", image, "--out", tmp_path / "out", "--run", tmp_path / "other"]
+    assert segment("predict", place, *words) == 2
+    assert refused(capsys, "expected the side and spacing of")
+
+
 def test_evaluation_writes_every_case_and_draws(place, tmp_path):
     truth = nib.load(place / "data" / "labelsTs" / "case_91.nii.gz")
     shifted = np.roll(np.asarray(truth.dataobj), 1, axis=0)
@@ -81,6 +92,27 @@ def test_evaluation_writes_every_case_and_draws(place, tmp_path):
         assert float(row["dice"]) == pytest.approx(overlap[int(row["label"])])
         assert float(row["hd95_mm"]) == pytest.approx(distance[int(row["label"])])
     assert (tmp_path / "scores.png").stat().st_size > 10_000
+
+
+def test_the_picture_shows_best_median_and_worst(place, tmp_path, monkeypatch):
+    """Three predictions, shifted by 2, 0 and 1 voxels; their names do not follow their quality."""
+    from anyvox_keras import pictures
+
+    image = nib.load(place / "data" / "imagesTs" / "case_91.nii.gz")
+    truth = np.asarray(nib.load(place / "data" / "labelsTs" / "case_91.nii.gz").dataobj)
+    for name, shift in (("a", 2), ("b", 0), ("c", 1)):
+        file = f"{name}.nii.gz"
+        write(tmp_path / "found" / file, np.roll(truth, shift, axis=0), image.affine)
+        write(tmp_path / "labels" / file, truth, image.affine)
+        write(tmp_path / "images" / file, np.asarray(image.dataobj), image.affine)
+    drawn = []
+    draw = pictures.cases_picture
+    monkeypatch.setattr(pictures, "cases_picture", lambda rows: drawn.extend(rows) or draw(rows))
+    parts = ["--predictions", "found", "--labels", "labels", "--images", "images"]
+    words = [word if word.startswith("--") else str(tmp_path / word) for word in parts]
+    assert main(["segment", "evaluate", *words, "--out", str(tmp_path / "scores.csv")]) == 0
+    assert [row.title.split(",")[0] for row in drawn] == ["best: b", "median: c", "worst: a"]
+    assert "Dice 1.000" in drawn[0].title
 
 
 def test_a_run_is_resumed_only_when_asked(place, capsys):
@@ -133,6 +165,20 @@ def test_bad_data_is_one_line_and_leaves_no_run(tmp_path, capsys, spoil, reason)
     made_folder(tmp_path / "data")
     spoil(tmp_path)
     assert segment("train", tmp_path, "--steps", 2) == 2
+    assert refused(capsys, reason)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--class-weights", "1,1"], "class_weights: expected 3 numbers, background first"),
+        (["--weights", "nowhere", "--width", 0, "--levels", 0], "unknown preset nowhere"),
+        (["--train", "most"], "train: expected all, decoder, head"),
+    ],
+)
+def test_bad_settings_are_one_line_and_leave_no_run(place, tmp_path, capsys, words, reason):
+    assert segment("train", place, "--steps", 2, "--out", tmp_path / "run", *words) == 2
     assert refused(capsys, reason)
     assert not (tmp_path / "run").exists()
 

@@ -1,5 +1,7 @@
 """Files, grids and crops."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -29,6 +31,30 @@ def test_the_decathlons_folders_are_read(folder):
     assert [case.name for case in dataset.validation] == ["case_90"]
     assert dataset.classes == ("front", "back")
     assert [path.name for path in list_images([folder / "imagesTs"])] == ["case_91.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"0": "background", "1": "front", "2": "back"}, {"background": 0, "back": 2, "front": 1}],
+)
+def test_names_of_classes_are_read_in_both_fashions(folder, labels):
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    assert read_dataset(folder).classes == ("front", "back")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "dataset.json: expected labels by number"),
+        ("[]", "dataset.json: expected labels by number"),
+        ('{"labels": {"0": "background", "2": "back"}}', "dataset.json: expected labels 0, 1, 2"),
+    ],
+)
+def test_a_spoilt_dataset_json_is_one_clear_line(folder, text, reason):
+    (folder / "dataset.json").write_text(text)
+    with pytest.raises(UserError, match=reason) as error:
+        read_dataset(folder)
+    assert "\n" not in str(error.value)
 
 
 def _empty(folder):

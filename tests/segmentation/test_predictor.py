@@ -1,5 +1,7 @@
 """Prediction: windows, grids, flips, ensembles, components."""
 
+import tracemalloc
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -74,6 +76,37 @@ def test_another_spacing_resamples_there_and_back(segmenter):
     assert labels.shape == image.shape
     np.testing.assert_array_equal(labels, np.kron(expected, np.ones((2, 2, 2), int)))
     assert predictor.probabilities(scan).sum(-1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_small_scan_is_padded_by_its_minimum_and_cropped_back(segmenter, rng):
+    image = rng.uniform(5, 9, (7, 12, 9))
+    padded = np.pad(image, ((3, 2), (0, 0), (2, 1)), constant_values=image.min())
+    expected = whole(segmenter, padded)[3:10, :, 2:11]
+    predictor = Predictor(segmenter, side=12)
+    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_array_equal(predictor(image).array, expected.argmax(-1))
+
+
+class _Half:
+    """A network that finds every class alike."""
+
+    classes = 15
+
+    def predict_on_batch(self, batch):
+        return np.zeros((*batch.shape[:4], 16), "float32")
+
+
+def test_memory_holds_no_more_classes_than_a_slab_has():
+    image = np.zeros((400, 16, 16), "float32")
+    tracemalloc.start()
+    labels = Predictor(_Half(), side=8, overlap=0.5).label_map(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    probabilities = 16 * image.nbytes
+    # Twice the padded image and the labels in 32 bits; of probabilities some windows' depth.
+    assert peak < 4 * image.nbytes + 8 * 8 * 16 * 16 * 16 * 4
+    assert peak < probabilities / 2
+    assert labels.shape == image.shape
 
 
 def test_memory_is_bounded_by_slabs(segmenter, rng):

@@ -13,6 +13,8 @@ from anyvox_keras._errors import UserError
 from anyvox_keras.networks import UNet
 from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.segmentation import (
+    CaseFiles,
+    Dataset,
     EpochCosine,
     SegmentationRun,
     SegmentationSettings,
@@ -127,6 +129,18 @@ def test_only_the_named_cases_are_learnt_from(data, tmp_path):
     assert not (tmp_path / "config.toml").exists()
 
 
+def test_cases_may_come_as_lists_in_place_of_a_folder(data, tmp_path):
+    pair = [CaseFiles("mine", data / f"imagesTr/case_{n}.nii.gz", data / f"labelsTr/case_{n}.nii.gz")
+            for n in (0, 1)]  # fmt: skip
+    run = SegmentationRun(tmp_path, SETTINGS, Dataset(pair[:1], pair[1:], ("front", "back")))
+    stream, validation = run.streams()
+    assert [case.name for case in validation] == ["mine"]
+    assert len(stream.cases) == 1
+    assert run.classes == ["front", "back"]
+    with pytest.raises(UserError, match="cases for training and validation, received none"):
+        SegmentationRun(tmp_path, SETTINGS, Dataset(pair, [])).train()
+
+
 def test_the_rate_falls_by_a_cosine_once_an_epoch():
     law = EpochCosine(0.5, steps=12, epoch_steps=3)
     rates = [float(to_numpy(law(step))) for step in range(12)]
@@ -137,7 +151,13 @@ def test_the_rate_falls_by_a_cosine_once_an_epoch():
 @pytest.mark.parametrize(
     ("values", "reason"),
     [({"spacing": "1,2"}, "spacing"), ({"validate_every": 5}, "multiple"), ({"steps": 0}, "steps"),
-     ({"overlap": 1.0}, "overlap"), ({"weights": "a", "width": 4}, "none beside weights")],
+     ({"overlap": 1.0}, "overlap"), ({"weights": "a", "width": 4}, "none beside weights"),
+     ({"train": "most"}, "train: expected all, decoder, head or a number"),
+     ({"train": "-1"}, "train: expected"), ({"backbone_rate": 1.5}, "backbone_rate"),
+     ({"learning_rate": -1.0}, "learning_rate"), ({"learning_rate": math.nan}, "learning_rate"),
+     ({"architecture": "vit"}, "architecture: expected one of"),
+     ({"precision": "half"}, "precision: expected one of float32"),
+     ({"class_weights": "1,-1"}, "class_weights"), ({"class_weights": "a"}, "class_weights")],
 )  # fmt: skip
 def test_bad_settings_are_one_line(values, reason):
     with pytest.raises(UserError, match=reason):
