@@ -87,8 +87,8 @@ class SegmentationSettings(TomlSettings):
             if (given := getattr(self, name)) not in known:
                 raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
         if self.train not in PARTS and not self.train.isdecimal():
-            known = ", ".join(PARTS)
-            raise UserError(f"train: expected {known} or a number of layers, received {self.train}")
+            parts = ", ".join(PARTS)
+            raise UserError(f"train: expected {parts} or a number of layers, received {self.train}")
         if not 0 <= self.learning_rate < math.inf:
             raise UserError(f"learning_rate: expected at least 0, received {self.learning_rate}")
         if not 0 <= self.backbone_rate <= 1:

@@ -130,8 +130,8 @@ def test_only_the_named_cases_are_learnt_from(data, tmp_path):
 
 
 def test_cases_may_come_as_lists_in_place_of_a_folder(data, tmp_path):
-    pair = [CaseFiles("mine", data / f"imagesTr/case_{n}.nii.gz", data / f"labelsTr/case_{n}.nii.gz")
-            for n in (0, 1)]  # fmt: skip
+    names = ("case_0.nii.gz", "case_1.nii.gz")
+    pair = [CaseFiles("mine", data / "imagesTr" / n, data / "labelsTr" / n) for n in names]
     run = SegmentationRun(tmp_path, SETTINGS, Dataset(pair[:1], pair[1:], ("front", "back")))
     stream, validation = run.streams()
     assert [case.name for case in validation] == ["mine"]
