@@ -1,7 +1,7 @@
 """Few-shot segmentation of the hippocampus: scratch, pretrained, and MONAI's BasicUNet.
 
     KERAS_BACKEND=torch python benchmarks/segmentation.py --out results [--weights PRESET]
-        [--counts 1,3,10] [--seeds 3] [--steps 600] [--side 32] [--methods scratch,pretrained,monai]
+        [--counts 1,3,10] [--seeds 0,1,2] [--steps 600] [--side 32] [--methods scratch,pretrained,monai]
 
 Cases come from $ANYVOX_DATA/data/hippocampus (Medical Segmentation Decathlon, task 4) by the split
 of hippocampus_split.json: seed s trains on volumes s n ... s n + n - 1 of the training list, in a
@@ -54,7 +54,7 @@ def main() -> None:
     cases = [load_case(_files(name)) for name in names]
     rows = []
     for count in map(int, options.counts.split(",")):
-        for seed in range(options.seeds):
+        for seed in map(int, options.seeds.split(",")):
             for method in options.methods.split(","):
                 rows.append(_row(method, count, seed, cases, options))
                 print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--weights", default="anyvox-base", help="For the methods `pretrained`.")
     parser.add_argument("--methods", default="scratch,pretrained,monai")
     parser.add_argument("--counts", default="1,3,10")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=2)
