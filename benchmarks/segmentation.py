@@ -1,7 +1,7 @@
 """Few-shot segmentation of the hippocampus: scratch, pretrained, and MONAI's BasicUNet.
 
     KERAS_BACKEND=torch python benchmarks/segmentation.py --out results [--weights PRESET]
-        [--counts 1,3,10] [--seeds 0,1,2] [--steps 600] [--side 32] [--methods scratch,pretrained,monai]
+        [--methods scratch,pretrained,monai] [--counts 1,3,10] [--seeds 0,1,2] [--steps 600]
 
 Cases come from $ANYVOX_DATA/data/hippocampus (Medical Segmentation Decathlon, task 4) by the split
 of hippocampus_split.json: seed s trains on volumes s n ... s n + n - 1 of the training list, in a
@@ -192,16 +192,22 @@ def _save(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    names = [name for name in rows[0] if "dice" in name]
-    print(f"| method | volumes | {' | '.join(names)} | seconds |")
-    print(f"|---|---|{'---|' * len(names)}---|")
-    for method, count in dict.fromkeys((row["method"], row["volumes"]) for row in rows):
-        own = [row for row in rows if (row["method"], row["volumes"]) == (method, count)]
-        cells = [
-            f"{np.mean([r[n] for r in own]):.3f} ({np.std([r[n] for r in own]):.3f})" for n in names
-        ]
-        seconds = np.mean([row["seconds"] for row in own])
-        print(f"| {method} | {count} | {' | '.join(cells)} | {seconds:.0f} |")
+    """Mean (standard deviation) over seeds, a column for each number of volumes."""
+    counts = sorted({row["volumes"] for row in rows})
+    print(f"| method | weights | measure | {' | '.join(map(str, counts))} | seconds |")
+    print(f"|---|---|---|{'---|' * len(counts)}---|")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        seconds = f"{np.mean([row['seconds'] for row in own]):.0f}"
+        for name in (name for name in rows[0] if "dice" in name):
+            groups = [[row[name] for row in own if row["volumes"] == count] for count in counts]
+            cells = [f"{np.mean(group):.3f} ({_spread(group):.3f})" for group in groups]
+            print(f"| {' | '.join([method, own[0]['weights'], name, *cells, seconds])} |")
+
+
+def _spread(values: list[float]) -> float:
+    """Standard deviation of a sample; 0 of a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def _draw(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
@@ -214,7 +220,7 @@ def _draw(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
         values = [[r["dice"] for r in own if r["volumes"] == count] for count in counts]
-        means, spread = ([f(v) for v in values] for f in (np.mean, np.std))
+        means, spread = ([f(v) for v in values] for f in (np.mean, _spread))
         first.errorbar(counts, means, spread, marker="o", capsize=3, label=method)
         for axes, count in zip(others, counts, strict=True):
             seeds = [row["seed"] for row in own if row["volumes"] == count]
