@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 
-def alignment(first: Any, second: Any, labels: Any) -> Any:
+def alignment(first: Any, second: Any, labels: Any, second_labels: Any = None) -> Any:
     """Mean cosine of same-label rows across two views, minus that of different labels.
 
     0 for features that know nothing of the label, at most 2. A pair of views with but one label
@@ -13,8 +13,10 @@ def alignment(first: Any, second: Any, labels: Any) -> Any:
 
     Args:
         first: `(B, k, C)` features at k voxels of one view.
-        second: `(B, k, C)` features of the other view at the same voxels.
-        labels: `(B, k)` integers.
+        second: `(B, k, C)` features of the other view.
+        labels: `(B, k)` integers, of the first view's voxels.
+        second_labels: `(B, k)` integers, of the second view's where it shows others; None where
+            both views were read at the same voxels.
 
     Returns:
         `(B,)` float32.
@@ -25,7 +27,8 @@ def alignment(first: Any, second: Any, labels: Any) -> Any:
         ```
     """
     cosine = ops.matmul(_unit(first), ops.transpose(_unit(second), (0, 2, 1)))
-    same = ops.cast(labels[:, :, None] == labels[:, None, :], "float32")
+    second_labels = labels if second_labels is None else second_labels
+    same = ops.cast(labels[:, :, None] == second_labels[:, None, :], "float32")
     other = 1.0 - same
     counts = ops.sum(other, axis=(1, 2))
     gap = _mean(cosine, same) - _mean(cosine, other)

@@ -19,9 +19,11 @@ from anyvox_keras.contrastive.voxel_sampling import (
     sample_positions,
 )
 from anyvox_keras.random import fold_in, keys_for
+from anyvox_keras.synthesis.augmentation import RandomCrop
 
 Batch = dict[str, Any]
-PAIR = ("label_map", "view1", "view2")
+VIEWS = ("view1", "view2")
+PAIR = ("label_map", *VIEWS)
 # Uniform draws per kept position when labels are balanced: rare labels are found among more.
 CANDIDATES = 16
 
@@ -53,6 +55,10 @@ class ContrastivePretrainer(StreamTrained):
         rarity: Anchor weighting of the loss: None, `"raw"`, `"sqrt"`.
         balance: Denominator balancing of the loss: None, `"raw"`, `"sqrt"`.
         recipe: `"released"` or `"paper"`: the optimizer of `compile()`, and the augmentation.
+        crop: Side of the cube cut out of each view in training, every view's at a place of its own;
+            None keeps whole views. In whole views of one label map a voxel's distance to the border
+            helps to name its label, and small networks learn it; between two cubes it says nothing.
+            In inference both cubes are the middle one.
         augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone;
             `"recipe"` makes the recipe's (`TrainTimeAugmentation` or none), None leaves it out.
         seed: Seed of the heads' weights and of voxel draws without keys.
@@ -82,6 +88,7 @@ class ContrastivePretrainer(StreamTrained):
         rarity: str | None = None,
         balance: str | None = None,
         recipe: str = "released",
+        crop: int | None = None,
         augmentation: Any = "recipe",
         seed: int = 0,
         **kwargs: Any,
@@ -96,6 +103,8 @@ class ContrastivePretrainer(StreamTrained):
         self.tap_weights = _weights(tap_weights, self.taps)
         self.width = width
         self.seed = seed
+        self.crop = crop
+        self._cut = RandomCrop(crop, seed=seed) if crop else None
         self.recipe = find_recipe(recipe)
         self.augmentation = self.recipe.augmentation() if augmentation == "recipe" else augmentation
         self.criterion = MultiPositiveContrastiveLoss(temperature, rarity, balance)
@@ -132,17 +141,27 @@ class ContrastivePretrainer(StreamTrained):
     def call(self, inputs: Batch, training: bool | None = None) -> dict[str, Any]:
         """Return what the loss compares: per tap `rows:<tap>` (B, 2k, width), `labels:<tap>`."""
         pair, keys = self._pair(inputs, training)
-        views = ops.concatenate([pair["view1"], pair["view2"]], axis=0)
+        shown = [self._shown(pair, view, keys, training) for view in VIEWS]
+        views, label_maps = (ops.concatenate(both, axis=0) for both in zip(*shown, strict=True))
         features = self._tapped(views, training=training)
+        keys = ops.concatenate([keys, keys], axis=0)
         outputs: dict[str, Any] = {}
         for tap, head in zip(self.taps, self.heads, strict=True):
-            labels, rows = self._sample(features[tap], pair["label_map"], keys, tap)
+            labels, rows = self._sample(features[tap], label_maps, keys, tap)
             outputs[f"rows:{tap}"] = _by_pair(_project(head, rows, training))
-            outputs[f"labels:{tap}"] = ops.concatenate([labels, labels], axis=1)
-        labels, rows = self._sample(features["output"], pair["label_map"], keys, "output")
+            outputs[f"labels:{tap}"] = _by_pair(labels)
+        labels, rows = self._sample(features["output"], label_maps, keys, "output")
         outputs["features"] = _by_pair(rows)
-        outputs["labels"] = labels
+        outputs["labels"] = _by_pair(labels)
         return outputs
+
+    def _shown(self, pair: Batch, view: str, keys: Any, training: bool | None) -> tuple[Any, Any]:
+        """Return what the backbone sees of one view, and its labels."""
+        if self._cut is None:
+            return pair[view], pair["label_map"]
+        volumes = {"image": pair[view], "label_map": pair["label_map"]}
+        cube = self._cut(volumes, fold_in(keys, f"crop of {view}"), training=training)
+        return cube["image"], cube["label_map"]
 
     def _pair(self, inputs: Batch, training: bool | None) -> tuple[Batch, Any]:
         if "label_map" in inputs:
@@ -168,15 +187,15 @@ class ContrastivePretrainer(StreamTrained):
         self._draws.assign_add(count)
         return keys
 
-    def _sample(self, features: Any, label_map: Any, keys: Any, tap: str) -> tuple[Any, Any]:
+    def _sample(self, features: Any, label_maps: Any, keys: Any, tap: str) -> tuple[Any, Any]:
         grid = tuple(features.shape[1:4])
         drawn = self.samples * (CANDIDATES if self.balanced else 1)
         positions = sample_positions(keys, grid, drawn, tap)
-        labels = labels_at(label_map, grid, positions)
+        labels = labels_at(label_maps, grid, positions)
         if self.balanced:
             positions = balance_positions(positions, labels, self.samples)
-            labels = labels_at(label_map, grid, positions)
-        return labels, rows_at(features, ops.concatenate([positions, positions], axis=0))
+            labels = labels_at(label_maps, grid, positions)
+        return labels, rows_at(features, positions)
 
     def compute_loss(
         self,
@@ -192,8 +211,9 @@ class ContrastivePretrainer(StreamTrained):
             loss = self.criterion(y_pred[f"labels:{tap}"], y_pred[f"rows:{tap}"])
             metric.update_state(ops.stop_gradient(loss))
             losses.append(loss)
-        first, second = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
-        self._alignment.update_state(alignment(first, second, y_pred["labels"]))
+        rows = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
+        labels = ops.split(y_pred["labels"], 2, axis=1)
+        self._alignment.update_state(alignment(*rows, *labels))
         return sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
 
     def compute_metrics(
@@ -208,7 +228,7 @@ class ContrastivePretrainer(StreamTrained):
         own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         criterion = self.criterion.get_config()
         numbers = {name: criterion[name] for name in ("temperature", "rarity", "balance")}
-        names = ("samples", "balanced", "tap_weights", "width", "seed")
+        names = ("samples", "balanced", "tap_weights", "width", "crop", "seed")
         sizes = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, **numbers, **sizes, **self._given}
 
@@ -240,6 +260,6 @@ def _project(head: keras.layers.Layer, rows: Any, training: bool | None) -> Any:
 
 
 def _by_pair(rows: Any) -> Any:
-    """Turn `(2B, k, C)`, all first views before all second, into `(B, 2k, C)`."""
+    """Turn `(2B, k, ...)`, all first views before all second, into `(B, 2k, ...)`."""
     first, second = ops.split(rows, 2, axis=0)
     return ops.concatenate([first, second], axis=1)

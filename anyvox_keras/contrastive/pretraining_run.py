@@ -75,6 +75,7 @@ class PretrainingRun(TrainingRun):
             rarity=s.rarity or None,
             balance=s.balance or None,
             recipe=s.recipe,
+            crop=s.crop or None,
             augmentation=self._augmentation(),
             seed=s.seed,
             dtype=policy,
@@ -130,6 +131,8 @@ class PretrainingRun(TrainingRun):
         lines.append(stream.describe())
         if model.augmentation is not None:
             lines.append(model.augmentation.describe())
+        if model.crop:
+            lines.append(f"of each view a cube of {model.crop}^3 voxels, each at its own place")
         return "\n".join(lines)
 
     def columns(self, model: Any) -> list[str]:

@@ -19,6 +19,7 @@ class RunSettings(TomlSettings):
         templates: `"geometric"` or a folder of segmentations, or several of them, comma-separated.
         shapes: Size of the geometric bank.
         side: Voxels along each axis.
+        crop: Side of the cube cut from each view, at a place of its own; 0 keeps whole views.
         steps: Length of the run.
         batch_size: Pairs per step.
         seed: Of shapes, data, voxels and initial weights.
@@ -54,6 +55,7 @@ class RunSettings(TomlSettings):
     templates: str = "geometric"
     shapes: int = 500
     side: int = 128
+    crop: int = 0
     steps: int = 600_000
     batch_size: int = 1
     seed: int = 0
@@ -94,6 +96,8 @@ class RunSettings(TomlSettings):
             if getattr(self, name) not in known:
                 given = getattr(self, name)
                 raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
+        if not 0 <= self.crop <= self.side:
+            raise UserError(f"crop: expected 0 to side ({self.side}), received {self.crop}")
         self.numbers("tap_weights")
         for name in ("validate_every", "pictures_every"):
             if getattr(self, name) % self.log_every:

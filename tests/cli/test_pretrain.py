@@ -81,6 +81,7 @@ def test_a_run_is_resumed_only_when_asked(run, capsys):
     [
         ("nonsense = 1", "unknown key"),
         ("side = 'a'", "side"),
+        ("side = 32\ncrop = 33", "crop: expected 0 to side (32), received 33"),
         ("=", "TOML"),
         (None, "cannot be read"),
     ],

@@ -82,10 +82,49 @@ def test_both_views_are_read_at_the_same_voxels_with_their_labels():
     np.testing.assert_array_equal(first, second)
     # All voxels were drawn, each once: the labels are the map's, in another order.
     counts = np.bincount(to_numpy(outputs["labels"])[0], minlength=8)
-    np.testing.assert_array_equal(counts, np.bincount(pair["label_map"].ravel(), minlength=8))
+    np.testing.assert_array_equal(counts, 2 * np.bincount(pair["label_map"].ravel(), minlength=8))
     coarse = to_numpy(outputs["labels:bottleneck_1_conv"])[0]
     expected = np.bincount(pair["label_map"][0, ::4, ::4, ::4].ravel(), minlength=8)
     np.testing.assert_array_equal(np.bincount(coarse, minlength=8), 2 * expected)
+
+
+def test_each_view_is_cut_at_a_place_of_its_own_with_its_labels():
+    pretrainer = make(crop=8)
+    # Every voxel has a label and an intensity of its own: the number of its place.
+    places = np.arange(16**3, dtype="int32").reshape(1, 16, 16, 16)
+    view = places[..., None].astype("float32")
+    pair = {"label_map": places, "view1": view, "view2": view}
+    corners = set()
+    for seed in range(3):
+        keys = np.full((1, 2), seed, "int32")
+        for name in ("view1", "view2"):
+            cube, labels = (to_numpy(x) for x in pretrainer._shown(pair, name, keys, True))
+            np.testing.assert_array_equal(cube[..., 0], labels)
+            assert labels.shape == (1, 8, 8, 8)
+            assert np.ptp(labels) == 7 * (256 + 16 + 1)
+            corners.add(int(labels.min()))
+    assert len(corners) == 6
+    middle = to_numpy(pretrainer._shown(pair, "view2", keys, False)[1])
+    np.testing.assert_array_equal(middle, places[:, 4:12, 4:12, 4:12])
+
+
+def test_rows_of_two_cubes_carry_the_labels_of_each():
+    pretrainer = make(crop=8, samples=8**3)
+    batch = {**next(FakeStream().arrays()), "keys": FakeStream()[0][0]["keys"]}
+    with no_gradient():
+        outputs = pretrainer(batch, training=True)
+    shown = [
+        to_numpy(pretrainer._shown(batch, name, batch["keys"], True)[1])
+        for name in ("view1", "view2")
+    ]
+    found = np.split(to_numpy(outputs["labels"])[0], 2)
+    for labels, cube in zip(found, shown, strict=True):
+        expected = np.bincount(cube.ravel(), minlength=8)
+        np.testing.assert_array_equal(np.bincount(labels, minlength=8), expected)
+    assert (shown[0] != shown[1]).any()
+    pretrainer.compile()
+    assert np.isfinite(pretrainer.train_on_batch(batch, return_dict=True)["loss"])
+    assert ContrastivePretrainer.from_config(pretrainer.get_config()).crop == 8
 
 
 def test_a_batch_that_is_no_pair_is_refused():
@@ -173,6 +212,10 @@ def test_alignment_is_the_cosine_gap():
     expected = cosine[same].mean() - cosine[~same].mean()
     assert float(alignment(first, second, labels)[0]) == pytest.approx(expected, abs=1e-5)
     assert float(alignment(first, second, 0 * labels)[0]) == 0
+    # Read at other voxels, the second view has labels of its own.
+    order = rng.permutation(30)
+    moved = alignment(first, second[:, order], labels, labels[:, order])
+    assert float(moved[0]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_tap_weights_weigh_the_mean_of_the_losses():
