@@ -18,13 +18,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.io import save_volume
+from anyvox_keras.io import list_images, save_volume
 from anyvox_keras.segmentation import (
     Predictor,
     SegmentationRun,
     SegmentationSettings,
     evaluate,
-    list_images,
     load_run,
     mean_score,
     pair_files,

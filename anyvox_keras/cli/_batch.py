@@ -2,19 +2,49 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.cli._register_pair import PATHS, check_pair, register_pair
+from anyvox_keras.cli._register_pair import PATHS, check_pair
 
 # columns whose value is not a word
-NUMBERS = ("memory",)
+NUMBERS = ("memory", "refine", "smoothness", "spacing")
 
 
-def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) -> int:
+#: registers a pair of options, saves it to a folder (overwriting or not), returns a line
+RegisterPair = Callable[[dict[str, Any], Path, bool], str]
+
+
+def run_pairs(
+    batch: Path | None,
+    out: Path,
+    options: dict[str, Any],
+    overwrite: bool,
+    register_pair: RegisterPair,
+) -> int:
+    """Register the pair of the options, or every pair of a table; return the exit code."""
+    if batch is not None:
+        if options["fixed"] or options["moving"]:
+            raise click.UsageError("expected either --batch or --fixed and --moving")
+        return run_batch(batch, out, options, overwrite, register_pair)
+    if not options["fixed"] or not options["moving"]:
+        raise click.UsageError("expected --fixed and --moving, or --batch")
+    check_pair(options, out, overwrite)
+    click.echo(register_pair(options, out, overwrite))
+    return 0
+
+
+def run_batch(
+    table: Path,
+    out: Path,
+    options: dict[str, Any],
+    overwrite: bool,
+    register_pair: RegisterPair,
+) -> int:
     """Register every row of a CSV into a folder of its own and go on past a failed one.
 
     A row's columns are the flags' names (dashes or underscores) and override the command line;
@@ -38,7 +68,7 @@ def run_batch(table: Path, out: Path, options: dict[str, Any], overwrite: bool) 
             pair = {**options, **row}
             # what an interrupted run left there is incomplete: metrics.json comes last
             check_pair(pair, folder, overwrite=True)
-            click.echo(register_pair(pair, folder, overwrite=True))
+            click.echo(register_pair(pair, folder, True))
         except (ValueError, OSError) as error:
             failed += 1
             click.echo(f"anyvox: error: {folder}: {' '.join(str(error).split())}", err=True)

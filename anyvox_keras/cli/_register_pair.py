@@ -1,7 +1,9 @@
-"""One pair, from options to a folder of results."""
+"""What the commands that register share: the pair's options, its checks, its folder."""
 
 from pathlib import Path
 from typing import Any
+
+import click
 
 from anyvox_keras._errors import UserError
 
@@ -10,6 +12,37 @@ PATHS = (
     "fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg", "fixed_points",
     "moving_points", "initial",
 )  # fmt: skip
+
+CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
+OPTIONS = (
+    click.option("--fixed", type=Path, help="The image that stays."),
+    click.option("--moving", type=Path, help="The image that is brought onto it."),
+    click.option("--out", required=True, type=Path, help="Folder of the results."),
+    click.option("--batch", type=Path, help="CSV of pairs; its columns are the flags' names."),
+    click.option(
+        "--affine",
+        is_flag=False,
+        flag_value="affine",
+        type=click.Choice(["rigid", "affine"]),
+        help="An affine stage first (affine, unless rigid is asked for), for scans not aligned.",
+    ),
+    click.option("--initial", type=Path, help="ITK affine file (.tfm) to start from."),
+    click.option("--fixed-mask", type=Path, help="Where the fixed image counts."),
+    click.option("--moving-mask", type=Path, help="Where the moving image counts."),
+    click.option("--fixed-clip", **CLIP, help="Clip the fixed image for the network."),
+    click.option("--moving-clip", **CLIP, help="Clip the moving image for the network."),
+    click.option("--fixed-seg", type=Path, help="Labels of the fixed image, for the Dice."),
+    click.option("--moving-seg", type=Path, help="Labels of the moving image, warped too."),
+    click.option("--fixed-points", type=Path, help="Landmarks (CSV, x,y,z, mm, LPS), for the TRE."),
+    click.option("--moving-points", type=Path, help="The same landmarks in the moving image."),
+)
+
+
+def pair_options(command: Any) -> Any:
+    """Add the options of a pair."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
 
 
 def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
@@ -30,11 +63,12 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     prepare_folder(out)
 
 
-def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:
-    """Register, save, and return one line of results."""
-    from anyvox_keras.registration import register
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say something."""
+    return {name: value for name, value in options.items() if value not in (None, False)}
 
-    given = {name: value for name, value in options.items() if value not in (None, False)}
-    result = register(**given)
+
+def save_pair(result: Any, out: Path, overwrite: bool) -> str:
+    """Save a `Registration`, and return one line of results."""
     result.save(out, overwrite=overwrite)
     return f"{out}: {result.summary}"

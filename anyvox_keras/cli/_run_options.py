@@ -1,8 +1,10 @@
-"""What the commands that train into a folder share: flags, TOML, refusing, resuming."""
+"""What the commands that train into a folder share: flags, TOML, refusing, resuming, rows."""
 
 import dataclasses
 import re
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,10 +37,12 @@ def settle(
 ) -> Settings:
     """Settle what to run: a stored run's settings, or those given."""
     stored = out / "config.toml"
-    if stored.exists() and overwrite and not resume:
-        _remove(out)
     if not stored.exists():
         return kind.from_dict(given)
+    if overwrite and not resume:
+        settings = kind.from_dict(given)  # a mistake here leaves the old run alone
+        _remove(out)
+        return settings
     if not resume:
         raise UserError(f"{out}: the run exists already; pass --resume, or --overwrite")
     settings = kind.from_dict(read_toml(stored), str(stored))
@@ -49,6 +53,47 @@ def settle(
         if before != now:
             raise UserError(f"{out}: {name}: the run was begun with {before}, received {now}")
     return settings
+
+
+RUN = (
+    click.option("--out", required=True, type=Path, help="Folder of the run."),
+    click.option("--config", type=Path, help="TOML file of settings; flags win over it."),
+    click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it."),
+    click.option("--overwrite", is_flag=True, help="Begin anew where a run exists."),
+)
+
+
+def run_options(kind: type[TomlSettings]) -> Any:
+    """Add the flags of a command that trains: the run's folder, and each setting."""
+
+    def decorated(command: Any) -> Any:
+        command = setting_options(kind)(command)
+        for option in reversed(RUN):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def train_run(run: Any, shown: Sequence[str], introduce: Any = None) -> None:
+    """Train to the end: a bar on a terminal, else a line for each row of the log.
+
+    Args:
+        run: A `TrainingRun`.
+        shown: The row's columns, where it has them.
+        introduce: As of `TrainingRun.train`.
+    """
+
+    def print_row(row: dict[str, Any]) -> None:
+        numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
+        click.echo(f"step {row['step']}: {numbers}")
+
+    on_terminal = sys.stderr.isatty()
+    try:
+        run.train(None if on_terminal else print_row, int(on_terminal), introduce)
+    except FloatingPointError as error:
+        click.echo(f"anyvox: error: {error}", err=True)
+        sys.exit(1)
 
 
 def given_settings(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
@@ -66,8 +111,9 @@ def _remove(out: Path) -> None:
         "best.weights.h5",
         "config.toml",
         "classes.json",
+        "network.keras",
     )
     for name in names:
         (out / name).unlink(missing_ok=True)
-    for name in ("backbone", "pictures", "tensorboard"):
+    for name in ("backbone", "features", "pictures", "tensorboard"):
         shutil.rmtree(out / name, ignore_errors=True)

@@ -25,9 +25,9 @@ def save_picture(
         images: Folder of images named as the predictions.
         overwrite: Whether an existing picture is replaced.
     """
-    from anyvox_keras.io import load_labels, load_volume
+    from anyvox_keras.io import case_name, load_labels, load_volume
     from anyvox_keras.pictures import CasePicture, cases_picture, save_figure
-    from anyvox_keras.segmentation import case_name, mean_score
+    from anyvox_keras.segmentation import mean_score
 
     known = [place for place, case in enumerate(cases) if not np.isnan(mean_score([case]))]
     if not known:

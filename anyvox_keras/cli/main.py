@@ -17,6 +17,7 @@ COMMANDS = {
     "pretrain": "Pretrain a network on synthetic pairs.",
     "features": "Compute the network's features of an image.",
     "register": "Register a moving image to a fixed one.",
+    "voxelmorph": "Train a network that registers in one pass; register with it.",
     "segment": "Train a segmentation on a few labelled scans; predict; evaluate.",
     "apply": "Warp images, labels or points with a saved warp.",
     "convert": "Turn a PyTorch checkpoint into a preset folder, or back.",

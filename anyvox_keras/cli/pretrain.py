@@ -1,21 +1,18 @@
 """`anyvox pretrain`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from anyvox_keras.cli._run_options import given_settings, setting_options, settle
+from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.contrastive.run_settings import RunSettings
+
+SHOWN = ("loss", "alignment", "val_loss", "val_alignment", "pairs_per_second")
 
 
 @click.command()
-@click.option("--out", required=True, type=Path, help="Folder of the run.")
-@click.option("--config", type=Path, help="TOML file of settings; flags win over it.")
-@click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it.")
-@click.option("--overwrite", is_flag=True, help="Begin anew where a run exists.")
-@setting_options(RunSettings)
+@run_options(RunSettings)
 def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
     """Pretrain a UNet on synthetic pairs, by the contrastive recipe.
 
@@ -32,12 +29,7 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
         click.echo(f"{out}: finished at step {run.step}")
         return
     _introduce(run)
-    on_terminal = sys.stderr.isatty()
-    try:
-        run.train(None if on_terminal else _print_row, int(on_terminal), click.echo)
-    except FloatingPointError as error:
-        click.echo(f"anyvox: error: {error}", err=True)
-        sys.exit(1)
+    train_run(run, SHOWN, click.echo)
     click.echo(f"{out}: step {run.step}; use it with --weights {out}")
 
 
@@ -47,9 +39,3 @@ def _introduce(run: Any) -> None:
     click.echo(f"pairs: seed {s.seed}, {s.templates} shapes, {sizes}")
     click.echo(f"training: {s.recipe} recipe, rate {s.learning_rate:g} {s.schedule}, {s.precision}")
     click.echo(f"steps: {run.step} of {s.steps} done; settings in {run.folder / 'config.toml'}")
-
-
-def _print_row(row: dict[str, Any]) -> None:
-    shown = ("loss", "alignment", "val_loss", "val_alignment", "pairs_per_second")
-    numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
-    click.echo(f"step {row['step']}: {numbers}")

@@ -1,6 +1,5 @@
 """`anyvox segment train|predict|evaluate`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,11 @@ import click
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.cli._options import OVERWRITE
-from anyvox_keras.cli._run_options import given_settings, setting_options, settle
+from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.io.progress import progress
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
+
+SHOWN = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
 
 
 @click.group()
@@ -19,11 +20,7 @@ def segment() -> None:
 
 
 @segment.command()
-@click.option("--out", required=True, type=Path, help="Folder of the run.")
-@click.option("--config", type=Path, help="TOML file of settings; flags win over it.")
-@click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it.")
-@click.option("--overwrite", is_flag=True, help="Begin anew where a run exists.")
-@setting_options(SegmentationSettings)
+@run_options(SegmentationSettings)
 def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
     """Train on the cases of a folder in the Medical Segmentation Decathlon's layout."""
     given = given_settings(config, flags)
@@ -39,12 +36,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
     training, validation = run.cases
     classes = ", ".join(run.classes)
     click.echo(f"{len(training)} cases for training, {len(validation)} for validation: {classes}")
-    on_terminal = sys.stderr.isatty()
-    try:
-        run.train(None if on_terminal else _print_row, verbose=int(on_terminal))
-    except FloatingPointError as error:
-        click.echo(f"anyvox: error: {error}", err=True)
-        sys.exit(1)
+    train_run(run, SHOWN)
     click.echo(f"{out}: step {run.step}; use it with anyvox segment predict --run {out}")
 
 
@@ -68,8 +60,7 @@ def predict(
     **options: Any,
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
-    from anyvox_keras.io import check_output, load_volume, save_volume
-    from anyvox_keras.segmentation import case_name, list_images
+    from anyvox_keras.io import case_name, check_output, list_images, load_volume, save_volume
 
     # By name: a file and a folder that holds it are one image.
     paths = {path.name: path for path in list_images(images)}
@@ -123,9 +114,3 @@ def _predictor(runs: tuple[Path, ...], **options: Any) -> Any:
     if len({model.classes for model in models}) > 1:
         raise UserError("--run: expected runs of the same classes, received others")
     return Predictor(models, first.side, first.spacing_mm, **options)
-
-
-def _print_row(row: dict[str, Any]) -> None:
-    shown = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
-    numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
-    click.echo(f"step {row['step']}: {numbers}")

@@ -16,17 +16,17 @@ from anyvox_keras.contrastive.training_state import load_state, read_facts, save
 from anyvox_keras.io import atomic
 from anyvox_keras.ops._backend import to_numpy
 
-STATE, LAST, BEST, BACKBONE = "state", "last.weights.h5", "best.weights.h5", "backbone"
+STATE, LAST, BEST = "state", "last.weights.h5", "best.weights.h5"
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Save a pretraining every minute, and restore it bit for bit on a CPU.
 
-    Writes `last.weights.h5` and `backbone/` (a preset) for use, then `state`, which alone is what
-    `restore` reads: weights, optimizer, metrics, step, position in the stream. Each file takes its
-    place whole, so a kill at any moment leaves a sound one. The arrays are backend-neutral: a run
-    begun on TensorFlow goes on under PyTorch. With an optimizer that averages weights (`use_ema`),
-    the files for use hold the averages.
+    Writes `last.weights.h5` and what the model's `save_network` leaves for use (`backbone/`, a
+    preset), then `state`, which alone is what `restore` reads: weights, optimizer, metrics, step,
+    position in the stream. Each file takes its place whole, so a kill at any moment leaves a sound
+    one. The arrays are backend-neutral: a run begun on TensorFlow goes on under PyTorch. With an
+    optimizer that averages weights (`use_ema`), the files for use hold the averages.
 
     Args:
         folder: Where the files go.
@@ -102,7 +102,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         with averaged(self.model):
             self._save_weights(self.folder / LAST)
-            self.model.backbone.save_to_preset(self.folder / BACKBONE, {"steps": self.step})
+            self.model.save_network(self.folder, {"steps": self.step})
         position = self.step * self.stream.batch_size
         facts = {"step": self.step, "position": position, "best": self.best}
         facts |= {"waited": self.waited, "stopped": self.stopped}

@@ -15,7 +15,7 @@ from anyvox_keras.contrastive.schedules import stepped_decay, warm_cosine
 from anyvox_keras.contrastive.training_run import TrainingRun
 from anyvox_keras.networks import ARCHITECTURES, UNet
 from anyvox_keras.synthesis import SyntheticStream
-from anyvox_keras.templates import TemplateBank
+from anyvox_keras.templates import open_banks
 
 
 class PretrainingRun(TrainingRun):
@@ -46,7 +46,7 @@ class PretrainingRun(TrainingRun):
     def streams(self) -> tuple[SyntheticStream, SyntheticStream | None]:
         """Make the endless training stream and the fixed validation set."""
         s = self.settings
-        bank = TemplateBank.joined(self._bank(source) for source in s.templates.split(","))
+        bank = open_banks(s.templates, s.shapes, s.side, s.seed)
         common: dict[str, Any] = dict(side=s.side, batch_size=s.batch_size, seed=s.seed)
         training = SyntheticStream(bank, steps=s.steps, **common)
         if not s.validation_pairs:
@@ -54,12 +54,6 @@ class PretrainingRun(TrainingRun):
         count = -(-s.validation_pairs // s.batch_size)
         held_out = SyntheticStream(bank, steps=count, split="validation", fixed=True, **common)
         return training, held_out
-
-    def _bank(self, source: str) -> TemplateBank:
-        s = self.settings
-        if source == "geometric":
-            return TemplateBank.geometric(s.shapes, s.side, s.seed)
-        return TemplateBank.from_segmentations(source, s.side, resample=True)
 
     def model(self) -> ContrastivePretrainer:
         """Make the network, the heads and the optimizer, compiled."""

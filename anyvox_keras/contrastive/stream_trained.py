@@ -1,10 +1,13 @@
 """The base of models that train on a stream's layer."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from anyvox_keras.contrastive.bound_layer import BoundLayer
+
+BACKBONE = "backbone"
 
 
 class StreamTrained(keras.Model):
@@ -22,6 +25,10 @@ class StreamTrained(keras.Model):
         """Weights and statistics, without what belongs to a bound stream's layer."""
         lent = {id(v) for v in (self._bound.variables if self._bound else ())}
         return [variable for variable in self.variables if id(variable) not in lent]
+
+    def save_network(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Leave what the training is for in a run's folder: the backbone, as a preset."""
+        self.backbone.save_to_preset(folder / BACKBONE, facts)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was."""

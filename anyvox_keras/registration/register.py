@@ -1,6 +1,5 @@
 """Register one image to another."""
 
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -8,29 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
 from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.io import (
-    Grid,
-    Volume,
-    load_affine,
-    load_labels,
-    load_mask,
-    load_volume,
-    require_same_grid,
-)
+from anyvox_keras.io import Grid
 from anyvox_keras.networks import DEFAULT, preset_metadata
 from anyvox_keras.ops._backend import to_numpy
-from anyvox_keras.registration.affine_descent import MODELS
-from anyvox_keras.registration.align import align
 from anyvox_keras.registration.deform import deform
-from anyvox_keras.registration.landmarks import landmarks_of
 from anyvox_keras.registration.pair_features import (
     NETWORK_FACTOR,
     FeatureSettings,
     image_features,
 )
-from anyvox_keras.registration.place import place
+from anyvox_keras.registration.pair_inputs import PairInputs
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
 from anyvox_keras.registration.room import room
@@ -116,54 +103,48 @@ def register(
     """
     chosen = settings or settings_of(preset)
     compared = feature_settings or _features(features, extractor, weights)
-    fixed, moving = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
-    model = _model(affine)
-    masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
-    segmentations = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
-    _require_shared_label(*segmentations)
-    for clip, what in ((fixed_clip, "fixed"), (moving_clip, "moving")):
-        if clip is not None and not clip[0] < clip[1]:
-            raise UserError(f"{what} clip: expected LO below HI, received {clip[0]:g} {clip[1]:g}")
-    landmarks = landmarks_of(fixed_points, moving_points)
-    space = room(memory or _MEMORY, fixed.shape, strict=memory is not None)
-    images, clips, matrix = (fixed, moving), (fixed_clip, moving_clip), _initial(initial)
-    given = (None if fixed_mask is None else masks[0], None if moving_mask is None else masks[1])
+    pair = PairInputs.read(
+        fixed,
+        moving,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        fixed_clip=fixed_clip,
+        moving_clip=moving_clip,
+        fixed_seg=fixed_seg,
+        moving_seg=moving_seg,
+        affine=affine,
+        initial=initial,
+        fixed_points=fixed_points,
+        moving_points=moving_points,
+    )
+    space = room(memory or _MEMORY, pair.images[0].shape, strict=memory is not None)
     start = time.perf_counter()
-    if model is not None:
-        first = None if initial is None else matrix
-        matrix = align(fixed, moving, model, given, clips, compared, first)
-    field = _deformation(images, masks, clips, matrix, compared, chosen, space)
+    matrix = pair.affine(compared)
+    field = _deformation(pair, matrix, compared, chosen, space)
     seconds = time.perf_counter() - start
-    return Registration(fixed, moving, field, matrix, *segmentations, seconds, landmarks)
+    return Registration(*pair.images, field, matrix, *pair.segmentations, seconds, pair.landmarks)
 
 
 def _deformation(
-    images: tuple[Volume, Volume],
-    masks: tuple[np.ndarray | None, np.ndarray | None],
-    clips: tuple[Sequence[float] | None, Sequence[float] | None],
+    pair: PairInputs,
     affine: np.ndarray,
     compared: FeatureSettings,
     settings: DeformSettings,
     memory: float,
 ) -> np.ndarray:
     """Displacement of the fixed grid, before the affine map."""
-    grid = working_grid(images[0].grid)
+    own = pair.images[0].grid
+    grid = working_grid(own)
     pads = _pads(grid, settings)
-    worlds = (np.eye(4), affine)
-    features: list[Array] = []
-    for image, mask, clip, world in zip(images, masks, clips, worlds, strict=True):
-        array, inside = place(image, mask, grid, world)
-        if inside is not None and not inside.any():
-            raise UserError(
-                f"{image.name}: expected an overlap with the fixed image, found none; an affine "
-                "stage (--affine) brings scans together"
-            )
-        features.append(image_features(array, inside, clip, compared, pads, memory))
+    features: list[Array] = [
+        image_features(array, inside, clip, compared, pads, memory)
+        for (array, inside), clip in zip(pair.placed(grid, affine), pair.clips, strict=True)
+    ]
     shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
     field = deform(features[0], features[1], shape, grid.spacing, settings, memory)
     depth, height, width = grid.shape
     found = to_numpy(field)[0, :depth, :height, :width]
-    return resample_deformation(found, grid, images[0].grid)
+    return resample_deformation(found, grid, own)
 
 
 def _pads(grid: Grid, settings: DeformSettings) -> tuple[int, ...]:
@@ -196,56 +177,3 @@ def _advice(preset: str) -> dict[str, Any]:
     """What a preset's metadata say of registration."""
     advice: dict[str, Any] = preset_metadata(preset).get("registration", {})
     return advice
-
-
-def _mask(source: Any, image: Volume, what: str) -> np.ndarray | None:
-    """The mask's voxels that hold a finite value; none where both are the whole image."""
-    if source is None:
-        return image.finite
-    inside = load_mask(source, of=image, what=what).array
-    inside = inside if image.finite is None else inside & image.finite
-    if not inside.any():
-        raise UserError(f"{what}: expected finite voxels inside, received none")
-    return inside
-
-
-def _labels(source: Any, image: Volume, what: str) -> Volume | None:
-    if source is None:
-        return None
-    labels = load_labels(source, f"{what} label map")
-    if isinstance(source, np.ndarray):
-        labels = Volume(labels.array, image.affine, None, None, labels.name)
-    require_same_grid(labels, image)
-    return labels
-
-
-def _require_shared_label(fixed: Volume | None, moving: Volume | None) -> None:
-    """Two codings of labels would give a Dice of zero, which looks like a bad registration."""
-    if fixed is None or moving is None:
-        return
-    here, there = (np.unique(labels.array[labels.array > 0]) for labels in (fixed, moving))
-    if not np.intersect1d(here, there).size:
-        raise UserError(
-            f"{moving.name}: expected to share a label with {fixed.name}, "
-            f"received {there[:5].tolist()} and {here[:5].tolist()}"
-        )
-
-
-def _model(affine: str | bool | None) -> str | None:
-    if affine is None or affine is False:
-        return None
-    model = "affine" if affine is True else affine
-    if model not in MODELS:
-        raise UserError(f"affine: expected one of {', '.join(MODELS)}, received {model}")
-    return model
-
-
-def _initial(source: Any) -> np.ndarray:
-    if isinstance(source, str | os.PathLike):
-        source = load_affine(source)
-    affine = np.eye(4) if source is None else np.asarray(source, "float64")
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise UserError("initial: expected an invertible matrix, received a singular one")
-    return affine

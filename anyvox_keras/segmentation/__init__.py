@@ -3,13 +3,7 @@
 from anyvox_keras.segmentation.affine_augmentation import AffineAugmentation
 from anyvox_keras.segmentation.case import Case, count_classes, load_case
 from anyvox_keras.segmentation.crop_stream import CropStream
-from anyvox_keras.segmentation.dataset import (
-    CaseFiles,
-    Dataset,
-    case_name,
-    list_images,
-    read_dataset,
-)
+from anyvox_keras.segmentation.dataset import CaseFiles, Dataset, read_dataset
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
 from anyvox_keras.segmentation.epoch_cosine import EpochCosine
@@ -29,7 +23,6 @@ from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.segmentation.unfreeze import unfreeze
 from anyvox_keras.segmentation.validate import validate
-from anyvox_keras.segmentation.working_grid import working_grid
 
 __all__ = [
     "AffineAugmentation",
@@ -47,11 +40,9 @@ __all__ = [
     "SegmentationRun",
     "SegmentationSettings",
     "Segmenter",
-    "case_name",
     "count_classes",
     "evaluate",
     "largest_components",
-    "list_images",
     "load_case",
     "load_run",
     "mean_score",
@@ -61,5 +52,4 @@ __all__ = [
     "score_case",
     "unfreeze",
     "validate",
-    "working_grid",
 ]

@@ -7,9 +7,16 @@ from functools import cached_property
 import numpy as np
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.io import Volume, load_labels, load_volume, require_same_grid, resample_to
+from anyvox_keras.io import (
+    Volume,
+    load_labels,
+    load_volume,
+    min_max,
+    ras_grid,
+    require_same_grid,
+    resample_to,
+)
 from anyvox_keras.segmentation.dataset import CaseFiles
-from anyvox_keras.segmentation.working_grid import working_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +78,12 @@ def load_case(files: CaseFiles, spacing: Sequence[float] | None = None) -> Case:
     require_same_grid(labels, image)
     # Headers of one scan differ by rounding: the image's counts.
     labels = Volume(labels.array, image.affine, labels.header, None, labels.name)
-    grid = working_grid(image.grid, spacing)
+    grid = ras_grid(image.grid, spacing)
     return Case(
         files.name,
-        rescale(resample_to(image, grid).array),
+        min_max(resample_to(image, grid).array),
         resample_to(labels, grid).array.astype("int32"),
     )
-
-
-def rescale(image: np.ndarray) -> np.ndarray:
-    """Map the minimum to 0 and the maximum to 1; a constant image becomes 0."""
-    low, high = float(image.min()), float(image.max())
-    return ((image - low) / (high - low if high > low else 1.0)).astype("float32")
 
 
 def count_classes(

@@ -9,9 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.io import Volume, atomic, check_output, load_labels, require_same_grid
+from anyvox_keras.io import (
+    Volume,
+    atomic,
+    case_name,
+    check_output,
+    list_images,
+    load_labels,
+    require_same_grid,
+)
 from anyvox_keras.metrics import dice, hd95
-from anyvox_keras.segmentation.dataset import case_name, list_images
 
 COLUMNS = ("case", "label", "dice", "hd95_mm")
 

@@ -8,11 +8,9 @@ import numpy as np
 from scipy import ndimage, special
 
 from anyvox_keras.features import sliding_window_slabs
-from anyvox_keras.io import Grid, Volume, load_volume, resample_to
+from anyvox_keras.io import Grid, Volume, load_volume, min_max, ras_grid, resample_to
 from anyvox_keras.ops._backend import to_numpy
-from anyvox_keras.segmentation.case import rescale
 from anyvox_keras.segmentation.pad_to import pad_to
-from anyvox_keras.segmentation.working_grid import working_grid
 
 
 class Predictor:
@@ -79,15 +77,15 @@ class Predictor:
             UserError: If the image can't be used.
         """
         volume = load_volume(image)
-        grid = working_grid(volume.grid, self.spacing)
-        labels = self.label_map(rescale(resample_to(volume, grid).array))
+        grid = ras_grid(volume.grid, self.spacing)
+        labels = self.label_map(min_max(resample_to(volume, grid).array))
         return self._back(labels, grid, volume)
 
     def probabilities(self, image: Any) -> np.ndarray:
         """Return `(D, H, W, classes + 1)` float32 on the image's grid, by linear interpolation."""
         volume = load_volume(image)
-        grid = working_grid(volume.grid, self.spacing)
-        whole = np.concatenate(list(self.slabs(rescale(resample_to(volume, grid).array))))
+        grid = ras_grid(volume.grid, self.spacing)
+        whole = np.concatenate(list(self.slabs(min_max(resample_to(volume, grid).array))))
         classes = [
             # Beyond the working grid lies background, class 0.
             resample_to(Volume(p, grid.affine), volume.grid, outside=float(label == 0)).array

@@ -1,5 +1,6 @@
 """`anyvox register`: its files, its mistakes, its batches."""
 
+import importlib
 import json
 
 import nibabel as nib
@@ -150,11 +151,14 @@ def test_bad_landmarks_memory_or_preset_are_one_line(images, tmp_path, capsys):
     assert refused(capsys, "--preset")
 
 
+def register_module():
+    # The attribute of that name is what a sub-command's module holds: the command.
+    return importlib.import_module("anyvox_keras.cli.register")
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """Replace the registration; keep what it was asked for."""
-    import anyvox_keras.cli._batch as batch
-
     asked = []
 
     def register_pair(options, out, overwrite):
@@ -164,7 +168,7 @@ def recorded(monkeypatch):
         (out / "metrics.json").write_text("{}")
         return f"{out}: done"
 
-    monkeypatch.setattr(batch, "register_pair", register_pair)
+    monkeypatch.setattr(register_module(), "register_pair", register_pair)
     return asked
 
 

@@ -7,12 +7,15 @@ from battery import check_layer
 from fake_stream import FakeStream
 
 import anyvox_keras as avx
+from anyvox_keras.metrics import folds_percent, mean_dice
+from anyvox_keras.ops import warp
 from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.random import keys_for
 from anyvox_keras.registration import (
     DeformedPairs,
     DiceLoss,
     GradientPenalty,
+    JoinedPairs,
     LocalNCCLoss,
     ScanPairs,
     VoxelMorphTrainer,
@@ -80,7 +83,51 @@ def test_loss_is_the_weighted_sum():
         + 0.5 * float(DiceLoss()(batch["fixed"], outputs["moved"]))
         + 2.0 * float(GradientPenalty()(outputs["velocity"], outputs["velocity"]))
     )
-    assert trainer.test_on_batch(batch) == pytest.approx(expected, rel=1e-4)
+    found = trainer.test_on_batch(batch, return_dict=True)
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert found["image"] == pytest.approx(float(mse(batch["fixed"], outputs["moved"])), rel=1e-4)
+
+
+def one_hot(labels):
+    return np.eye(3, dtype="float32")[labels]
+
+
+def test_dice_and_folds_are_measured():
+    """Against the host's measures, with a displacement too small to move a label."""
+    labels = RNG.integers(0, 3, (2, 1, SIDE, SIDE, SIDE))
+    batch = {name: RNG.random((1, SIDE, SIDE, SIDE, 1), "float32") for name in ("fixed", "moving")}
+    batch |= {"fixed_labels": one_hot(labels[0]), "moving_labels": one_hot(labels[1])}
+    trainer = VoxelMorphTrainer(tiny(), {"image": LocalNCCLoss(3)}, dice=True)
+    trainer.compile("sgd")
+    found = trainer.test_on_batch(batch, return_dict=True)
+    displacement, _ = trainer.model.register(batch["fixed"], batch["moving"])
+    assert np.abs(displacement).max() < 0.5
+    assert found["dice"] == pytest.approx(mean_dice(*labels[:, 0], [1, 2]), rel=1e-4)
+    assert found["folds_percent"] == pytest.approx(folds_percent(displacement[0]), abs=1e-4)
+
+
+def test_a_batch_of_both_kinds_adds_their_totals():
+    pairs = stream(steps=2)
+    images = list(RNG.random((3, SIDE, SIDE, SIDE, 1), "float32"))
+    both = JoinedPairs(pairs, ScanPairs(images, steps=2))
+    losses = {"labels": DiceLoss(), "image": LocalNCCLoss(3)}
+    model = tiny()
+    trainer = VoxelMorphTrainer(model, losses, smoothness=0.0)
+    trainer.compile("sgd")
+    trainer.bind(both)
+    found = trainer.evaluate(both, steps=1, verbose=0, return_dict=True)
+    batch = both[0][0]
+    drawn = {**pairs.layer(batch), "keys": batch["keys"]}
+    pair = {name: to_numpy(x) for name, x in DeformedPairs(8)(drawn).items()}
+    shift = model.register(pair["fixed"], pair["moving"])[0]
+    moved = warp(pair["moving_labels"], shift, outside="edge")
+    overlap = float(DiceLoss()(pair["fixed_labels"], moved))
+    image = float(
+        LocalNCCLoss(3)(batch["fixed"], model.register(batch["fixed"], batch["moving"])[1])
+    )
+    assert found["labels"] == pytest.approx(overlap, rel=1e-3)
+    assert found["image"] == pytest.approx(image, rel=1e-3)
+    assert found["loss"] == pytest.approx(overlap + image, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -92,7 +139,6 @@ def test_learns_from_the_stream_alone():
         model,
         {"labels": DiceLoss()},
         smoothness=0.1,
-        stream=pairs,
         deform=DeformedPairs(8, scale=8, std=(1.0, 2.0)),
     )
     trainer.compile(keras.optimizers.Adam(2e-3))
@@ -123,7 +169,7 @@ def test_scan_pairs_are_all_pairs_of_different_scans():
     again = ScanPairs(images, steps=40)
     np.testing.assert_array_equal(pairs[7][0]["fixed"], again[7][0]["fixed"])
     first = [pairs[step][0]["fixed"].max() for step in range(40)]
-    pairs.on_epoch_end()
+    pairs.seek(40)
     assert first != [pairs[step][0]["fixed"].max() for step in range(40)]
 
 
@@ -141,7 +187,8 @@ def test_fits_on_scans_within_their_masks():
     batch = pairs[0][0]
     outputs = trainer.model.register_both(batch["fixed"], batch["moving"])
     expected = LocalNCCLoss(3)(batch["fixed"], outputs["moved"], sample_weight=batch["fixed_mask"])
-    assert trainer.test_on_batch(batch) == pytest.approx(float(expected), rel=1e-4)
+    found = trainer.test_on_batch(batch, return_dict=True)
+    assert found["loss"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_mistakes_are_named():
@@ -154,3 +201,7 @@ def test_mistakes_are_named():
         VoxelMorphTrainer(tiny(), {})
     with pytest.raises(ValueError, match="`classes` must be >= 1"):
         DeformedPairs(0)
+    with pytest.raises(ValueError, match="`scale` must be > 0"):
+        DeformedPairs(2, scale=(8, 0))
+    with pytest.raises(ValueError, match="one batch size"):
+        JoinedPairs(stream(), ScanPairs(images, batch_size=2))

@@ -8,15 +8,13 @@ from scipy import ndimage
 from segmentation.made_data import made_folder, made_pair, write
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.io import Grid
+from anyvox_keras.io import Grid, list_images, ras_grid
 from anyvox_keras.segmentation import (
     Case,
     CropStream,
     count_classes,
-    list_images,
     load_case,
     read_dataset,
-    working_grid,
 )
 
 
@@ -151,7 +149,7 @@ def test_resampling_keeps_the_field_of_view():
     own = Grid(
         (20, 30, 41), np.array([[0, 0, 1.5, 7], [-2, 0, 0, 5], [0, 1, 0, 3], [0, 0, 0, 1.0]])
     )
-    grid = working_grid(own, (1, 1, 1))
+    grid = ras_grid(own, (1, 1, 1))
     assert grid.orientation == "RAS"
     np.testing.assert_allclose(np.multiply(grid.shape, grid.spacing), (62, 40, 30))
     middles = [g.to_world((np.asarray(g.shape) - 1) / 2) for g in (own, grid)]

@@ -1,5 +1,6 @@
 """Two deformations of one synthetic anatomy."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,7 +20,8 @@ class DeformedPairs(Float32Layer):
     """Deform the two views of a synthetic pair differently: registration's training data.
 
     Each view of one label map gets a velocity of its own, Gaussian noise on nodes `scale` voxels
-    apart, upsampled linearly, with a standard deviation drawn uniformly from `std` per image. Its
+    apart, upsampled linearly, with a standard deviation drawn uniformly from `std` per image. Of
+    several scales the noises add up, each in proportion to its scale, so that all strain alike. The
     integral warps the view linearly and the labels by nearest. The contrasts of the views are
     independent, so what is learnt cannot depend on them (Hoffmann et al., SynthMorph, TMI 2022).
 
@@ -29,11 +31,13 @@ class DeformedPairs(Float32Layer):
 
     Args:
         classes: Number of labels, the background's 0 included: `stream.classes`.
-        scale: Distance of the nodes, in voxels.
-        std: Range of the velocity's standard deviation at the nodes, in voxels.
+        scale: Distance of the nodes, in voxels; one or several.
+        std: Range of the velocity's standard deviation at the nodes of the largest scale, in
+            voxels.
 
     Raises:
-        ValueError: If `classes` is below one, or `std` negative.
+        ValueError: If `classes` is below one, there is no scale or one not above 0, or `std` is
+            negative.
 
     Example:
         ```python
@@ -50,7 +54,7 @@ class DeformedPairs(Float32Layer):
     def __init__(
         self,
         classes: int,
-        scale: float = 12.0,
+        scale: float | Sequence[float] = 12.0,
         std: RangeLike = (0.0, 3.0),
         **kwargs: Any,
     ) -> None:
@@ -58,7 +62,9 @@ class DeformedPairs(Float32Layer):
         if classes < 1:
             raise ValueError(f"`classes` must be >= 1. Received: classes={classes}")
         self.classes = classes
-        self.scale = float(scale)
+        self.scale = [float(x) for x in (scale if isinstance(scale, Sequence) else [scale])]
+        if not self.scale or min(self.scale) <= 0:
+            raise ValueError(f"`scale` must be > 0. Received: scale={scale}")
         self.std = Range(std, "std", minimum=0.0)
 
     def call(self, inputs: Batch) -> Batch:
@@ -74,7 +80,11 @@ class DeformedPairs(Float32Layer):
     def _displacement(self, keys: Any, view: Any) -> Any:
         std = uniform(fold_in(keys, "std"), (1,), *self.std.pair)
         nodes = fold_in(keys, "velocity")
-        velocity = smooth_noise(nodes, view.shape[1:4], self.scale, channels=3)
+        velocity = sum(
+            smooth_noise(fold_in(nodes, str(i)), view.shape[1:4], scale, channels=3)
+            * (scale / max(self.scale))
+            for i, scale in enumerate(self.scale)
+        )
         return integrate_velocity(velocity * std[:, :, None, None, None], steps=5)
 
     def compute_output_spec(self, inputs: dict[str, Any]) -> Any:

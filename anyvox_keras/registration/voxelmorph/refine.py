@@ -11,7 +11,10 @@ from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.registration.voxelmorph.float32_layer import Float32Layer
 from anyvox_keras.registration.voxelmorph.model import VoxelMorph
+from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
 from anyvox_keras.registration.voxelmorph.warp_both import warp_both
+
+CARRIED = "carried"
 
 
 def refine(
@@ -22,6 +25,8 @@ def refine(
     smoothness: float = 0.05,
     iterations: int = 50,
     learning_rate: float = 0.05,
+    compared: tuple[Any, Any] | None = None,
+    mask: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Descend from the network's velocity on the images at hand (Balakrishnan et al., section V).
 
@@ -36,6 +41,10 @@ def refine(
         smoothness: Weight of the penalty.
         iterations: Number of steps.
         learning_rate: Of Adam, in voxels of the velocity's grid.
+        compared: What the loss compares in the images' place, `(B, D, H, W, F)` of the fixed and
+            of the moving one, which is warped: features computed once, for
+            `FeatureLoss(..., recompute=False)`.
+        mask: `(B, D, H, W)`, where a loss of voxels counts; None for everywhere.
 
     Returns:
         Displacement `(B, D, H, W, 3)` in voxels, and moved images; float32.
@@ -51,15 +60,22 @@ def refine(
     """
     pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
     start = model.register_both(**pair)["velocity"]
+    target, of = pair["fixed"], "moved"
+    if compared is not None:
+        target, of = np.asarray(compared[0], "float32"), CARRIED
+        pair[CARRIED] = np.asarray(compared[1], "float32")
     instance = _instance(model.get_config(), start, pair)
     instance.compile(
         keras.optimizers.Adam(learning_rate, epsilon=1e-8),
-        loss={"moved": loss, "velocity": GradientPenalty()},
-        loss_weights={"moved": 1.0, "velocity": smoothness},
+        loss={of: loss, "velocity": GradientPenalty()},
+        loss_weights={of: 1.0, "velocity": smoothness},
     )
-    target = {"moved": pair["fixed"], "velocity": np.zeros_like(start)}
+    targets = {of: target, "velocity": np.zeros_like(start)}
+    weights = None
+    if mask is not None and getattr(loss, "of_voxels", True):
+        weights = {of: np.asarray(mask, "float32"), "velocity": np.ones(len(start), "float32")}
     for _ in range(iterations):
-        instance.train_on_batch(pair, target)
+        instance.train_on_batch(pair, targets, weights)
     outputs = instance.predict_on_batch(pair)
     return to_numpy(outputs["displacement"]), to_numpy(outputs["moved"])
 
@@ -70,7 +86,11 @@ def _instance(
     """A model whose only weight is the velocity of these images."""
     inputs = {name: keras.Input(batch_shape=x.shape, name=name) for name, x in pair.items()}
     velocity = _Velocity(start, name="free_velocity")(inputs["fixed"])
-    return keras.Model(inputs, warp_both(config, velocity, inputs["fixed"], inputs["moving"]))
+    outputs = warp_both(config, velocity, inputs["fixed"], inputs["moving"])
+    if CARRIED in inputs:
+        carry = SpatialTransformer(outside="edge")
+        outputs[CARRIED] = carry([inputs[CARRIED], outputs["displacement"]])
+    return keras.Model(inputs, outputs)
 
 
 class _Velocity(Float32Layer):

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from anyvox_keras.random import integers, keys_for
+from anyvox_keras.synthesis.seekable_stream import SeekableStream
 
 Scans = Sequence[np.ndarray]
 
 
-class ScanPairs(keras.utils.PyDataset):
+class ScanPairs(SeekableStream):
     """What `VoxelMorphTrainer.fit` eats: two different scans of a list, drawn anew each step.
 
     Pair `i` of a seed is always the same; each ordered pair is as likely as any other. The scans
-    lie on one grid, roughly aligned; their modalities may differ.
+    lie on one grid, roughly aligned; their modalities may differ. Arrays may be memory-mapped.
 
     Args:
         images: Arrays `(D, H, W, C)`, at least two.
@@ -24,6 +24,8 @@ class ScanPairs(keras.utils.PyDataset):
         steps: Steps an epoch.
         batch_size: Pairs a step.
         seed: Seed of the pairs.
+        split: Name that keeps the pairs of one seed apart.
+        fixed: Whether every epoch repeats the same pairs.
 
     Raises:
         ValueError: If there are fewer than two images, or a list is not as long as they.
@@ -43,8 +45,10 @@ class ScanPairs(keras.utils.PyDataset):
         steps: int = 100,
         batch_size: int = 1,
         seed: int = 0,
+        split: str = "train",
+        fixed: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, seed, steps, split, fixed)
         if len(images) < 2:
             raise ValueError(f"`images` must be at least two. Received: {len(images)}")
         lists = {"": images, **{f"_{name}": x for name, x in (carried or {}).items()}}
@@ -56,31 +60,21 @@ class ScanPairs(keras.utils.PyDataset):
                     f"`{name[1:]}` must be as many as `images`. "
                     f"Received: {len(scans)} and {len(images)}"
                 )
-        self.lists, self.steps, self.batch_size, self.seed = lists, steps, batch_size, seed
-        self.epoch = 0
+        self.lists = lists
 
-    def __len__(self) -> int:
-        """Steps an epoch."""
-        return self.steps
-
-    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
-        """Draw the pairs of a step of this epoch."""
-        first = (self.epoch * self.steps + step) * self.batch_size
-        fixed, moving = self._numbers(first).T
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
+        """Hand over the pairs of these numbers."""
+        fixed, moving = self._numbers(samples).T
         batch = {}
         for suffix, scans in self.lists.items():
             for name, chosen in (("fixed", fixed), ("moving", moving)):
                 batch[name + suffix] = np.stack([scans[i] for i in chosen]).astype("float32")
-        return (batch,)
+        return batch
 
-    def _numbers(self, first: int) -> np.ndarray:
-        """Two different scans a pair, `(batch_size, 2)`."""
+    def _numbers(self, samples: range) -> np.ndarray:
+        """Two different scans a pair, `(len(samples), 2)`."""
         count = len(self.lists[""])
-        keys = keys_for(self.seed, range(first, first + self.batch_size), "scan_pairs")
+        keys = keys_for(self.seed, samples, f"{self.split}/scan_pairs")
         draws = integers(keys, (1,), 0, count * (count - 1), xp=np)[:, 0]
         fixed = draws // (count - 1)
         return np.stack([fixed, (fixed + 1 + draws % (count - 1)) % count], axis=1)
-
-    def on_epoch_end(self) -> None:
-        """Go on to new pairs."""
-        self.epoch += 1

@@ -1,31 +1,42 @@
-"""Training of VoxelMorph on scans or on synthetic pairs."""
+"""Training of VoxelMorph on scans, on synthetic pairs, or on both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
+from keras import ops
 
-from anyvox_keras.contrastive.bound_layer import BoundLayer
+from anyvox_keras.contrastive.stream_trained import StreamTrained
+from anyvox_keras.io import atomic
+from anyvox_keras.ops import jacobian_determinant
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.registration.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.registration.voxelmorph.model import VoxelMorph
 from anyvox_keras.registration.voxelmorph.spatial_transformer import SpatialTransformer
 
 Batch = dict[str, Any]
-IMAGE = "image"
+IMAGE, LABELS = "image", "labels"
+PAIR = ("fixed", "moving")
+NETWORK = "network.keras"
 
 
-class VoxelMorphTrainer(keras.Model):
+class VoxelMorphTrainer(StreamTrained):
     """Train a `VoxelMorph` with losses on whatever a displacement can carry.
 
     Each loss has a name: `image` compares the fixed with the moved image; any other, say `labels`
     or `features`, compares `fixed_labels` with `moving_labels` warped by the displacement. The
-    total is `sum weight * loss + smoothness * penalty(velocity)`. A
+    total of a pair is `sum weight * loss + smoothness * penalty(velocity)`. A
     `fixed_mask` `(B, D, H, W)` in the batch restricts losses of voxels to it.
 
-    `fit` takes batches with `fixed`, `moving` and what the losses name; or a `SyntheticStream`,
-    given as `stream` too: then `DeformedPairs` makes `fixed`, `moving` and their labels in the
-    graph, and no scan is needed. Afterwards the `VoxelMorph` goes on alone.
+    `fit` takes batches of scans with `fixed`, `moving` and what the losses name (`ScanPairs`); or a
+    `SyntheticStream`: then `DeformedPairs` makes `fixed`, `moving` and their labels in the graph,
+    and no scan is needed; or both in one batch (`JoinedPairs`): then the synthetic pair is compared
+    by `labels` alone, the scans by every loss whose arrays they carry, and the totals add up.
+    Afterwards the `VoxelMorph` goes on alone.
+
+    Metrics: each loss by its name; `folds_percent`; with `labels` at hand `dice`, the mean over
+    labels above 0 after the warped labels are decided.
 
     Args:
         model: The network to train.
@@ -33,8 +44,8 @@ class VoxelMorphTrainer(keras.Model):
         weights: Their weights; 1 where none is given.
         smoothness: Weight of the penalty.
         penalty: Of the velocity; by default `GradientPenalty()`.
-        stream: The `SyntheticStream` of `fit`, or none.
-        deform: How its pairs are deformed; by default `DeformedPairs(stream.classes)`.
+        deform: How synthetic pairs are deformed; by default `DeformedPairs(stream.classes)`.
+        dice: Whether batches hold labels to measure; None: where they are a loss.
 
     Raises:
         ValueError: If there is no loss.
@@ -47,7 +58,7 @@ class VoxelMorphTrainer(keras.Model):
         bank = avx.TemplateBank.geometric(count=50, side=16)
         stream = avx.SyntheticStream(bank, side=16, steps=2)
         model = avx.VoxelMorph(encoder=(4, 8), decoder=(8, 4, 4), flow_stride=2)
-        trainer = VoxelMorphTrainer(model, {"labels": DiceLoss()}, stream=stream)
+        trainer = VoxelMorphTrainer(model, {"labels": DiceLoss()})
         trainer.compile("adam")
         trainer.fit(stream, verbose=0)
         ```
@@ -60,8 +71,8 @@ class VoxelMorphTrainer(keras.Model):
         weights: Mapping[str, float] | None = None,
         smoothness: float = 1.0,
         penalty: keras.losses.Loss | None = None,
-        stream: Any = None,
         deform: DeformedPairs | None = None,
+        dice: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,26 +81,59 @@ class VoxelMorphTrainer(keras.Model):
         self.model = model
         self.objective = _Objective(losses, weights or {}, smoothness, penalty or GradientPenalty())
         self.carry = SpatialTransformer(outside="edge", name="carry")
-        self.synthesis = None
-        if stream is not None:
-            self.synthesis = BoundLayer(stream.layer)
-            self.deform = deform or DeformedPairs(stream.classes)
+        self.deform = deform
+        measured = [*losses, "folds_percent"]
+        measured += ["dice"] if (LABELS in losses if dice is None else dice) else []
+        self._means = [keras.metrics.Mean(name=name) for name in measured]
         self.built = True
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The total, each loss, folds and Dice."""
+        return [*super().metrics, *self._means]
+
+    def bind(self, stream: Any) -> None:
+        """Make a stream's layer part of the training graph, and deform what it draws."""
+        super().bind(stream)
+        if self._bound is not None and self.deform is None:
+            self.deform = DeformedPairs(stream.classes)
+
     def call(self, batch: Batch, training: bool | None = None) -> Batch:
-        """Register the pair, and carry along what the losses compare."""
-        if self.synthesis is not None:
-            batch = self.deform({**self.synthesis(batch), "keys": batch["keys"]})
-        pair = {name: batch[name] for name in ("fixed", "moving")}
-        outputs = self.model(pair, training=training)
-        compared = {"velocity": outputs["velocity"]}
-        for name in self.objective.losses:
+        """Register the pairs of a batch; return what the losses compare, named by the pair."""
+        compared: Batch = {}
+        for kind, pair in self._pairs(batch, training):
+            found = self._register(pair, self._names(kind, batch), training)
+            compared |= {f"{kind}/{name}": array for name, array in found.items()}
+        return compared
+
+    def _pairs(self, batch: Batch, training: bool | None) -> Iterator[tuple[str, Batch]]:
+        if "keys" in batch and self._bound is not None and self.deform is not None:
+            drawn = self._bound(batch, training=training)
+            yield "synthetic", self.deform({**drawn, "keys": batch["keys"]})
+        if "fixed" in batch:
+            yield "scans", batch
+
+    def _names(self, kind: str, batch: Batch) -> list[str]:
+        """Losses that a pair is compared by."""
+        names = list(self.objective.losses)
+        if "fixed" not in batch:
+            return names
+        if kind == "synthetic":
+            return [name for name in names if name == LABELS]
+        if "keys" not in batch:
+            return names
+        return [name for name in names if name == IMAGE or f"fixed_{name}" in batch]
+
+    def _register(self, pair: Batch, names: list[str], training: bool | None) -> Batch:
+        outputs = self.model({name: pair[name] for name in PAIR}, training=training)
+        compared = {name: outputs[name] for name in ("velocity", "displacement")}
+        for name in dict.fromkeys([*names, *([LABELS] if "fixed_labels" in pair else [])]):
             if name == IMAGE:
-                compared |= {"fixed_image": batch["fixed"], "moved_image": outputs["moved"]}
+                compared |= {"fixed_image": pair["fixed"], "moved_image": outputs["moved"]}
                 continue
-            moved = self.carry([batch[f"moving_{name}"], outputs["displacement"]])
-            compared |= {f"fixed_{name}": batch[f"fixed_{name}"], f"moved_{name}": moved}
-        return compared | ({"mask": batch["fixed_mask"]} if "fixed_mask" in batch else {})
+            moved = self.carry([pair[f"moving_{name}"], outputs["displacement"]])
+            compared |= {f"fixed_{name}": pair[f"fixed_{name}"], f"moved_{name}": moved}
+        return compared | ({"mask": pair["fixed_mask"]} if "fixed_mask" in pair else {})
 
     def compute_loss(
         self,
@@ -99,13 +143,47 @@ class VoxelMorphTrainer(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Compare what `call` returned; targets come from the batch."""
-        return self.objective.total(y_pred)
+        """Compare what `call` returned, targets coming from the batch; update the metrics."""
+        means = {metric.name: metric for metric in self._means}
+        total = 0.0
+        for kind in dict.fromkeys(name.split("/")[0] for name in y_pred):
+            compared = {
+                name.removeprefix(f"{kind}/"): array
+                for name, array in y_pred.items()
+                if name.startswith(f"{kind}/")
+            }
+            value, parts = self.objective.total(compared, self._names(kind, x))
+            total = total + value
+            parts["folds_percent"] = _folds_percent(compared["displacement"])
+            if "fixed_labels" in compared:
+                parts["dice"] = _dice(compared["fixed_labels"], compared["moved_labels"])
+            for name in means.keys() & parts.keys():
+                means[name].update_state(ops.stop_gradient(parts[name]))
+        return total
 
-    def fit(self, x: Any = None, **kwargs: Any) -> Any:
-        """Train; a stream's order is kept, so that a run can be repeated."""
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Return the metrics; `compute_loss` has updated them."""
+        return self.get_metrics_result()
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train; the order of pairs is kept, so that a run can be repeated."""
         kwargs.setdefault("shuffle", False)
-        return super().fit(x, **kwargs)
+        return super().fit(x, *args, **kwargs)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the weights of the `VoxelMorph`, which are all there are."""
+        self.model.save_weights(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Load what `save_weights` or the `VoxelMorph`'s own wrote."""
+        self.model.load_weights(filepath, *args, **kwargs)
+
+    def save_network(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Leave the `VoxelMorph` in a run's folder, in Keras's format."""
+        with atomic(folder / NETWORK) as temporary:
+            self.model.save(temporary)
 
 
 class _Objective:
@@ -121,12 +199,30 @@ class _Objective:
         self.losses, self.weights = dict(losses), dict(weights)
         self.smoothness, self.penalty = smoothness, penalty
 
-    def total(self, compared: Batch) -> Any:
+    def total(self, compared: Batch, names: list[str]) -> tuple[Any, dict[str, Any]]:
+        """Return the weighted sum and each loss."""
         velocity = compared["velocity"]
         total = self.smoothness * self.penalty(velocity, velocity)
-        for name, loss in self.losses.items():
+        parts = {}
+        for name in names:
+            loss = self.losses[name]
             pair = compared[f"fixed_{name}"], compared[f"moved_{name}"]
             mask = compared.get("mask") if getattr(loss, "of_voxels", True) else None
-            value = loss(*pair, sample_weight=mask)
-            total = total + self.weights.get(name, 1.0) * value
-        return total
+            parts[name] = loss(*pair, sample_weight=mask)
+            total = total + self.weights.get(name, 1.0) * parts[name]
+        return total, parts
+
+
+def _folds_percent(displacement: Any) -> Any:
+    folded = ops.cast(jacobian_determinant(displacement) <= 0, "float32")
+    return 100.0 * ops.mean(folded)
+
+
+def _dice(fixed: Any, moved: Any) -> Any:
+    """Mean Dice of the labels above 0 that either map holds."""
+    decided = ops.one_hot(ops.argmax(moved, axis=-1), moved.shape[-1], dtype="float32")
+    space = (1, 2, 3)
+    both = 2.0 * ops.sum(fixed * decided, axis=space)[:, 1:]
+    each = ops.sum(fixed + decided, axis=space)[:, 1:]
+    present = ops.cast(each > 0, "float32")
+    return ops.sum(both / ops.maximum(each, 1.0)) / ops.maximum(ops.sum(present), 1.0)

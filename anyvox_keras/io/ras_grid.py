@@ -1,14 +1,14 @@
-"""The lattice that a network sees a scan on."""
+"""The lattice on which a network sees a scan."""
 
 from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.io import Grid
+from anyvox_keras.io.grid import Grid
 
 
-def working_grid(grid: Grid, spacing: Sequence[float] | None = None) -> Grid:
+def ras_grid(grid: Grid, spacing: Sequence[float] | None = None) -> Grid:
     """Turn a scan's axes to the nearest R, A, S and give it the chosen spacing.
 
     The field of view stays, its centre exactly, its extent to the next whole voxel.
@@ -21,9 +21,9 @@ def working_grid(grid: Grid, spacing: Sequence[float] | None = None) -> Grid:
         ```python
         import numpy as np
         from anyvox_keras.io import Grid
-        from anyvox_keras.segmentation import working_grid
+        from anyvox_keras.io import ras_grid
 
-        grid = working_grid(Grid((20, 30, 40), np.diag([-1.0, 2, 1, 1])), (2, 2, 2))
+        grid = ras_grid(Grid((20, 30, 40), np.diag([-1.0, 2, 1, 1])), (2, 2, 2))
         grid.shape, grid.orientation  # (10, 30, 20), "RAS"
         ```
     """

@@ -1,0 +1,101 @@
+"""`anyvox voxelmorph train|register`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anyvox_keras.cli._batch import run_pairs
+from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
+from anyvox_keras.cli._register_pair import given, pair_options, save_pair
+from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.registration.voxelmorph.voxelmorph_settings import VoxelMorphSettings
+
+SHOWN = ("loss", "dice", "val_loss", "val_dice", "val_folds_percent", "pairs_per_second")
+
+
+@click.group()
+def voxelmorph() -> None:
+    """Train a network that registers in one pass; use it."""
+
+
+@voxelmorph.command()
+@run_options(VoxelMorphSettings)
+def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
+    """Train on synthetic pairs, on scans (--data), or on both (--data and --templates).
+
+    A run killed at any moment goes on with --resume, on another backend too.
+    """
+    settings = settle(VoxelMorphSettings, out, given_settings(config, flags), resume, overwrite)
+    from anyvox_keras.registration import VoxelMorphRun
+
+    run = VoxelMorphRun(out, settings)
+    if run.finished:
+        click.echo(f"{out}: finished at step {run.step}")
+        return
+    train_run(run, SHOWN, click.echo)
+    click.echo(f"{out}: step {run.step}; use it with anyvox voxelmorph register --run {out}")
+
+
+@voxelmorph.command()
+@click.option(
+    "--run", required=True, type=Path, help="Folder of a run, .keras file, or VoxelMorph's .h5."
+)
+@pair_options
+@click.option(
+    "--refine",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Steps of instance optimisation from what the network says; none if not given.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["feature", "mind", "mi", "ncc"]),
+    help="What they minimise; feature if not given.",
+)
+@click.option("--extractor", metavar="NAME|PATH", help="Preset of the features; else anyvox-base.")
+@click.option("--smoothness", type=click.FloatRange(0), help="Weight of smoothness in --refine.")
+@click.option(
+    "--spacing",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MM",
+    help="Of the grid that the network sees; else the run's, else the fixed image's.",
+)
+@PRECISION
+@OVERWRITE
+def register(
+    run: Path,
+    out: Path,
+    batch: Path | None,
+    extractor: str | None,
+    precision: str | None,
+    overwrite: bool,
+    **options: Any,
+) -> int:
+    """Register MOVING to FIXED by a trained network, with the files of `anyvox register`."""
+    set_precision(precision)
+    from anyvox_keras.features import FeatureExtractor
+    from anyvox_keras.registration import load_network, register_scans
+
+    fixed = {"model": load_network(run)}
+    if options["refine"] and options["loss"] in (None, "feature"):
+        fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
+    options["spacing"] = options["spacing"] or _spacing(run)
+
+    def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:
+        chosen = given(options)
+        iterations = int(chosen.pop("refine", 0))
+        result = register_scans(iterations=iterations, **fixed, **chosen)
+        return save_pair(result, out, overwrite)
+
+    return run_pairs(batch, out, options, overwrite, register_pair)
+
+
+def _spacing(run: Path) -> float | None:
+    """Mm that a run was trained at, where it says."""
+    from anyvox_keras.registration import VoxelMorphRun
+
+    if not (run / "config.toml").exists():
+        return None
+    settings: VoxelMorphSettings = VoxelMorphRun.read_settings(run)
+    return settings.spacing or None

@@ -1,0 +1,173 @@
+"""The two images of a registration and what belongs to them, checked."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyvox_keras._errors import UserError
+from anyvox_keras.io import (
+    Grid,
+    Volume,
+    load_affine,
+    load_labels,
+    load_mask,
+    load_volume,
+    require_same_grid,
+)
+from anyvox_keras.registration.affine_descent import MODELS
+from anyvox_keras.registration.align import align
+from anyvox_keras.registration.landmarks import landmarks_of
+from anyvox_keras.registration.pair_features import FeatureSettings
+from anyvox_keras.registration.place import place
+
+Clip = Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class PairInputs:
+    """What `register` reads; pairs of the fixed and the moving one.
+
+    Attributes:
+        images: The images, each on its own grid.
+        masks: `(D, H, W)` bool, where each counts and is finite, or `None` for everywhere.
+        given: The masks where the user gave some.
+        segmentations: Label maps, or none.
+        clips: Intensity limits, or none.
+        landmarks: The same points of both, or none.
+        model: Of the affine stage, or none.
+        initial: Where the affine stage begins, or the map itself; none if not given.
+    """
+
+    images: tuple[Volume, Volume]
+    masks: tuple[np.ndarray | None, np.ndarray | None]
+    given: tuple[np.ndarray | None, np.ndarray | None]
+    segmentations: tuple[Volume | None, Volume | None]
+    clips: tuple[Clip, Clip]
+    landmarks: tuple[np.ndarray, np.ndarray] | None
+    model: str | None
+    initial: np.ndarray | None
+
+    @classmethod
+    def read(
+        cls,
+        fixed: Any,
+        moving: Any,
+        *,
+        fixed_mask: Any = None,
+        moving_mask: Any = None,
+        fixed_clip: Clip = None,
+        moving_clip: Clip = None,
+        fixed_seg: Any = None,
+        moving_seg: Any = None,
+        affine: str | bool | None = None,
+        initial: Any = None,
+        fixed_points: Any = None,
+        moving_points: Any = None,
+    ) -> "PairInputs":
+        """Read arguments of `register`, and refuse what can't be used.
+
+        Raises:
+            UserError: One line says which and why.
+        """
+        fixed, moving = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
+        model = _model(affine)
+        masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
+        labels = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
+        _require_shared_label(*labels)
+        for clip, what in ((fixed_clip, "fixed"), (moving_clip, "moving")):
+            if clip is not None and not clip[0] < clip[1]:
+                low, high = clip
+                raise UserError(f"{what} clip: expected LO below HI, received {low:g} {high:g}")
+        given = (
+            None if fixed_mask is None else masks[0],
+            None if moving_mask is None else masks[1],
+        )
+        return cls(
+            (fixed, moving),
+            masks,
+            given,
+            labels,
+            (fixed_clip, moving_clip),
+            landmarks_of(fixed_points, moving_points),
+            model,
+            None if initial is None else _initial(initial),
+        )
+
+    def affine(self, compared: FeatureSettings) -> np.ndarray:
+        """Find the affine map by its stage, if there is one: `(4, 4)`, mm, RAS."""
+        if self.model is not None:
+            return align(*self.images, self.model, self.given, self.clips, compared, self.initial)
+        return np.eye(4) if self.initial is None else self.initial
+
+    def placed(self, grid: Grid, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Bring both images onto a lattice of the fixed world, see `place`.
+
+        Raises:
+            UserError: If an image has nothing there.
+        """
+        both = []
+        for image, mask, world in zip(self.images, self.masks, (np.eye(4), affine), strict=True):
+            array, inside = place(image, mask, grid, world)
+            if inside is not None and not inside.any():
+                raise UserError(
+                    f"{image.name}: expected an overlap with the fixed image, found none; an "
+                    "affine stage (--affine) brings scans together"
+                )
+            both.append((array, inside))
+        return both
+
+
+def _mask(source: Any, image: Volume, what: str) -> np.ndarray | None:
+    """The mask's voxels that hold a finite value; none where both are the whole image."""
+    if source is None:
+        return image.finite
+    inside = load_mask(source, of=image, what=what).array
+    inside = inside if image.finite is None else inside & image.finite
+    if not inside.any():
+        raise UserError(f"{what}: expected finite voxels inside, received none")
+    return inside
+
+
+def _labels(source: Any, image: Volume, what: str) -> Volume | None:
+    if source is None:
+        return None
+    labels = load_labels(source, f"{what} label map")
+    if isinstance(source, np.ndarray):
+        labels = Volume(labels.array, image.affine, None, None, labels.name)
+    require_same_grid(labels, image)
+    return labels
+
+
+def _require_shared_label(fixed: Volume | None, moving: Volume | None) -> None:
+    """Two codings of labels would give a Dice of zero, which looks like a bad registration."""
+    if fixed is None or moving is None:
+        return
+    here, there = (np.unique(labels.array[labels.array > 0]) for labels in (fixed, moving))
+    if not np.intersect1d(here, there).size:
+        raise UserError(
+            f"{moving.name}: expected to share a label with {fixed.name}, "
+            f"received {there[:5].tolist()} and {here[:5].tolist()}"
+        )
+
+
+def _model(affine: str | bool | None) -> str | None:
+    if affine is None or affine is False:
+        return None
+    model = "affine" if affine is True else affine
+    if model not in MODELS:
+        raise UserError(f"affine: expected one of {', '.join(MODELS)}, received {model}")
+    return model
+
+
+def _initial(source: Any) -> np.ndarray:
+    if isinstance(source, str | os.PathLike):
+        source = load_affine(source)
+    affine = np.asarray(source, "float64")
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise UserError("initial: expected an invertible matrix, received a singular one")
+    return affine

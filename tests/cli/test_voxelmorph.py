@@ -1,0 +1,302 @@
+"""`anyvox voxelmorph`: train on synthetic pairs, scans and both; resume; register; refuse."""
+
+import csv
+import json
+
+import h5py
+import keras
+import nibabel as nib
+import numpy as np
+import pytest
+from cli.conftest import blob, write
+from fake_stream import FakeStream
+
+import anyvox_keras as avx
+from anyvox_keras.cli import main
+from anyvox_keras.io import Volume, load_warp, min_max
+from anyvox_keras.registration import load_network, register_scans
+
+TINY = [
+    "--encoder", "4,4", "--decoder", "4,4", "--steps", "4", "--side", "16", "--shapes", "4",
+    "--log-every", "1", "--validate-every", "2", "--validation-pairs", "2",
+]  # fmt: skip
+CENTRES = ((8, 8, 8), (9, 8, 7), (7, 9, 8))
+
+
+class Stream(FakeStream):
+    """In the place of the `SyntheticStream`, whose graph takes long to compile."""
+
+    def __init__(self, bank, side, batch_size, seed, steps, fixed=False):
+        super().__init__(side, batch_size, seed, steps, fixed)
+        self.classes = 8
+
+    def held_out(self, steps):
+        return Stream(None, self.layer.side, self.batch_size, self.seed + 1, steps, fixed=True)
+
+
+@pytest.fixture(autouse=True)
+def _cheap_stream(monkeypatch):
+    from anyvox_keras.registration.voxelmorph import voxelmorph_run
+
+    monkeypatch.setattr(voxelmorph_run, "SyntheticStream", Stream)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Scans of 16^3 in a folder, a table of them with labels, and a tiny extractor."""
+    folder = tmp_path_factory.mktemp("voxelmorph")
+    (folder / "scans").mkdir()
+    rows = [["image", "labels"]]
+    for number, centre in enumerate(CENTRES):
+        image = blob((16, 16, 16), centre)
+        write(folder / "scans" / f"{number}.nii.gz", image)
+        write(folder / f"labels_{number}.nii.gz", (image > 60).astype("uint8"))
+        rows.append([f"scans/{number}.nii.gz", f"labels_{number}.nii.gz"])
+    (folder / "scans.csv").write_text("\n".join(map(",".join, rows)))
+    avx.UNet(width=2, levels=1, output_channels=3, seed=0).save_to_preset(folder / "extractor")
+    return folder
+
+
+def train(folder, out, *words):
+    command = ["voxelmorph", "train", "--out", out, "--extractor", folder / "extractor", *TINY]
+    return main([*map(str, command), *map(str, words)])
+
+
+def rows(folder):
+    with open(folder / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def arrays(folder):
+    with h5py.File(folder / "state") as file:
+        return {f"{g}/{k}": file[g][k][()] for g in ("model", "optimizer") for k in file[g]}
+
+
+def refused(capsys, reason):
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert reason in lines[0]
+    return True
+
+
+def test_trains_on_synthetic_pairs(place, tmp_path, capsys):
+    assert train(place, tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    for told in ("parameters", "synthetic pairs: 16^3", "val_dice", "pairs_per_second"):
+        assert told in out
+    last = rows(tmp_path / "run")[-1]
+    assert 0 < float(last["val_dice"]) <= 1
+    assert float(last["val_folds_percent"]) == 0
+    assert (tmp_path / "run" / "best.weights.h5").exists()
+    # The network alone, with the best weights.
+    assert load_network(tmp_path / "run").get_config()["flow_stride"] == 2
+
+
+def test_trains_on_scans_by_features_computed_once(place, tmp_path, monkeypatch):
+    seen = []
+    compute = avx.FeatureExtractor.__call__
+    monkeypatch.setattr(
+        avx.FeatureExtractor, "__call__", lambda self, x: seen.append(0) or compute(self, x)
+    )
+    out = tmp_path / "run"
+    assert train(place, out, "--data", place / "scans") == 0
+    assert len(seen) == len(CENTRES)
+    stored = np.load(out / "features" / "00001.npy")
+    assert stored.shape == (16, 16, 16, 3)
+    assert {"features", "val_features"} <= rows(out)[0].keys()
+    assert "dice" not in rows(out)[0]
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_run_on_both_ends_as_an_unbroken_one(place, tmp_path, monkeypatch):
+    both = ("--data", place / "scans.csv", "--templates", "geometric", "--loss", "mi,dice")
+    both += ("--validation-pairs", 0)
+    assert train(place, tmp_path / "unbroken", *both) == 0
+    from anyvox_keras.contrastive.checkpoint import Checkpoint
+
+    save = Checkpoint.save
+
+    def killed(self):
+        if self.step > 2:
+            raise KilledError
+        save(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", killed)
+        patch.setattr(Checkpoint, "due", lambda self: True)
+        with pytest.raises(KilledError):
+            train(place, tmp_path / "broken", *both)
+    assert train(place, tmp_path / "broken", "--resume") == 0
+    expected, found = (arrays(tmp_path / name) for name in ("unbroken", "broken"))
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, found[name], err_msg=name)
+    for one, two in zip(*(rows(tmp_path / n) for n in ("unbroken", "broken")), strict=True):
+        for name in ("step", "loss", "image", "dice", "folds_percent"):
+            assert one[name] == two[name], name
+
+
+def test_goes_on_from_weights_by_a_file_of_settings(place, tmp_path, capsys):
+    first = avx.VoxelMorph(encoder=(4,), decoder=(4, 4), seed=3)
+    first.save(tmp_path / "first.keras")
+    settings = {
+        "data": str(place / "scans.csv"), "loss": "ncc", "weights": str(tmp_path / "first.keras"),
+        "steps": 1, "learning_rate": 0.0, "validation_pairs": 0, "spacing": 4.0,
+    }  # fmt: skip
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (tmp_path / "run.toml").write_text("\n".join(lines))
+    out = tmp_path / "run"
+    command = ["voxelmorph", "train", "--out", out, "--config", tmp_path / "run.toml"]
+    assert main([str(word) for word in command]) == 0
+    assert "8 x 8 x 10 voxels" in capsys.readouterr().out
+    for one, two in zip(first.get_weights(), load_network(out).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--data", "{tmp}/no"], "absent"),
+        (["--data", "{tmp}/one"], "two scans"),
+        (["--data", "{tmp}/column.csv"], "expected columns"),
+        (["--data", "{tmp}/split.csv"], "split train or validation"),
+        (["--data", "{tmp}/lost.csv"], "which is absent"),
+        (["--data", "{tmp}/text"], "cannot be read"),
+        (["--data", "{place}/scans", "--loss", "dice"], "labels of the scans"),
+        (["--data", "{place}/scans", "--templates", "geometric", "--loss", "mi"], "dice among"),
+        (["--data", "{place}/scans", "--extractor", "nonsense"], "nonsense"),
+        (["--loss", "cosine"], "loss"),
+        (["--deform-std", "3"], "deform_std"),
+        (["--flow-stride", "3"], "flow_stride"),
+        (["--config", "{tmp}/unknown.toml"], "unknown key"),
+        (["--config", "{tmp}/no.toml"], "cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_run(place, tmp_path, capsys, words, reason):
+    (tmp_path / "one").mkdir()
+    write(tmp_path / "one" / "a.nii.gz", blob((8, 8, 8), (4, 4, 4)))
+    (tmp_path / "text").mkdir()
+    for name in "ab":
+        (tmp_path / "text" / f"{name}.nii.gz").write_text("no image")
+    (tmp_path / "column.csv").write_text("image,contrast\na,b\n")
+    (tmp_path / "split.csv").write_text("image,split\none/a.nii.gz,test\n")
+    (tmp_path / "lost.csv").write_text("image\nlost.nii.gz\n")
+    (tmp_path / "unknown.toml").write_text("contrast = 1")
+    words = [word.format(tmp=tmp_path, place=place) for word in words]
+    assert train(place, tmp_path / "run", *words) == 2
+    assert refused(capsys, reason)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_leaves_the_old_run(place, tmp_path, capsys):
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "state").write_text("precious")
+    assert train(place, tmp_path) == 2
+    assert refused(capsys, "--resume")
+    assert train(place, tmp_path, "--overwrite", "--loss", "cosine") == 2
+    assert (tmp_path / "state").read_text() == "precious"
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A network that moves things: its flow is not as small as untrained ones are."""
+    path = tmp_path_factory.mktemp("network") / "network.keras"
+    model = avx.VoxelMorph(encoder=(4, 4), decoder=(4, 4), flow_stride=2, conventions="0.2", seed=0)
+    flow = model.get_layer("flow")
+    flow.set_weights([1e4 * w for w in flow.get_weights()])
+    model.save(path)
+    return path
+
+
+def register(network, images, out, *more):
+    command = ["--run", network, "--fixed", images["fixed"], "--moving", images["moving"]]
+    return main(["voxelmorph", "register", *map(str, [*command, "--out", out, *more])])
+
+
+def test_registers_images_of_other_grids(network, images, tmp_path, capsys):
+    out = tmp_path / "out"
+    labels = ("--fixed-seg", images["fixed_seg"], "--moving-seg", images["moving_seg"])
+    more = (*labels, "--refine", 30, "--loss", "mi", "--smoothness", 0.01)
+    assert register(network, images, out, *more) == 0
+    assert "mean Dice" in capsys.readouterr().out
+    expected = {"moved", "moved_seg", "warp", "inverse_warp"}
+    assert {path.name for path in out.iterdir()} == {
+        *(f"{name}.nii.gz" for name in expected), "affine.tfm", "report.png", "metrics.json",
+    }  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["dice"]["3"]["after"] > metrics["dice"]["3"]["before"]
+    fixed, moved = nib.load(images["fixed"]), nib.load(out / "moved.nii.gz")
+    assert moved.shape == fixed.shape
+    np.testing.assert_allclose(moved.affine, fixed.affine)
+    assert nib.load(out / "inverse_warp.nii.gz").shape[:3] == nib.load(images["moving"]).shape
+    assert register(network, images, out) == 2
+    assert refused(capsys, "exists already")
+
+
+def test_the_warp_is_what_the_network_says(network, tmp_path):
+    fixed, moving = (blob((16, 16, 16), centre) for centre in CENTRES[:2])
+    paths = {
+        name: write(tmp_path / f"{name}.nii.gz", image, np.eye(4))
+        for name, image in (("fixed", fixed), ("moving", moving))
+    }
+    assert register(network, paths, tmp_path / "out") == 0
+    shift, _ = load_network(network).register(
+        *(min_max(image)[None, ..., None] for image in (fixed, moving))
+    )
+    assert np.abs(shift).max() > 0.3
+    found = load_warp(tmp_path / "out" / "warp.nii.gz").to_voxels()
+    np.testing.assert_allclose(found, shift[0], atol=1e-4)
+
+
+def test_how_a_scan_is_stored_does_not_matter(network):
+    """The same pair with its first axis stored from right to left."""
+    fixed, moving = (blob((16, 16, 16), centre) for centre in CENTRES[:2])
+    model = load_network(network)
+    straight = register_scans(model, fixed, moving)
+    turned = np.diag([-1.0, 1, 1, 1])
+    turned[0, 3] = 15
+    pair = (Volume(image[::-1].copy(), turned) for image in (fixed, moving))
+    found = register_scans(model, *pair)
+    np.testing.assert_allclose(found.moved[::-1], straight.moved, atol=1e-3)
+
+
+def test_refines_by_features(network, images, tmp_path, place):
+    more = ("--refine", 2, "--extractor", place / "extractor", "--fixed-mask", images["mask"])
+    assert register(network, images, tmp_path / "out", *more) == 0
+    assert (tmp_path / "out" / "report.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--run", "{tmp}/no"], "absent"),
+        (["--run", "{tmp}"], "anyvox voxelmorph train"),
+        (["--run", "{tmp}/other.keras"], "expected a VoxelMorph"),
+        (["--run", "{tmp}/text.keras"], "cannot be loaded"),
+        (["--run", "{tmp}/two.keras"], "one channel"),
+        (["--fixed", "{tmp}/in/series.nii.gz"], "one volume"),
+        (["--moving", "{tmp}/no.nii.gz"], "--moving"),
+        (["--refine", "-1"], "--refine"),
+        (["--refine", "1", "--extractor", "nonsense"], "nonsense"),
+        (["--fixed-clip", "5", "1"], "LO below HI"),
+        (["--batch", "pairs.csv"], "either --batch"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(network, images, tmp_path, capsys, words, reason):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    avx.VoxelMorph(2, encoder=(2,), decoder=(2,)).save(tmp_path / "two.keras")
+    (tmp_path / "text.keras").write_text("no network")
+    words = [word.format(tmp=tmp_path) for word in words]
+    assert register(network, images, tmp_path / "out", *words) == 2
+    assert refused(capsys, reason)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_registers_a_table(network, images, tmp_path):
+    text = "name,fixed,moving,refine,loss\none,{fixed},{moving},1,ncc\n"
+    (tmp_path / "pairs.csv").write_text(text.format(**images))
+    words = ["--run", network, "--batch", tmp_path / "pairs.csv", "--out", tmp_path / "out"]
+    assert main(["voxelmorph", "register", *map(str, words)]) == 0
+    assert (tmp_path / "out" / "one" / "metrics.json").exists()
