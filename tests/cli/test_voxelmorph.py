@@ -129,7 +129,7 @@ def test_a_killed_run_on_both_ends_as_an_unbroken_one(place, tmp_path, monkeypat
         patch.setattr(Checkpoint, "due", lambda self: True)
         with pytest.raises(KilledError):
             train(place, tmp_path / "broken", *both)
-    assert train(place, tmp_path / "broken", "--resume") == 0
+    assert train(place, tmp_path / "broken", *both, "--resume") == 0
     expected, found = (arrays(tmp_path / name) for name in ("unbroken", "broken"))
     for name, array in expected.items():
         np.testing.assert_array_equal(array, found[name], err_msg=name)

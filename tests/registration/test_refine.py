@@ -37,3 +37,18 @@ def test_any_loss_and_size():
     model = avx.VoxelMorph(encoder=(4,), decoder=(4, 4), seed=0)
     displacement, _ = refine(model, fixed, moving, LocalNCCLoss(5), iterations=2)
     assert displacement.shape == (1, 11, 9, 10, 3)
+
+
+def test_compares_what_is_carried_in_the_images_place():
+    """Images carried along are the images; a mask changes what counts."""
+    fixed, moving = np.random.default_rng(1).random((2, 1, 10, 12, 9, 1), "float32")
+    model = avx.VoxelMorph(encoder=(4,), decoder=(4, 4), conventions="0.2", seed=0)
+    arguments = {"loss": LocalNCCLoss(5), "iterations": 3}
+    expected, _ = refine(model, fixed, moving, **arguments)
+    assert np.abs(expected - model.register(fixed, moving)[0]).max() > 0.02
+    found, _ = refine(model, fixed, moving, compared=(fixed, moving), **arguments)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    mask = np.zeros((1, 10, 12, 9))
+    mask[:, :5] = 1
+    masked, _ = refine(model, fixed, moving, mask=mask, **arguments)
+    assert np.abs(masked - expected).max() > 0.01
