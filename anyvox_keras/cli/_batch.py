@@ -55,12 +55,14 @@ def run_batch(
 
     Returns:
         0, or 1 if any pair failed.
+
+    Raises:
+        UserError: A table that cannot be used, before anything runs.
     """
     failed = 0
-    folders = []
-    for number, row in enumerate(_read(table, options), start=1):
-        folder = out / (row.pop("name", None) or f"{number:04d}")
-        folders.append(folder)
+    rows = _read(table, options)
+    folders = _folders(table, rows, out)
+    for row, folder in zip(rows, folders, strict=True):
         if (folder / "metrics.json").exists() and not overwrite:
             click.echo(f"{folder}: done already")
             continue
@@ -69,29 +71,54 @@ def run_batch(
             # what an interrupted run left there is incomplete: metrics.json comes last
             check_pair(pair, folder, overwrite=True)
             click.echo(register_pair(pair, folder, True))
-        except (ValueError, OSError) as error:
+        # whatever one pair meets, a framework out of memory say, the others do not depend on it
+        except Exception as error:
             failed += 1
-            click.echo(f"anyvox: error: {folder}: {' '.join(str(error).split())}", err=True)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            click.echo(f"anyvox: error: {folder}: {reason}", err=True)
     _show_summary(folders)
     return 1 if failed else 0
 
 
+def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:
+    """Take the names off the rows; two pairs in one folder would be taken for one done twice."""
+    names = [row.pop("name", None) or f"{number:04d}" for number, row in enumerate(rows, start=1)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{table}: expected a name of its own for each pair, received {twice}")
+    return [out / name for name in names]
+
+
 def _show_summary(folders: list[Path]) -> None:
-    """Print a table of all pairs, those of earlier runs included."""
+    """Print a table of all pairs, those of earlier runs included, and of their means."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("pair", "Dice before", "after", "folds (%)", "seconds", box=None)
-    for folder in folders:
-        cells = ["failed"]
-        if (folder / "metrics.json").exists():
-            found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-            dice = found.get("mean_dice") or {}
-            values = [dice.get("before"), dice.get("after"), found.get("folds_percent")]
-            cells = ["" if value is None else f"{value:.4f}" for value in values]
-            cells.append("" if found.get("seconds") is None else f"{found['seconds']:.1f}")
-        table.add_row(folder.name, *cells)
+    found = [_results(folder) for folder in folders]
+    for folder, results in zip(folders, found, strict=True):
+        table.add_row(folder.name, *(["failed"] if results is None else _cells(results)))
+    done = [results for results in found if results is not None]
+    known = [[value for value in column if value is not None] for column in zip(*done, strict=True)]
+    table.add_row("mean", *_cells([sum(c) / len(c) if c else None for c in known]))
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _results(folder: Path) -> list[float | None] | None:
+    """Dice before and after, folds and seconds, as far as known; none of a pair that failed."""
+    if not (folder / "metrics.json").exists():
+        return None
+    found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    dice = found.get("mean_dice") or {}
+    return [
+        dice.get("before"), dice.get("after"), found.get("folds_percent"), found.get("seconds")
+    ]  # fmt: skip
+
+
+def _cells(results: list[float | None]) -> list[str]:
+    digits = (4, 4, 4, 1)
+    pairs = zip(results, digits, strict=False)
+    return ["" if value is None else f"{value:.{n}f}" for value, n in pairs]
 
 
 def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,6 +143,8 @@ def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
 def _parse(table: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
     """Return what the row sets, as the command line would have parsed it."""
     values: dict[str, Any] = {}
+    if None in row:
+        raise UserError(f"{table}, line {line}: expected a value a column, received more")
     for column, text in row.items():
         name = str(column).strip().lstrip("-").replace("-", "_")
         if not text:

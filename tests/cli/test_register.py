@@ -164,8 +164,10 @@ def recorded(monkeypatch):
     def register_pair(options, out, overwrite):
         asked.append({key: value for key, value in options.items() if value})
         if "fail" in out.name:
-            raise ValueError("no good")
-        (out / "metrics.json").write_text("{}")
+            raise RuntimeError("no\nmemory")
+        dice = {"before": 0.5, "after": 0.25 * len(asked)}
+        found = {"mean_dice": dice, "folds_percent": 0.125, "seconds": 3.0}
+        (out / "metrics.json").write_text(json.dumps(found))
         return f"{out}: done"
 
     monkeypatch.setattr(register_module(), "register_pair", register_pair)
@@ -190,7 +192,20 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     command = ["register", "--batch", str(csv), "--out", str(out)]
     assert main(command) == 1
     assert sorted(path.parent.name for path in out.glob("*/metrics.json")) == ["0004", "one"]
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [
+        f"anyvox: error: {out}/fail: no memory",
+        f"anyvox: error: {out}/absent: {tmp_path}/nowhere.nii: expected the file of --moving, "
+        "found none",
+    ]
+    summary = [
+        ["one", "0.5000", "0.2500", "0.1250", "3.0"],
+        ["fail", "failed"],
+        ["absent", "failed"],
+        ["0004", "0.5000", "0.7500", "0.1250", "3.0"],
+        ["mean", "0.5000", "0.5000", "0.1250", "3.0"],
+    ]
+    assert [line.split() for line in shown.out.splitlines()[-5:]] == summary
     assert recorded[0]["fixed_clip"] == (0, 5)
     assert recorded[0]["memory"] == 8
     assert recorded[-1]["features"] == "mind"
@@ -198,6 +213,9 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     count = len(recorded)
     assert main(command) == 1
     assert len(recorded) == count + 1  # only the failed one again
+    again = capsys.readouterr().out.splitlines()
+    assert again[0] == f"{out}/one: done already"
+    assert [line.split() for line in again[-5:]] == summary
 
 
 @pytest.mark.parametrize(
@@ -209,6 +227,8 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
         ([["fixed", "moving", "fixed_clip"], ["a", "b", "1"]], "two numbers"),
         ([["fixed", "moving", "memory"], ["a", "b", "much"]], "one number"),
         ([["fixed", "moving", "affine"], ["a", "b", "maybe"]], "rigid, affine or no"),
+        ([["fixed", "moving"], ["a", "b", "c"]], "a value a column"),
+        ([["name", "fixed", "moving"], ["x", "a", "b"], ["x", "c", "d"]], "name of its own"),
     ],
 )
 def test_bad_table_is_one_line(tmp_path, capsys, recorded, rows, reason):
