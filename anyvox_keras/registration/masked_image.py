@@ -38,16 +38,21 @@ def masked_image(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
             f"`mask` must be {image.shape} with voxels above 0. Received: {mask.shape}"
         )
     inside = ndimage.uniform_filter((mask > 0).astype("float32"), 3, mode="nearest") > 0.9
-    coarse_inside = inside[::2, ::2, ::2]
-    if not coarse_inside.any():
-        # A mask thinner than the erosion: its own voxels are all there is.
+    if inside[::2, ::2, ::2].any():
+        coarse = image[::2, ::2, ::2][_nearest(inside[::2, ::2, ::2])]
+        filled = _double(coarse.astype("float32"), image.shape)
+    else:
+        # A mask thinner than the erosion, two slices say: its own voxels are all there is.
         inside = mask > 0
-        coarse_inside = np.ones_like(coarse_inside)
-    nearest = ndimage.distance_transform_edt(
-        ~coarse_inside, return_distances=False, return_indices=True
-    )
-    filled = _double(image[::2, ::2, ::2][tuple(nearest)].astype("float32"), image.shape)
+        filled = image[_nearest(inside)]
     return np.where(inside, image, filled).astype("float32")
+
+
+def _nearest(inside: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Index of the nearest voxel inside, for every voxel."""
+    return tuple(
+        ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    )
 
 
 def _double(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

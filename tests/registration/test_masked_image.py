@@ -32,6 +32,16 @@ def test_what_lies_outside_does_not_matter(rng):
     np.testing.assert_array_equal(masked_image(image, mask), masked_image(other, mask))
 
 
+def test_two_slices_are_repeated_outwards(rng):
+    image = rng.random((8, 8, 8)).astype("float32")
+    mask = np.zeros(image.shape, bool)
+    mask[:, :, 3:5] = True
+    image[~mask] = 1e6
+    filled = masked_image(image, mask)
+    for plane in range(8):
+        np.testing.assert_array_equal(filled[..., plane], image[..., 3 if plane < 4 else 4])
+
+
 def test_refuses_an_empty_mask():
     with pytest.raises(ValueError, match="mask"):
         masked_image(np.ones((4, 4, 4), "float32"), np.zeros((4, 4, 4)))

@@ -19,6 +19,7 @@ from anyvox_keras.registration import (
     Level,
     Registration,
     deform,
+    image_features,
     landmarks_of,
     register,
     room,
@@ -199,8 +200,17 @@ def test_thick_slices_and_thin_axes_are_registered(pair):
     truth = pair["truth"][:, :, ::3] / [1, 1, 3]
     apart = np.abs(found.displacement - truth)[pair["inside"][:, :, ::3]].mean()
     assert apart < 0.6 * np.abs(truth)[pair["inside"][:, :, ::3]].mean()
-    thin = [image.slicer[:, :, 4:6] for image in thick]
-    assert np.isfinite(register(*thin, settings=QUICK).displacement).all()
+
+
+def test_two_voxels_thin(pair):
+    """Two slices of the same plane, moved within it."""
+    plane = pair["moving"].get_fdata()[..., 14:15].repeat(2, axis=2).astype("float32")
+    moved = np.roll(plane, (-2, 3), (0, 1))
+    images = [nib.Nifti1Image(array, SPACING) for array in (5 - moved, plane)]
+    found = register(*images).displacement
+    assert found.shape == (*SHAPE[:2], 2, 3)
+    inside = gaussian_filter((moved > 1).astype("float32"), (2, 2, 0)) > 0.8
+    assert np.abs(found - [2, -3, 0])[inside].mean() < 0.4
 
 
 def test_oblique_and_left_handed_headers_give_the_same_map(pair, result):
@@ -244,25 +254,42 @@ def test_the_network_is_the_packaged_one_as_its_card_advises(pair):
     np.testing.assert_array_equal(found.displacement, expected.displacement)
 
 
-def test_network_features_and_weights(pair):
-    def extractor(image):
-        edges = np.stack(np.gradient(image), -1) ** 2
-        return edges / edges.max()
+def edges(image):
+    found = np.stack(np.gradient(image), -1) ** 2
+    return found / found.max()
 
-    arguments = _images(pair, "fixed", "moving")
-    both = register(**arguments, features="both", extractor=extractor, settings=QUICK)
-    again = register(
-        **arguments,
-        settings=QUICK,
-        feature_settings=FeatureSettings("both", (extractor, extractor), 1.0, (0.1, 0.0)),
-    )
-    assert both.displacement.shape == (*SHAPE, 3)
-    assert np.isfinite(again.displacement).all()
-    clipped = register(
-        **arguments, features="network", extractor=extractor, settings=QUICK,
-        fixed_clip=(0, 4), moving_clip=(0, 4),
-    )  # fmt: skip
-    assert np.abs(clipped.displacement - both.displacement).max() > 0
+
+def test_features_side_by_side_count_by_their_weights(pair):
+    def noise(image):
+        return np.random.default_rng(0).normal(size=(*image.shape, 2)).astype("float32")
+
+    image = pair["moving"].get_fdata().astype("float32")
+
+    def found(kind, extractors=(), *weights):
+        settings = FeatureSettings(kind, extractors, *weights)
+        return to_numpy(image_features(image, None, None, settings))
+
+    together = found("both", (edges, noise), 2.0, (0.5, 3.0))
+    apart = [2 * found("mind")]
+    apart += [
+        weight * found("network", (extractor,), 1.0, (1.0,))
+        for extractor, weight in ((edges, 0.5), (noise, 3.0))
+    ]
+    np.testing.assert_allclose(together, np.concatenate(apart, axis=-1), atol=1e-5)
+    assert together.shape == (1, *(n // 2 for n in SHAPE), 12 + 3 + 2)
+
+
+def test_the_network_sees_the_clipped_image(pair):
+    seen = []
+
+    def extractor(image):
+        seen.append((float(image.min()), float(image.max())))
+        return edges(image)
+
+    images = _images(pair, "fixed", "moving")
+    options = {"features": "network", "extractor": extractor, "settings": QUICK}
+    register(**images, fixed_clip=(2, 4), moving_clip=(0.5, 2), **options)
+    assert seen == [(2, 4), (0.5, 2)]
 
 
 @pytest.mark.parametrize(
@@ -345,3 +372,47 @@ def test_levels_from_coarse_to_fine_and_diffeomorphic(pair):
     assert smooth.metrics["folds_percent"] == 0
     assert _error(pair, smooth.displacement) < 0.5 * start
     assert settings_of("diffeomorphic").adam.symmetric
+
+
+@pytest.mark.parametrize("spacing", [0.5, 0.9, 1.0, 1.5, 2.0, 3.0, 5.0])
+def test_chosen_levels_reach_the_capture_range(spacing):
+    for capture in (20.0, 30.0):
+        levels = DeformSettings(capture=capture).levels_for((spacing, spacing, 1.2 * spacing))
+        assert sum(level.grid * level.half_width for level in levels) * spacing >= capture
+        assert levels[0].grid >= levels[-1].grid
+
+
+@pytest.mark.parametrize("shift", [(10, 0, 0), (0, 0, -10), (6, -6, 6)])
+def test_twenty_millimetres_are_found(rng, shift):
+    """A texture with parts of 6 mm, moved by 20 mm, in another contrast."""
+    texture = gaussian_filter(rng.normal(size=np.add(SHAPE, 20)), 1.5).astype("float32")
+    fixed, moving = (
+        texture[tuple(slice(a, a + n) for a, n in zip(corner, SHAPE, strict=True))]
+        for corner in (np.array([10, 10, 10]), 10 - np.array(shift))
+    )
+    images = [nib.Nifti1Image(array, SPACING) for array in (1 - fixed, moving)]
+    found = register(*images).displacement
+    seen = tuple(
+        slice(max(0, -d) + 5, n - 5 - max(0, d)) for d, n in zip(shift, SHAPE, strict=True)
+    )
+    assert np.abs(found[seen] - shift).mean() < 0.3
+
+
+def _disagreement(pair, settings):
+    """Mean distance in voxels from a point to where the maps there and back lead it."""
+    images = [pair["fixed"], pair["moving"]]
+    there, back = (
+        np.moveaxis(register(*pair_, settings=settings).displacement, -1, 0)
+        for pair_ in (images, images[::-1])
+    )
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"))
+    returned = [map_coordinates(part, grid + there, order=1, mode="nearest") for part in back]
+    return np.linalg.norm(there + returned, axis=0).mean()
+
+
+def test_symmetric_settings_agree_there_and_back(pair):
+    free = _disagreement(pair, DeformSettings())
+    averaged = _disagreement(pair, DeformSettings(both_ways=True))
+    velocity = _disagreement(pair, settings_of("diffeomorphic"))
+    assert averaged < 0.15 * free
+    assert velocity < 0.15 * free
