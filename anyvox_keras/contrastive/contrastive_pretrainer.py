@@ -1,7 +1,7 @@
 """Contrastive pretraining as `compile` and `fit`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -17,6 +17,7 @@ from anyvox_keras.contrastive.voxel_sampling import (
     labels_at,
     rows_at,
     sample_positions,
+    shift_positions,
 )
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop
@@ -58,9 +59,12 @@ class ContrastivePretrainer(StreamTrained):
         crop: Side of the cube cut out of each view in training, every view's at a place of its own;
             None keeps whole views. In whole views of one label map a voxel's distance to the border
             helps to name its label, and small networks learn it; between two cubes it says nothing.
-            In inference both cubes are the middle one.
+            In inference both cubes lie at one place.
         augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone;
             `"recipe"` makes the recipe's (`TrainTimeAugmentation` or none), None leaves it out.
+        voxel_weight: Share of a second loss at every tap, in which the only positive of a voxel is
+            itself in the other view (between 0, the paper's, and 1): features then tell places
+            of one label apart, as registration needs. Use it with `crop`, or the border will do.
         seed: Seed of the heads' weights and of voxel draws without keys.
 
     Example:
@@ -90,12 +94,15 @@ class ContrastivePretrainer(StreamTrained):
         recipe: str = "released",
         crop: int | None = None,
         augmentation: Any = "recipe",
+        voxel_weight: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if samples < 2:
             raise ValueError(f"`samples` must be >= 2. Received: samples={samples}")
+        if not 0 <= voxel_weight <= 1:
+            raise ValueError(f"`voxel_weight` must be in [0, 1]. Received: {voxel_weight}")
         self.backbone = backbone
         self.taps = [str(tap) for tap in (taps or backbone.contrastive_taps)]
         self.samples = samples
@@ -104,6 +111,7 @@ class ContrastivePretrainer(StreamTrained):
         self.width = width
         self.seed = seed
         self.crop = crop
+        self.voxel_weight = voxel_weight
         self._cut = RandomCrop(crop, seed=seed) if crop else None
         self.recipe = find_recipe(recipe)
         self.augmentation = self.recipe.augmentation() if augmentation == "recipe" else augmentation
@@ -141,27 +149,31 @@ class ContrastivePretrainer(StreamTrained):
     def call(self, inputs: Batch, training: bool | None = None) -> dict[str, Any]:
         """Return what the loss compares: per tap `rows:<tap>` (B, 2k, width), `labels:<tap>`."""
         pair, keys = self._pair(inputs, training)
-        shown = [self._shown(pair, view, keys, training) for view in VIEWS]
-        views, label_maps = (ops.concatenate(both, axis=0) for both in zip(*shown, strict=True))
+        (view1, map1, corner1), (view2, map2, corner2) = (
+            self._cube(pair, view, keys, training) for view in VIEWS
+        )
+        views, label_maps = ops.concatenate([view1, view2]), ops.concatenate([map1, map2])
         features = self._tapped(views, training=training)
-        keys = ops.concatenate([keys, keys], axis=0)
         outputs: dict[str, Any] = {}
         for tap, head in zip(self.taps, self.heads, strict=True):
-            labels, rows = self._sample(features[tap], label_maps, keys, tap)
-            outputs[f"rows:{tap}"] = _by_pair(_project(head, rows, training))
-            outputs[f"labels:{tap}"] = _by_pair(labels)
-        labels, rows = self._sample(features["output"], label_maps, keys, "output")
-        outputs["features"] = _by_pair(rows)
-        outputs["labels"] = _by_pair(labels)
+            sample = self._sample(features[tap], label_maps, corner1 - corner2, keys, tap)
+            outputs[f"rows:{tap}"] = _by_pair(_project(head, sample.rows, training))
+            outputs[f"labels:{tap}"] = _by_pair(sample.labels)
+            outputs[f"voxels:{tap}"] = _by_pair(sample.voxels)
+        sample = self._sample(features["output"], label_maps, corner1 - corner2, keys, "output")
+        outputs["features"], outputs["labels"] = _by_pair(sample.rows), _by_pair(sample.labels)
         return outputs
 
-    def _shown(self, pair: Batch, view: str, keys: Any, training: bool | None) -> tuple[Any, Any]:
-        """Return what the backbone sees of one view, and its labels."""
+    def _cube(self, pair: Batch, view: str, keys: Any, training: bool | None) -> tuple[Any, ...]:
+        """Return what the backbone sees of one view, its labels, and where it was cut, (B, 3)."""
+        image, label_map = pair[view], pair["label_map"]
         if self._cut is None:
-            return pair[view], pair["label_map"]
-        volumes = {"image": pair[view], "label_map": pair["label_map"]}
-        cube = self._cut(volumes, fold_in(keys, f"crop of {view}"), training=training)
-        return cube["image"], cube["label_map"]
+            return image, label_map, ops.zeros((ops.shape(image)[0], 3), dtype="int32")
+        # In inference one key's place serves both views: they are read at the same voxels.
+        keys = fold_in(keys, f"crop of {view}" if training else "crop")
+        place = self._cut.sample(keys, tuple(image.shape[1:4]))
+        cube = self._cut.apply({"image": image, "label_map": label_map}, place)
+        return cube["image"], cube["label_map"], place["corner"]
 
     def _pair(self, inputs: Batch, training: bool | None) -> tuple[Batch, Any]:
         if "label_map" in inputs:
@@ -187,15 +199,23 @@ class ContrastivePretrainer(StreamTrained):
         self._draws.assign_add(count)
         return keys
 
-    def _sample(self, features: Any, label_maps: Any, keys: Any, tap: str) -> tuple[Any, Any]:
-        grid = tuple(features.shape[1:4])
+    def _sample(self, features: Any, label_maps: Any, shift: Any, keys: Any, tap: str) -> "_Sample":
+        grid, sides = tuple(features.shape[1:4]), tuple(label_maps.shape[1:4])
+        label_map = ops.split(label_maps, 2, axis=0)[0]
         drawn = self.samples * (CANDIDATES if self.balanced else 1)
-        positions = sample_positions(keys, grid, drawn, tap)
-        labels = labels_at(label_maps, grid, positions)
+        first = sample_positions(keys, grid, drawn, tap)
         if self.balanced:
-            positions = balance_positions(positions, labels, self.samples)
-            labels = labels_at(label_maps, grid, positions)
-        return labels, rows_at(features, positions)
+            first = balance_positions(first, labels_at(label_map, grid, first), self.samples)
+        scale = ops.convert_to_tensor([n // m for n, m in zip(sides, grid, strict=True)], "int32")
+        second, inside = shift_positions(first, ops.floor_divide(shift, scale), grid)
+        positions = ops.concatenate([first, second], axis=0)
+        number = ops.broadcast_to(ops.arange(first.shape[1], dtype="int32"), ops.shape(first))
+        partner = ops.where(inside, number, number + first.shape[1])
+        return _Sample(
+            rows_at(features, positions),
+            labels_at(label_maps, grid, positions),
+            ops.concatenate([number, partner], axis=0),
+        )
 
     def compute_loss(
         self,
@@ -208,13 +228,20 @@ class ContrastivePretrainer(StreamTrained):
         """Average the taps' losses by their weights and update the metrics."""
         losses = []
         for tap, metric in zip(self.taps, self._tap_losses, strict=True):
-            loss = self.criterion(y_pred[f"labels:{tap}"], y_pred[f"rows:{tap}"])
+            loss = self._tap_loss(y_pred, tap)
             metric.update_state(ops.stop_gradient(loss))
             losses.append(loss)
         rows = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
         labels = ops.split(y_pred["labels"], 2, axis=1)
         self._alignment.update_state(alignment(*rows, *labels))
         return sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
+
+    def _tap_loss(self, y_pred: Any, tap: str) -> Any:
+        rows, share = y_pred[f"rows:{tap}"], self.voxel_weight
+        loss = self.criterion(y_pred[f"labels:{tap}"], rows)
+        if not share:
+            return loss
+        return (1 - share) * loss + share * self.criterion(y_pred[f"voxels:{tap}"], rows)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -228,7 +255,7 @@ class ContrastivePretrainer(StreamTrained):
         own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         criterion = self.criterion.get_config()
         numbers = {name: criterion[name] for name in ("temperature", "rarity", "balance")}
-        names = ("samples", "balanced", "tap_weights", "width", "crop", "seed")
+        names = ("samples", "balanced", "tap_weights", "width", "crop", "voxel_weight", "seed")
         sizes = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, **numbers, **sizes, **self._given}
 
@@ -240,6 +267,15 @@ class ContrastivePretrainer(StreamTrained):
             for name in ("backbone", "augmentation")
         }
         return cls(**parts, **config)
+
+
+class _Sample(NamedTuple):
+    """Drawn voxels of a tap, `(2B, k, ...)`: all first views, then all second."""
+
+    rows: Any
+    labels: Any
+    # Equal numbers in both views mean the same voxel of the map.
+    voxels: Any
 
 
 def _weights(given: Sequence[float] | None, taps: list[str]) -> list[float]:

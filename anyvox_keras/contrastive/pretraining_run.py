@@ -64,6 +64,7 @@ class PretrainingRun(TrainingRun):
             taps=s.taps.split(",") if s.taps else None,
             tap_weights=s.numbers("tap_weights") or None,
             samples=s.samples,
+            voxel_weight=s.voxel_weight,
             balanced=s.balanced,
             temperature=s.temperature,
             rarity=s.rarity or None,

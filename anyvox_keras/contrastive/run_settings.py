@@ -40,6 +40,7 @@ class RunSettings(TomlSettings):
         tap_weights: Weight of each, comma-separated; empty weighs them alike.
         samples: Most voxels per tap and view.
         balanced: Whether labels take turns among the drawn voxels.
+        voxel_weight: Share of a second loss, in which a voxel's only positive is itself, 0 to 1.
         temperature: Of the loss.
         rarity: `""`, `"raw"` or `"sqrt"`.
         balance: `""`, `"raw"` or `"sqrt"`.
@@ -76,6 +77,7 @@ class RunSettings(TomlSettings):
     tap_weights: str = ""
     samples: int = 512
     balanced: bool = False
+    voxel_weight: float = 0.0
     temperature: float = 0.33
     rarity: str = ""
     balance: str = ""
@@ -98,6 +100,8 @@ class RunSettings(TomlSettings):
                 raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
         if not 0 <= self.crop <= self.side:
             raise UserError(f"crop: expected 0 to side ({self.side}), received {self.crop}")
+        if not 0 <= self.voxel_weight <= 1:
+            raise UserError(f"voxel_weight: expected 0 to 1, received {self.voxel_weight}")
         self.numbers("tap_weights")
         for name in ("validate_every", "pictures_every"):
             if getattr(self, name) % self.log_every:

@@ -55,6 +55,24 @@ def _running_max(x: Any) -> Any:
     return x
 
 
+def shift_positions(positions: Any, shift: Any, grid: Sequence[int]) -> tuple[Any, Any]:
+    """Move flat positions `(B, k)` by `shift` (B, 3) voxels, round the grid's ends.
+
+    Returns:
+        Positions `(B, k)` int32, still without repetition, and whether each one stayed on the grid
+        without going round, `(B, k)` bool.
+    """
+    stride, rest = math.prod(grid), positions
+    moved, inside = ops.zeros_like(positions), ops.ones_like(positions, dtype="bool")
+    for axis, side in enumerate(grid):
+        stride //= side
+        place = rest // stride + shift[:, axis, None]
+        rest = rest % stride
+        moved = moved + (place % side) * stride
+        inside = ops.logical_and(inside, ops.logical_and(place >= 0, place < side))
+    return moved, inside
+
+
 def rows_at(features: Any, positions: Any) -> Any:
     """Gather `(B, k, C)` rows of `(B, d, h, w, C)` features at flat positions `(B, k)`."""
     batch, *grid, channels = ops.shape(features)

@@ -98,14 +98,35 @@ def test_each_view_is_cut_at_a_place_of_its_own_with_its_labels():
     for seed in range(3):
         keys = np.full((1, 2), seed, "int32")
         for name in ("view1", "view2"):
-            cube, labels = (to_numpy(x) for x in pretrainer._shown(pair, name, keys, True))
+            cube, labels, corner = (to_numpy(x) for x in pretrainer._cube(pair, name, keys, True))
             np.testing.assert_array_equal(cube[..., 0], labels)
             assert labels.shape == (1, 8, 8, 8)
             assert np.ptp(labels) == 7 * (256 + 16 + 1)
+            assert labels.min() == corner[0] @ [256, 16, 1]
             corners.add(int(labels.min()))
     assert len(corners) == 6
-    middle = to_numpy(pretrainer._shown(pair, "view2", keys, False)[1])
-    np.testing.assert_array_equal(middle, places[:, 4:12, 4:12, 4:12])
+    first, second = (pretrainer._cube(pair, name, keys, False) for name in ("view1", "view2"))
+    np.testing.assert_array_equal(to_numpy(first[1]), to_numpy(second[1]))
+
+
+@pytest.mark.parametrize("crop", [None, 12])
+def test_a_voxel_meets_itself_in_the_other_view(crop):
+    pretrainer = make(crop=crop, voxel_weight=0.5, samples=300)
+    places = np.arange(16**3, dtype="int32").reshape(1, 16, 16, 16)
+    view = np.random.default_rng(0).normal(size=(1, 16, 16, 16, 1)).astype("float32")
+    pair = {"label_map": places, "view1": view, "view2": view, "keys": np.ones((1, 2), "int32")}
+    with no_gradient():
+        outputs = pretrainer(pair, training=True)
+    voxels, labels = (to_numpy(outputs[f"{x}:output_conv"])[0] for x in ("voxels", "labels"))
+    # Each place is a label of its own here: voxels agree where, and only where, labels do.
+    same = voxels[:300, None] == voxels[None, 300:]
+    assert 0 < same.sum() <= 300
+    assert (same.sum() == 300) == (crop is None)
+    np.testing.assert_array_equal(labels[:300][same.any(1)], labels[300:][same.any(0)])
+    assert not np.isin(labels[300:][~same.any(0)], labels[:300][same.any(1)]).any()
+    assert len(set(labels[300:])) == 300
+    pretrainer.compile()
+    assert np.isfinite(pretrainer.train_on_batch(pair, return_dict=True)["loss"])
 
 
 def test_rows_of_two_cubes_carry_the_labels_of_each():
@@ -114,7 +135,7 @@ def test_rows_of_two_cubes_carry_the_labels_of_each():
     with no_gradient():
         outputs = pretrainer(batch, training=True)
     shown = [
-        to_numpy(pretrainer._shown(batch, name, batch["keys"], True)[1])
+        to_numpy(pretrainer._cube(batch, name, batch["keys"], True)[1])
         for name in ("view1", "view2")
     ]
     found = np.split(to_numpy(outputs["labels"])[0], 2)
