@@ -26,7 +26,7 @@ from anyvox_keras.ops._backend import to_numpy
 # 600,000 steps) would not: running statistics of single pairs settle slowly.
 NETWORK = dict(width=8, levels=3, normalization="instance", epsilon=1e-2)
 TAPS = ("decoder_2_1_conv", "output_conv")
-RECIPE = dict(temperature=0.1, samples=512, augmentation=None)
+RECIPE = dict(temperature=0.1, samples=1024, balanced=True, augmentation=None)
 RATE, WARM_UP, VOXELS = 2e-3, 20, 2048
 # Runs of more steps have a panel of their own.
 LONG = 1000
