@@ -18,7 +18,7 @@ from anyvox_keras.cli._options import TEMPLATES, Shard, open_templates
 @click.option("--cache", type=Path, help="Keep the shapes of a folder, packed, in this file.")
 @click.option("--first", default=0, type=click.IntRange(0), help="Number of the first pair.")
 @click.option("--shard", type=Shard(), default="0/1", help="I/N: make the I-th of N parts.")
-@click.option("--out", required=True, type=Path, help="FILE.hdf5, or a folder for NIfTI.")
+@click.option("--out", required=True, type=Path, help="FILE.hdf5, one a shard; or a NIfTI folder.")
 @click.option("--overwrite", is_flag=True, help="Begin anew.")
 def synthesize(
     templates: str,
