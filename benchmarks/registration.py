@@ -94,7 +94,7 @@ def _measure(method: str, pairs: list[str]) -> None:
             "before": round(
                 mean_dice(fixed.array, resample_to(moving, fixed.grid).array, labels), 4
             ),
-            "dice": round(mean_dice(fixed.array, _pull(moving.array, field), labels), 4),
+            "dice": round(mean_dice(fixed.array, pull(moving.array, field), labels), 4),
             "folds_percent": round(folds_percent(field), 4),
             "seconds": round(seconds, 2),
             "start": round(extra, 2),
@@ -112,7 +112,7 @@ def _timed(run: Method, folder: Path, first: bool) -> tuple[float, float, np.nda
     return seconds, max(0.0, start - before - seconds) if first else 0.0, field
 
 
-def _pull(labels: np.ndarray, field: np.ndarray) -> np.ndarray:
+def pull(labels: np.ndarray, field: np.ndarray) -> np.ndarray:
     """Nearest-neighbour warp in numpy, the same for every method."""
     grid = np.stack(np.meshgrid(*map(np.arange, labels.shape), indexing="ij"), -1)
     where = np.floor(grid + field + 0.5).astype(int)

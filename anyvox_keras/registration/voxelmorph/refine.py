@@ -87,6 +87,8 @@ def _instance(
     inputs = {name: keras.Input(batch_shape=x.shape, name=name) for name, x in pair.items()}
     velocity = _Velocity(start, name="free_velocity")(inputs["fixed"])
     outputs = warp_both(config, velocity, inputs["fixed"], inputs["moving"])
+    # Not the way back, which nothing asks for.
+    outputs = {name: outputs[name] for name in ("velocity", "displacement", "moved")}
     if CARRIED in inputs:
         carry = SpatialTransformer(outside="edge")
         outputs[CARRIED] = carry([inputs[CARRIED], outputs["displacement"]])

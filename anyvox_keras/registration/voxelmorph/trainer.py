@@ -87,11 +87,6 @@ class VoxelMorphTrainer(StreamTrained):
         self._means = [keras.metrics.Mean(name=name) for name in measured]
         self.built = True
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The total, each loss, folds and Dice."""
-        return [*super().metrics, *self._means]
-
     def bind(self, stream: Any) -> None:
         """Make a stream's layer part of the training graph, and deform what it draws."""
         super().bind(stream)
