@@ -15,10 +15,11 @@ import anyvox_keras as avx
 from anyvox_keras.cli import main
 from anyvox_keras.io import Volume, load_warp, min_max
 from anyvox_keras.registration import load_network, register_scans
+from anyvox_keras.registration.voxelmorph.scan_files import ScanSet, scan_files
 
 TINY = [
-    "--encoder", "4,4", "--decoder", "4,4", "--steps", "4", "--side", "16", "--shapes", "4",
-    "--log-every", "1", "--validate-every", "2", "--validation-pairs", "2",
+    "--encoder", "4", "--decoder", "4,4", "--integration", "1", "--steps", "4", "--side", "16",
+    "--shapes", "4", "--log-every", "1", "--validate-every", "2", "--validation-pairs", "2",
 ]  # fmt: skip
 CENTRES = ((8, 8, 8), (9, 8, 7), (7, 9, 8))
 
@@ -79,32 +80,27 @@ def refused(capsys, reason):
     return True
 
 
-def test_trains_on_synthetic_pairs(place, tmp_path, capsys):
-    assert train(place, tmp_path / "run") == 0
-    out = capsys.readouterr().out
-    for told in ("parameters", "synthetic pairs: 16^3", "val_dice", "pairs_per_second"):
-        assert told in out
-    last = rows(tmp_path / "run")[-1]
-    assert 0 < float(last["val_dice"]) <= 1
-    assert float(last["val_folds_percent"]) == 0
-    assert (tmp_path / "run" / "best.weights.h5").exists()
-    # The network alone, with the best weights.
-    assert load_network(tmp_path / "run").get_config()["flow_stride"] == 2
-
-
-def test_trains_on_scans_by_features_computed_once(place, tmp_path, monkeypatch):
+def test_trains_on_scans_by_features_computed_once(place, tmp_path, monkeypatch, capsys):
     seen = []
     compute = avx.FeatureExtractor.__call__
     monkeypatch.setattr(
         avx.FeatureExtractor, "__call__", lambda self, x: seen.append(0) or compute(self, x)
     )
     out = tmp_path / "run"
-    assert train(place, out, "--data", place / "scans") == 0
+    assert train(place, out, "--data", place / "scans.csv") == 0
+    printed = capsys.readouterr().out
+    for told in ("parameters", "scans: 3, 16 x 16 x 16", "val_dice", "pairs_per_second"):
+        assert told in printed
     assert len(seen) == len(CENTRES)
     stored = np.load(out / "features" / "00001.npy")
     assert stored.shape == (16, 16, 16, 3)
-    assert {"features", "val_features"} <= rows(out)[0].keys()
-    assert "dice" not in rows(out)[0]
+    # Labels are measured, not learnt from.
+    assert rows(out)[0].keys() >= {"features", "val_features"}
+    assert "labels" not in rows(out)[0]
+    last = rows(out)[-1]
+    assert 0 < float(last["val_dice"]) <= 1
+    assert float(last["val_folds_percent"]) == 0
+    assert (out / "best.weights.h5").exists()
 
 
 class KilledError(Exception):
@@ -139,20 +135,29 @@ def test_a_killed_run_on_both_ends_as_an_unbroken_one(place, tmp_path, monkeypat
 
 
 def test_goes_on_from_weights_by_a_file_of_settings(place, tmp_path, capsys):
-    first = avx.VoxelMorph(encoder=(4,), decoder=(4, 4), seed=3)
+    first = avx.VoxelMorph(encoder=(4,), decoder=(4, 4), steps=1, seed=3)
     first.save(tmp_path / "first.keras")
     settings = {
-        "data": str(place / "scans.csv"), "loss": "ncc", "weights": str(tmp_path / "first.keras"),
-        "steps": 1, "learning_rate": 0.0, "validation_pairs": 0, "spacing": 4.0,
+        "weights": str(tmp_path / "first.keras"), "steps": 1, "side": 16, "shapes": 4,
+        "learning_rate": 0.0, "validation_pairs": 0,
     }  # fmt: skip
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (tmp_path / "run.toml").write_text("\n".join(lines))
     out = tmp_path / "run"
     command = ["voxelmorph", "train", "--out", out, "--config", tmp_path / "run.toml"]
     assert main([str(word) for word in command]) == 0
-    assert "8 x 8 x 10 voxels" in capsys.readouterr().out
+    assert "synthetic pairs: 16^3" in capsys.readouterr().out
+    assert 0 < float(rows(out)[0]["dice"]) <= 1
     for one, two in zip(first.get_weights(), load_network(out).get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_scans_may_have_another_grid(place):
+    scans = ScanSet(scan_files(place / "scans.csv"), spacing=4.0)
+    assert scans.grid.shape == (8, 8, 10)
+    assert scans.images[0].shape == (8, 8, 10, 1)
+    assert [labels.shape for labels in scans.labels] == [(8, 8, 10, 2)] * 3
+    assert scans.masks is None
 
 
 @pytest.mark.parametrize(
@@ -203,7 +208,9 @@ def test_a_mistake_leaves_the_old_run(place, tmp_path, capsys):
 def network(tmp_path_factory):
     """A network that moves things: its flow is not as small as untrained ones are."""
     path = tmp_path_factory.mktemp("network") / "network.keras"
-    model = avx.VoxelMorph(encoder=(4, 4), decoder=(4, 4), flow_stride=2, conventions="0.2", seed=0)
+    model = avx.VoxelMorph(
+        encoder=(4,), decoder=(4, 4), steps=2, flow_stride=2, conventions="0.2", seed=0
+    )
     flow = model.get_layer("flow")
     flow.set_weights([1e4 * w for w in flow.get_weights()])
     model.save(path)
@@ -216,11 +223,16 @@ def register(network, images, out, *more):
 
 
 def test_registers_images_of_other_grids(network, images, tmp_path, capsys):
-    out = tmp_path / "out"
-    labels = ("--fixed-seg", images["fixed_seg"], "--moving-seg", images["moving_seg"])
-    more = (*labels, "--refine", 30, "--loss", "mi", "--smoothness", 0.01)
-    assert register(network, images, out, *more) == 0
+    """A table, refined; then the same pair again, refused."""
+    text = (
+        "name,fixed,moving,fixed-seg,moving-seg,refine,loss,smoothness\n"
+        "one,{fixed},{moving},{fixed_seg},{moving_seg},30,mi,0.01\n"
+    )
+    (tmp_path / "pairs.csv").write_text(text.format(**images))
+    words = ["--run", network, "--batch", tmp_path / "pairs.csv", "--out", tmp_path / "out"]
+    assert main(["voxelmorph", "register", *map(str, words)]) == 0
     assert "mean Dice" in capsys.readouterr().out
+    out = tmp_path / "out" / "one"
     expected = {"moved", "moved_seg", "warp", "inverse_warp"}
     assert {path.name for path in out.iterdir()} == {
         *(f"{name}.nii.gz" for name in expected), "affine.tfm", "report.png", "metrics.json",
@@ -292,11 +304,3 @@ def test_a_mistake_is_one_line_and_writes_nothing(network, images, tmp_path, cap
     assert register(network, images, tmp_path / "out", *words) == 2
     assert refused(capsys, reason)
     assert not list((tmp_path / "out").glob("*"))
-
-
-def test_registers_a_table(network, images, tmp_path):
-    text = "name,fixed,moving,refine,loss\none,{fixed},{moving},1,ncc\n"
-    (tmp_path / "pairs.csv").write_text(text.format(**images))
-    words = ["--run", network, "--batch", tmp_path / "pairs.csv", "--out", tmp_path / "out"]
-    assert main(["voxelmorph", "register", *map(str, words)]) == 0
-    assert (tmp_path / "out" / "one" / "metrics.json").exists()
