@@ -96,7 +96,8 @@ trained on synthetic shapes alone.
 |---|---|---|---|---|
 {rows}
 
-The commands, whose seed (0 unless named) fixes shapes, pairs, voxels and first weights:
+The commands, whose seed (0 unless named) fixes shapes, pairs, voxels and first weights; `--weights`
+is what the stage before left, as float16:
 
 {commands}
 
