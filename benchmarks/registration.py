@@ -32,7 +32,7 @@ def main() -> None:
         return
     methods = [f"{b}:{p}" for p in options.presets.split(",") for b in options.backends.split(",")]
     methods += ["convexadam:paper", "convexadam:default"]
-    methods += ["ants:syn"] if _has_ants() else []
+    methods += ["ants:syn", "ants:clipped"] if _has_ants() else []
     if not _has_ants():
         print("antspyx is not installed: pip install antspyx adds ANTs to the table")
     rows = [row for method in methods for row in _in_process(method, options.pairs)]
@@ -126,7 +126,7 @@ def _method(name: str) -> Method:
     if kind == "convexadam":
         return _convexadam(settings)
     if kind == "ants":
-        return _ants
+        return lambda folder: _ants(folder, settings == "clipped")
     return lambda folder: _ours(folder, settings)
 
 
@@ -154,16 +154,26 @@ def _convexadam(settings: str) -> Method:
     return run
 
 
-def _ants(folder: Path) -> np.ndarray:
-    """SyN with mutual information; its field as ours: voxels of the fixed grid."""
+def _ants(folder: Path, clipped: bool) -> np.ndarray:
+    """SyN with mutual information; its field as ours: voxels of the fixed grid.
+
+    Its histogram spans the whole range of intensities, so that a few bright voxels (cortical bone
+    in a CT) can mislead it: `clipped` cuts each image at its 5th and 95th percentile first.
+    """
     import ants
 
     from anyvox_keras.io import load_volume, load_warp
 
-    fixed, moving = (ants.image_read(str(folder / f"{n}.nii.gz")) for n in ("fixed", "moving"))
-    found = ants.registration(fixed, moving, "SyNOnly", initial_transform="Identity")
+    images = [ants.image_read(str(folder / f"{n}.nii.gz")) for n in ("fixed", "moving")]
+    if clipped:
+        images = [i.new_image_like(np.clip(i.numpy(), *_limits(i.numpy()))) for i in images]
+    found = ants.registration(*images, "SyNOnly", initial_transform="Identity")
     warp = next(path for path in found["fwdtransforms"] if path.endswith(".nii.gz"))
     return load_warp(warp).to_voxels(load_volume(folder / "fixed.nii.gz").grid)
+
+
+def _limits(array: np.ndarray) -> np.ndarray:
+    return np.quantile(array, [0.05, 0.95])
 
 
 def _print_table(rows: list[dict[str, object]]) -> None:

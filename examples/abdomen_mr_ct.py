@@ -23,6 +23,7 @@ import anyvox_keras as avx
 
 PRESET = {"paper": "convexadam", "default": "default"}
 CT = (-450, 450)
+LIST = "AbdomenMRCT_dataset.json"
 
 
 def synthetic(folder: Path, side: int = 24) -> Path:
@@ -43,7 +44,7 @@ def synthetic(folder: Path, side: int = 24) -> Path:
         names = [f"./imagesTr/AbdomenMRCT_{number:04d}_{m:04d}.nii.gz" for m in (0, 1)]
         pairs.append({"fixed": names[0], "moving": names[1]})
     text = json.dumps({"registration_val": pairs})
-    (folder / "AbdomenMRCT_dataset.json").write_text(text, encoding="utf-8")
+    (folder / LIST).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -72,7 +73,9 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.data or synthetic(Path(tempfile.mkdtemp()) / "AbdomenMRCT")
 
-    listed = json.loads((folder / "AbdomenMRCT_dataset.json").read_text(encoding="utf-8"))
+    if not (folder / LIST).exists():
+        parser.error(f"--data: expected a folder with {LIST}, received {folder}")
+    listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
     rows = []
     for pair in listed["registration_val"]:
         found = register_pair(folder, pair, args)

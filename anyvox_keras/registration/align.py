@@ -30,7 +30,7 @@ _RANKING = 30_000
 _COARSE = {"rigid": (), "affine": (AffineStage(120_000, 4, 40, "affine"),)}
 _FINE = {
     "rigid": AffineStage(1_000_000, 3, 25, "rigid"),
-    "affine": AffineStage(1_000_000, 4, 30, "affine"),
+    "affine": AffineStage(1_000_000, 8, 30, "affine"),
 }
 
 
