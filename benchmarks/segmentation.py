@@ -56,8 +56,13 @@ def main() -> None:
     for count in map(int, options.counts.split(",")):
         for seed in map(int, options.seeds.split(",")):
             for method in options.methods.split(","):
+                folder = options.out / _name(method, count, seed, options)
+                if options.found and not (folder / "row.json").exists():
+                    continue
                 rows.append(_row(method, count, seed, cases, options))
                 print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
+    if not rows:
+        raise SystemExit(f"{options.out}: nothing is trained")
     table = "copies" if options.copies else "table" if options.on == "test" else "validation"
     _save(rows, options.out / f"{table}.csv")
     _print_table(rows)
@@ -81,9 +86,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--levels", type=int, default=4)
     parser.add_argument("--validation", type=int, default=4, help="Cases that choose the weights.")
     parser.add_argument("--on", choices=("test", "validation"), default="test")
+    parser.add_argument("--found", action="store_true", help="Train nothing: what there is.")
     parser.add_argument("--copies", action="store_true", help="Test on changed copies too.")
     options = parser.parse_args()
-    if "monai" in options.methods and keras.config.backend() != "torch":
+    if "monai" in options.methods and not options.found and keras.config.backend() != "torch":
         parser.error("the method monai needs KERAS_BACKEND=torch; it may add to another's --out")
     return options
 
@@ -201,7 +207,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         seconds = f"{np.mean([row['seconds'] for row in own]):.0f}"
         for name in (name for name in rows[0] if "dice" in name):
             groups = [[row[name] for row in own if row["volumes"] == count] for count in counts]
-            cells = [f"{np.mean(group):.3f} ({_spread(group):.3f})" for group in groups]
+            cells = [f"{np.mean(g):.3f} ({_spread(g):.3f})" if g else "" for g in groups]
             print(f"| {' | '.join([method, own[0]['weights'], name, *cells, seconds])} |")
 
 
@@ -218,16 +224,21 @@ def _draw(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     figure = Figure(figsize=(3.2 * (1 + len(counts)), 3.2), layout="constrained")
     first, *others = figure.subplots(1, 1 + len(counts))
     for method in dict.fromkeys(row["method"] for row in rows):
-        own = [row for row in rows if row["method"] == method]
-        values = [[r["dice"] for r in own if r["volumes"] == count] for count in counts]
+        groups = {
+            count: [r for r in rows if (r["method"], r["volumes"]) == (method, count)]
+            for count in counts
+        }
+        groups = {count: group for count, group in groups.items() if group}
+        values = [[row["dice"] for row in group] for group in groups.values()]
         means, spread = ([f(v) for v in values] for f in (np.mean, _spread))
-        first.errorbar(counts, means, spread, marker="o", capsize=3, label=method)
-        for axes, count in zip(others, counts, strict=True):
-            seeds = [row["seed"] for row in own if row["volumes"] == count]
-            names = [_name(method, count, seed, options) for seed in seeds]
+        drawn = first.errorbar([*groups], means, spread, marker="o", capsize=3, label=method)
+        for count, group in groups.items():
+            names = [_name(method, count, row["seed"], options) for row in group]
             steps, curves = zip(*(_curve(options.out / name) for name in names), strict=True)
-            axes.plot(steps[0], np.mean(curves, axis=0))
-            axes.fill_between(steps[0], np.min(curves, axis=0), np.max(curves, axis=0), alpha=0.15)
+            axes, colour = others[counts.index(count)], drawn[0].get_color()
+            axes.plot(steps[0], np.mean(curves, axis=0), color=colour)
+            low, high = np.min(curves, axis=0), np.max(curves, axis=0)
+            axes.fill_between(steps[0], low, high, color=colour, alpha=0.15)
     first.set_xscale("log")
     first.set_xticks(counts, [str(n) for n in counts])
     first.set(xlabel="training volumes", title="test Dice, mean and spread of seeds")
