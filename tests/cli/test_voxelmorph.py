@@ -104,7 +104,7 @@ def test_trains_on_scans_by_features_computed_once(place, tmp_path, monkeypatch,
     assert (out / "best.weights.h5").exists()
 
 
-def test_a_killed_run_on_both_ends_as_an_unbroken_one(place, tmp_path, monkeypatch):
+def test_a_killed_run_ends_as_an_unbroken_one(place, tmp_path, monkeypatch):
     """What a kill leaves is what lies there before the state of step 3 is saved."""
     from anyvox_keras.contrastive.checkpoint import Checkpoint
 
@@ -115,26 +115,26 @@ def test_a_killed_run_on_both_ends_as_an_unbroken_one(place, tmp_path, monkeypat
             shutil.copytree(self.folder, tmp_path / "broken")
         save(self)
 
-    both = ("--data", place / "scans.csv", "--templates", "geometric", "--loss", "mi,dice")
-    both += ("--validation-pairs", 0)
+    words = ("--templates", "geometric", "--validation-pairs", 0)
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", leaving)
         patch.setattr(Checkpoint, "due", lambda self: True)
-        assert train(place, tmp_path / "unbroken", *both) == 0
+        assert train(place, tmp_path / "unbroken", *words) == 0
     assert int(rows(tmp_path / "broken")[-1]["step"]) == 3
-    assert train(place, tmp_path / "broken", *both, "--resume") == 0
+    assert train(place, tmp_path / "broken", *words, "--resume") == 0
     expected, found = (arrays(tmp_path / name) for name in ("unbroken", "broken"))
     for name, array in expected.items():
         np.testing.assert_array_equal(array, found[name], err_msg=name)
     for one, two in zip(*(rows(tmp_path / n) for n in ("unbroken", "broken")), strict=True):
-        for name in ("step", "loss", "image", "dice", "folds_percent"):
+        for name in ("step", "loss", "labels", "dice", "folds_percent"):
             assert one[name] == two[name], name
 
 
-def test_goes_on_from_weights_by_a_file_of_settings(place, tmp_path, capsys):
+def test_goes_on_from_weights_on_both_by_a_file_of_settings(place, tmp_path, capsys):
     first = avx.VoxelMorph(encoder=(4,), decoder=(4, 4), steps=1, seed=3)
     first.save(tmp_path / "first.keras")
     settings = {
+        "data": str(place / "scans.csv"), "templates": "geometric", "loss": "mi,dice",
         "weights": str(tmp_path / "first.keras"), "steps": 1, "side": 16, "shapes": 4,
         "learning_rate": 0.0, "validation_pairs": 0,
     }  # fmt: skip
@@ -143,8 +143,13 @@ def test_goes_on_from_weights_by_a_file_of_settings(place, tmp_path, capsys):
     out = tmp_path / "run"
     command = ["voxelmorph", "train", "--out", out, "--config", tmp_path / "run.toml"]
     assert main([str(word) for word in command]) == 0
-    assert "synthetic pairs: 16^3" in capsys.readouterr().out
-    assert 0 < float(rows(out)[0]["dice"]) <= 1
+    printed = capsys.readouterr().out
+    assert "synthetic pairs: 16^3" in printed
+    assert "scans: 3, 16 x 16 x 16" in printed
+    only = {name: float(x) for name, x in rows(out)[0].items() if x}
+    assert 0 < only["dice"] <= 1
+    # Scans with labels count in the Dice, too.
+    assert only["image"] < 0 < only["labels"]
     for one, two in zip(first.get_weights(), load_network(out).get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
