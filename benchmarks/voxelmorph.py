@@ -72,7 +72,7 @@ def run(folder: Path, **settings: Any) -> Any:
 def train(out: Path) -> None:
     """Train on the synthetic stream."""
     run(
-        out / "synthetic", templates=f"geometric,{DATA / 'data' / 'templates'}", side=48,
+        out / "synthetic", templates=f"geometric,{DATA / 'data' / 'templates'}", side=48, mind=True,
         steps=1500, smoothness=0.5, deform_scale="24,12,6", deform_std="0,3", log_every=25,
         validate_every=250, validation_pairs=8,
     )  # fmt: skip

@@ -11,8 +11,10 @@ from anyvox_keras.ops._backend import to_numpy, value_and_gradient
 from anyvox_keras.registration import (
     ComposeTransforms,
     IntegrateVelocity,
+    MINDChannels,
     RescaleDisplacement,
     SpatialTransformer,
+    mind_ssc,
 )
 
 torch = pytest.importorskip("torch")
@@ -51,12 +53,20 @@ def assert_equal(actual, expected):
         (IntegrateVelocity, {"steps": 3}, FIELD),
         (ComposeTransforms, {}, [FIELD, OTHER]),
         (RescaleDisplacement, {"factor": 2}, FIELD),
+        (MINDChannels, {}, VOLUME[..., :1]),
     ],
     ids=lambda case: getattr(case, "__name__", None),
 )
 def test_battery(cls, config, x):
     # Interpolation amplifies the last bit of a coordinate by the steepest slope.
     check_layer(cls, config, x, differentiable=not isinstance(x, list), atol=1e-4)
+
+
+def test_mind_channels_are_the_image_and_its_descriptors():
+    image = VOLUME[..., :1]
+    found = to_numpy(MINDChannels()(image))
+    np.testing.assert_array_equal(found[..., :1], image)
+    assert_equal(found[..., 1:], to_numpy(mind_ssc(image)))
 
 
 @pytest.mark.parametrize("method", ["linear", "nearest"])

@@ -5,6 +5,7 @@ from anyvox_keras.registration.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVelocity
 from anyvox_keras.registration.voxelmorph.joined_pairs import JoinedPairs
 from anyvox_keras.registration.voxelmorph.load_network import load_network
+from anyvox_keras.registration.voxelmorph.mind_channels import MINDChannels
 from anyvox_keras.registration.voxelmorph.model import VoxelMorph
 from anyvox_keras.registration.voxelmorph.refine import refine
 from anyvox_keras.registration.voxelmorph.register_scans import register_scans
@@ -20,6 +21,7 @@ __all__ = [
     "DeformedPairs",
     "IntegrateVelocity",
     "JoinedPairs",
+    "MINDChannels",
     "RescaleDisplacement",
     "ScanPairs",
     "SpatialTransformer",

@@ -10,6 +10,7 @@ from anyvox_keras.networks.reflect_pad_to_multiple import ReflectPadToMultiple
 from anyvox_keras.networks.upsample import UpSample
 from anyvox_keras.networks.zero_conv3d import ZeroConv3D
 from anyvox_keras.registration.voxelmorph.conventions import CONVENTIONS
+from anyvox_keras.registration.voxelmorph.mind_channels import MINDChannels
 from anyvox_keras.registration.voxelmorph.warp_both import FLOAT32, rescaled, warp_both
 
 
@@ -31,7 +32,10 @@ class Graph:
 
     def _lay_out(self, fixed: Any, moving: Any) -> dict[str, Any]:
         # VoxelMorph's source, which moves, comes first.
-        x = keras.layers.Concatenate(dtype=self.policy, name="pair")([moving, fixed])
+        seen = [moving, fixed]
+        if self.config["mind"]:
+            seen = [MINDChannels(name=f"{x.name}_channels")(x) for x in seen]
+        x = keras.layers.Concatenate(dtype=self.policy, name="pair")(seen)
         flow = self._flow(self._unet(x))
         stride = self.config["flow_stride"] / self.config["integration_stride"]
         return warp_both(self.config, rescaled("velocity", stride)(flow), fixed, moving)

@@ -41,12 +41,14 @@ class VoxelMorph(keras.Model):
         conventions: Details of VoxelMorph's release "0.3" (PyTorch: upsampling linear between
             corners, a projection before the flow, zeros outside) or "0.2" (TensorFlow: nearest
             upsampling, no projection, the edge goes on outside).
+        mind: Whether the UNet reads the MIND-SSC descriptors of each image beside its intensities:
+            a small price for seeing across contrasts from the first step on. Images of one channel.
         slope: Of the leaky ReLU; None takes the release's, 0 or 0.2.
         seed: Seed of the initial weights; None draws one.
 
     Raises:
-        ValueError: If a size is below one, the decoder too short, a stride no power of two, or
-            the release unknown.
+        ValueError: If a size is below one, the decoder too short, a stride no power of two, the
+            release unknown, or `mind` asked for with several channels.
 
     Example:
         ```python
@@ -68,6 +70,7 @@ class VoxelMorph(keras.Model):
         flow_stride: int = 1,
         integration_stride: int | None = None,
         conventions: str = "0.3",
+        mind: bool = False,
         slope: float | None = None,
         seed: int | None = None,
         dtype: Any = None,
@@ -81,6 +84,7 @@ class VoxelMorph(keras.Model):
             flow_stride=flow_stride,
             integration_stride=flow_stride if integration_stride is None else integration_stride,
             conventions=conventions,
+            mind=mind,
             slope=slope,
             seed=seed,
         )
@@ -186,6 +190,8 @@ def _check(config: dict[str, Any]) -> None:
     for name in ("channels", "encoder", "decoder"):
         if not config[name] or min(config[name]) < 1:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
+    if config["mind"] and config["channels"] != [1, 1]:
+        raise ValueError(f"`mind` needs one channel. Received: channels={config['channels']}")
     if len(config["decoder"]) < len(config["encoder"]):
         raise ValueError(
             "`decoder` must be as long as `encoder` at least. "

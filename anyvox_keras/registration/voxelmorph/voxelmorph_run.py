@@ -115,6 +115,7 @@ class VoxelMorphRun(TrainingRun):
             steps=s.integration,
             flow_stride=s.flow_stride,
             conventions="0.2",
+            mind=s.mind,
             seed=s.seed,
             dtype=policy,
         )
