@@ -224,23 +224,29 @@ class Registration:
     def _save_report(self, path: Path) -> None:
         from anyvox_keras.pictures import registration_report, save_figure
 
+        # scans that were far apart share nothing before the affine map
+        aligned = np.array_equal(self.affine, np.eye(4))
         figure = registration_report(
             self.fixed.array,
-            resample_to(self.moving, self.fixed.grid).array,
+            self._before(self.moving),
             self.moved,
-            self.displacement,
+            self.deformation,
             self.fixed.grid,
             self._label_maps(),
             title=f"{Path(self.moving.name).name} to {Path(self.fixed.name).name}",
-            summary=self.summary,
+            summary=self.summary + ("" if aligned else "; moving and before: after the affine map"),
         )
         save_figure(figure, path, overwrite=True)
 
     def _label_maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
             return None
-        before = resample_to(self.moving_seg, self.fixed.grid).array
-        return self.fixed_seg.array, before, self.moved_seg
+        return self.fixed_seg.array, self._before(self.moving_seg), self.moved_seg
+
+    def _before(self, moving: Volume) -> np.ndarray:
+        """What the affine map alone brings onto the fixed grid."""
+        placed = np.linalg.inv(self.affine) @ moving.affine
+        return resample_to(Volume(moving.array, placed), self.fixed.grid).array
 
     @property
     def summary(self) -> str:
