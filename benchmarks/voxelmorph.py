@@ -1,7 +1,7 @@
 """VoxelMorph on the six brain pairs: what a training without scans gives, and what features add.
 
     KERAS_BACKEND=tensorflow python benchmarks/voxelmorph.py OUT [--picture curve.png]
-        [--stages train,further,scores,fit,table] [--methods affine,...]
+        [--stages train,further,scores,fit,table] [--methods affine,...] [--pairs ...]
 
 `train` sees the synthetic stream only (geometric shapes and those of `templates/`); `further` goes
 on with the brain images, by features, MIND and mutual information; `scores` registers the pairs, as
@@ -39,7 +39,7 @@ def main() -> None:
     stages = {
         "train": train,
         "further": train_further,
-        "scores": lambda out: score(out, options.methods.split(",")),
+        "scores": lambda out: score(out, options.methods.split(","), options.pairs.split(",")),
         "fit": fit,
         "table": lambda out: show(out, options.picture),
     }
@@ -54,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--methods", default=",".join(methods), help="Of scores.")
+    parser.add_argument("--pairs", default=",".join(BRAINS), help="Of scores.")
     parser.add_argument("--picture", type=Path, help="Curves of the trainings.")
     return parser.parse_args()
 
@@ -111,7 +112,7 @@ def _crops(out: Path) -> Path:
     return table
 
 
-def score(out: Path, methods: list[str]) -> None:
+def score(out: Path, methods: list[str], pairs: list[str]) -> None:
     """Register every pair by every method that has no row yet."""
     from anyvox_keras.io import load_labels, resample_to
     from anyvox_keras.metrics import folds_percent, mean_dice
@@ -120,7 +121,7 @@ def score(out: Path, methods: list[str]) -> None:
     done = {(row["backend"], row["method"], row["pair"]) for row in _rows(path)}
     for method in methods:
         register = None
-        for name in BRAINS:
+        for name in pairs:
             if (backend, method, name) in done:
                 continue
             if register is None:
@@ -189,13 +190,11 @@ def show(out: Path, picture: Path | None) -> None:
     print("|---" * (len(BRAINS) + 5) + "|")
     for key in dict.fromkeys((row["method"], row["backend"]) for row in rows):
         mine = {row["pair"]: row for row in rows if (row["method"], row["backend"]) == key}
-        if set(mine) != set(BRAINS):
-            continue
-        dice, folds, seconds = (
-            [float(mine[name][column]) for name in BRAINS] for column in COLUMNS[3:]
-        )
-        cells = [*key, *(f"{x:.3f}" for x in dice), f"{np.mean(dice):.4f}"]
-        cells += [f"{max(folds):.3f}", f"{np.median(seconds):.1f}"]
+        known = [mine[name] for name in BRAINS if name in mine]
+        dice, folds, seconds = ([float(row[column]) for row in known] for column in COLUMNS[3:])
+        shown = [f"{float(mine[name]['dice']):.3f}" if name in mine else "-" for name in BRAINS]
+        mean = f"{np.mean(dice):.4f}" if len(known) == len(BRAINS) else "-"
+        cells = [*key, *shown, mean, f"{max(folds):.3f}", f"{np.median(seconds):.1f}"]
         print(f"| {' | '.join(cells)} |")
     for log in sorted(out.glob("fit-*/log.csv")):
         losses = [float(row["val_loss"]) for row in _rows(log)]
