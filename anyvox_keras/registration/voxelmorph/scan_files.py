@@ -48,7 +48,11 @@ def scan_files(data: str | os.PathLike[str]) -> list[ScanFile]:
 
     Example:
         ```python
-        files = scan_files("scans.csv")  # or a folder
+        from pathlib import Path
+
+        Path("scans").mkdir()
+        Path("scans/t1.nii.gz").touch()
+        files = scan_files("scans")  # or "scans.csv"
         ```
     """
     path = Path(data)
