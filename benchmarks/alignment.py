@@ -1,6 +1,6 @@
 """Does a short pretraining teach the network which voxels belong together?
 
-    python benchmarks/alignment.py [--steps 300] [--side 48] [--out alignment]
+    python benchmarks/alignment.py [--steps 300] [--side 48] [--balanced] [--out alignment]
 
 Trains on the backend of KERAS_BACKEND, and measures the alignment of output features (mean cosine
 of the same label across the two views, minus that of different labels) on held-out pairs before,
@@ -26,7 +26,10 @@ from anyvox_keras.ops._backend import to_numpy
 # 600,000 steps) would not: running statistics of single pairs settle slowly.
 NETWORK = dict(width=8, levels=3, normalization="instance", epsilon=1e-2)
 TAPS = ("decoder_2_1_conv", "output_conv")
-RECIPE = dict(temperature=0.1, samples=1024, balanced=True, augmentation=None)
+RECIPE = dict(temperature=0.1, augmentation=None)
+# Tens of steps need the labels to take turns: by uniform voxels, mostly of large regions, the
+# alignment falls before it rises.
+UNIFORM, BALANCED = dict(samples=512), dict(samples=1024, balanced=True)
 RATE, WARM_UP, VOXELS = 2e-3, 20, 2048
 # Runs of more steps have a panel of their own.
 LONG = 1000
@@ -69,7 +72,8 @@ def train(options: argparse.Namespace) -> dict:
     stream = avx.SyntheticStream(bank, options.side, seed=options.seed, steps=options.steps)
     pairs = list(stream.held_out(options.pairs).arrays(options.pairs))
     backbone = avx.UNet(**NETWORK, seed=options.seed)
-    pretrainer = avx.ContrastivePretrainer(backbone, TAPS, **RECIPE, seed=options.seed)
+    voxels = BALANCED if options.balanced else UNIFORM
+    pretrainer = avx.ContrastivePretrainer(backbone, TAPS, **RECIPE, **voxels, seed=options.seed)
     rate = warm_cosine(RATE, options.steps, warmup=min(WARM_UP, options.steps // 5))
     pretrainer.compile(keras.optimizers.AdamW(rate, weight_decay=1e-5))
     held = Held(pretrainer, pairs, options.every)
@@ -125,6 +129,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=48)
     parser.add_argument("--pairs", type=int, default=32, help="held-out pairs")
     parser.add_argument("--every", type=int, default=50, help="steps between measurements")
+    parser.add_argument("--balanced", action="store_true", help="labels take turns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("alignment"))
     parser.add_argument("--picture", type=Path)
