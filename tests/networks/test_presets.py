@@ -58,7 +58,7 @@ def test_half_precision_is_half_the_size_and_the_same_to_its_rounding(unet, tmp_
     assert sizes[1] < 0.6 * sizes[0]
 
 
-PACKAGED_SIZES = {"anyvox-base": (5_900_000, 13e6)}
+PACKAGED_SIZES = {"anyvox-base": (5_900_000, 13e6), "anyvox-small": (1_600_000, 4e6)}
 
 
 @pytest.mark.parametrize("name", PACKAGED_SIZES)
