@@ -147,7 +147,7 @@ class ContrastivePretrainer(StreamTrained):
         super().compile(optimizer=optimizer or self.recipe.optimizer(), **kwargs)
 
     def call(self, inputs: Batch, training: bool | None = None) -> dict[str, Any]:
-        """Return what the loss compares: per tap `rows:<tap>` (B, 2k, width), `labels:<tap>`."""
+        """Return what is compared: `rows:<tap>`, `labels:<tap>`, `voxels:<tap>`, `(B, 2k, ...)`."""
         pair, keys = self._pair(inputs, training)
         (view1, map1, corner1), (view2, map2, corner2) = (
             self._cube(pair, view, keys, training) for view in VIEWS

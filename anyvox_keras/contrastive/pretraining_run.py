@@ -58,9 +58,8 @@ class PretrainingRun(TrainingRun):
     def model(self) -> ContrastivePretrainer:
         """Make the network, the heads and the optimizer, compiled."""
         s = self.settings
-        policy = "float32" if s.precision == "float32" else f"mixed_{s.precision}"
         model = ContrastivePretrainer(
-            self._backbone(policy),
+            self._backbone(),
             taps=s.taps.split(",") if s.taps else None,
             tap_weights=s.numbers("tap_weights") or None,
             samples=s.samples,
@@ -73,12 +72,12 @@ class PretrainingRun(TrainingRun):
             crop=s.crop or None,
             augmentation=self._augmentation(),
             seed=s.seed,
-            dtype=policy,
+            dtype=self.policy,
         )
         model.compile(recipe(s.recipe).optimizer(learning_rate=self._rate(), **self._options()))
         return model
 
-    def _backbone(self, policy: str) -> UNet:
+    def _backbone(self) -> UNet:
         s = self.settings
         given = dict(width=s.width, levels=s.levels, output_channels=s.output_channels)
         sizes = {name: value for name, value in given.items() if value}
@@ -86,12 +85,14 @@ class PretrainingRun(TrainingRun):
             known = ", ".join(ARCHITECTURES)
             raise UserError(f"architecture: expected one of {known}, received {s.architecture}")
         if not s.weights:
-            return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=policy)
+            return UNet(
+                **{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy
+            )
         if sizes:
             raise UserError(
                 f"{', '.join(sizes)}: expected none beside weights, whose sizes are their own"
             )
-        return UNet.from_preset(s.weights, dtype=policy)
+        return UNet.from_preset(s.weights, dtype=self.policy)
 
     def _augmentation(self) -> keras.layers.Layer | str | None:
         chosen = self.settings.augmentation
@@ -133,11 +134,6 @@ class PretrainingRun(TrainingRun):
     def columns(self, model: Any) -> list[str]:
         """Name what the log holds beside the loss."""
         return ["alignment", *(f"loss_{tap}" for tap in model.taps)]
-
-    def validate(self, model: Any, validation: Any) -> dict[str, float]:
-        """Evaluate on the fixed pairs."""
-        results: dict[str, float] = model.evaluate(validation, verbose=0, return_dict=True)
-        return results
 
     def extras(self, checkpoint: Checkpoint, validation: Any) -> list[Any]:
         """Draw pictures and write TensorBoard files, where asked for."""

@@ -13,7 +13,7 @@ from anyvox_keras.contrastive.run_progress import Report, RunProgress
 from anyvox_keras.contrastive.stop_on_non_finite import StopOnNonFinite
 from anyvox_keras.contrastive.toml_settings import read_toml
 from anyvox_keras.contrastive.training_state import read_facts
-from anyvox_keras.io import atomic
+from anyvox_keras.io import atomic, prepare_folder
 
 CONFIG = "config.toml"
 
@@ -22,12 +22,12 @@ class TrainingRun:
     """The base of runs: train by settings into a folder that a killed run goes on from.
 
     Files: `config.toml`, `log.csv`, `last.weights.h5`, `best.weights.h5`, `state`, `backbone/`.
-    Subclasses write `streams`, `model`, `columns` and `validate`.
+    Subclasses write `streams`, `model` and `columns`.
 
     Args:
         folder: The run's folder.
-        settings: Of `settings_class`: `steps`, `batch_size`, `log_every`, `validate_every` and
-            `patience` are read here.
+        settings: Of `settings_class`: `steps`, `batch_size`, `log_every`, `validate_every`,
+            `patience` and `precision` are read here.
 
     Raises:
         UserError: If the folder's run has other settings.
@@ -80,7 +80,7 @@ class TrainingRun:
         """
         if self.finished:
             return None
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         for stale in self.folder.glob(".????????-*"):
             stale.unlink()
         with atomic(self.folder / CONFIG) as temporary:
@@ -102,6 +102,20 @@ class TrainingRun:
         model.fit(stream, callbacks=callbacks, verbose=verbose)
         return model
 
+    @property
+    def policy(self) -> str:
+        """Name of the network's dtype policy."""
+        precision = self.settings.precision
+        return "float32" if precision == "float32" else f"mixed_{precision}"
+
+    def prepare(self) -> None:
+        """Find the mistakes that show before training, then make the folder.
+
+        Raises:
+            UserError: Data, weights or a folder that can't be used; nothing is written then.
+        """
+        prepare_folder(self.folder)
+
     def streams(self) -> tuple[Any, Any]:
         """Make the endless training stream, and what `validate` reads (None for nothing)."""
         raise NotImplementedError
@@ -119,8 +133,9 @@ class TrainingRun:
         raise NotImplementedError
 
     def validate(self, model: Any, validation: Any) -> dict[str, float]:
-        """Measure the model; the lowest `loss` marks the best weights."""
-        raise NotImplementedError
+        """Measure the model, on fixed pairs; the lowest `loss` marks the best weights."""
+        results: dict[str, float] = model.evaluate(validation, verbose=0, return_dict=True)
+        return results
 
     def extras(self, checkpoint: Checkpoint, validation: Any) -> list[Any]:
         """Make further callbacks."""

@@ -2,16 +2,15 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.contrastive.checkpoint import BEST, LAST
-from anyvox_keras.contrastive.run_progress import Report
 from anyvox_keras.contrastive.training_run import TrainingRun
-from anyvox_keras.io import prepare_folder, save_json
+from anyvox_keras.io import save_json
 from anyvox_keras.networks import ARCHITECTURES, UNet, preset_metadata
 from anyvox_keras.segmentation.case import Case, count_classes, load_case
 from anyvox_keras.segmentation.crop_stream import CropStream
@@ -99,22 +98,13 @@ class SegmentationRun(TrainingRun):
             )
         return list(names) or [str(label) for label in range(1, count + 1)]
 
-    def train(
-        self,
-        report: Report | None = None,
-        verbose: int = 0,
-        introduce: Callable[[str], Any] | None = None,
-    ) -> Any:
-        """Train to the end, from the last checkpoint; None if the run was finished before."""
-        if self.finished:
-            return None
-        # Before anything is written: data and weights may be unusable.
+    def prepare(self) -> None:
+        """Read the data, find the weights, then make the folder and name the classes there."""
         classes = self.classes
         if self.settings.weights != "scratch":
             preset_metadata(self.settings.weights)
-        prepare_folder(self.folder)
+        super().prepare()
         save_json(self.folder / CLASSES, {"classes": classes}, overwrite=True)
-        return super().train(report, verbose, introduce)
 
     def streams(self) -> tuple[CropStream, Sequence[Case]]:
         """Make the endless crops, and the validation cases."""
@@ -141,16 +131,15 @@ class SegmentationRun(TrainingRun):
     def segmenter(self, classes: int) -> Segmenter:
         """Make the network with the weights that training starts from."""
         s = self.settings
-        policy = "float32" if s.precision == "float32" else f"mixed_{s.precision}"
         train = int(s.train) if s.train.isdecimal() else s.train
-        return Segmenter(self._backbone(policy), classes, train, s.seed, dtype=policy)
+        return Segmenter(self._backbone(), classes, train, s.seed, dtype=self.policy)
 
-    def _backbone(self, policy: str) -> UNet:
+    def _backbone(self) -> UNet:
         s = self.settings
         if s.weights != "scratch":
-            return UNet.from_preset(s.weights, dtype=policy)
+            return UNet.from_preset(s.weights, dtype=self.policy)
         sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v}
-        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=policy)
+        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
 
     def columns(self, model: Any) -> list[str]:
         """Dice of each class, and their mean."""

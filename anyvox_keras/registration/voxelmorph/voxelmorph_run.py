@@ -1,6 +1,5 @@
 """A training of VoxelMorph in a folder."""
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +7,6 @@ import keras
 import numpy as np
 
 from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.run_progress import Report
 from anyvox_keras.contrastive.schedules import warm_cosine
 from anyvox_keras.contrastive.training_run import TrainingRun
 from anyvox_keras.features import FeatureExtractor
@@ -57,22 +55,8 @@ class VoxelMorphRun(TrainingRun):
     settings: VoxelMorphSettings
     settings_class = VoxelMorphSettings
 
-    def train(
-        self,
-        report: Report | None = None,
-        verbose: int = 0,
-        introduce: Callable[[str], Any] | None = None,
-    ) -> Any:
-        """Train to the end, from the last checkpoint; None if the run was finished before."""
-        if self.finished:
-            return None
-        # Before anything is written: data, weights and extractor may be unusable.
-        self.check()
-        prepare_folder(self.folder)
-        return super().train(report, verbose, introduce)
-
-    def check(self) -> None:
-        """Find the mistakes that show without training."""
+    def prepare(self) -> None:
+        """Read the data, find weights and extractor, then make the folder."""
         s = self.settings
         if s.data:
             self._training_scans()
@@ -81,6 +65,7 @@ class VoxelMorphRun(TrainingRun):
         self.network  # noqa: B018
         if "feature" in s.losses:
             self.extractor  # noqa: B018
+        super().prepare()
 
     @cached_property
     def scans(self) -> ScanSet:
@@ -106,9 +91,8 @@ class VoxelMorphRun(TrainingRun):
     def network(self) -> VoxelMorph:
         """The network that training starts from."""
         s = self.settings
-        policy = "float32" if s.precision == "float32" else f"mixed_{s.precision}"
         if s.weights:
-            return load_network(s.weights, policy)
+            return load_network(s.weights, self.policy)
         return VoxelMorph(
             encoder=[int(n) for n in s.numbers("encoder")] or ENCODER,
             decoder=[int(n) for n in s.numbers("decoder")] or DECODER,
@@ -117,7 +101,7 @@ class VoxelMorphRun(TrainingRun):
             conventions="0.2",
             mind=s.mind,
             seed=s.seed,
-            dtype=policy,
+            dtype=self.policy,
         )
 
     def streams(self) -> tuple[Any, Any]:
@@ -226,8 +210,3 @@ class VoxelMorphRun(TrainingRun):
     def columns(self, model: Any) -> list[str]:
         """Each loss, folds and Dice."""
         return [metric.name for metric in model.metrics if metric.name != "loss"]
-
-    def validate(self, model: Any, validation: Any) -> dict[str, float]:
-        """Evaluate on the fixed pairs."""
-        results: dict[str, float] = model.evaluate(validation, verbose=0, return_dict=True)
-        return results
