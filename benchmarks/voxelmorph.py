@@ -71,9 +71,9 @@ def run(folder: Path, **settings: Any) -> Any:
 def train(out: Path) -> None:
     """Train on the synthetic stream."""
     run(
-        out / "synthetic", templates=f"geometric,{DATA / 'data' / 'templates'}", side=48, mind=True,
-        steps=1500, smoothness=0.5, deform_scale="24,12,6", deform_std="0,3", log_every=25,
-        validate_every=250, validation_pairs=8,
+        out / "synthetic", templates=f"geometric,{DATA / 'data' / 'templates'}", side=48,
+        steps=3000, smoothness=0.5, deform_scale="24,12,6", deform_std="0,3", log_every=25,
+        validate_every=300, validation_pairs=8, precision="bfloat16",
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from anyvox_keras.registration.room import room
 from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
 from anyvox_keras.registration.voxelmorph import (
     ComposeTransforms,
+    Correlation,
     DeformedPairs,
     IntegrateVelocity,
     JoinedPairs,
@@ -54,6 +55,7 @@ __all__ = [
     "AdamSettings",
     "BendingEnergy",
     "ComposeTransforms",
+    "Correlation",
     "DeformSettings",
     "DeformedPairs",
     "DiceLoss",

@@ -118,7 +118,8 @@ def _compare(
     fixed: Array, padded: Array, half_width: int, smooth: Callable[[Array], Array]
 ) -> Array:
     """Squared distance to the padded moving features at every displacement, smoothed."""
-    batch, depth, height, width, channels = fixed.shape
+    _, depth, height, width, channels = fixed.shape
+    batch = ops.shape(fixed)[0]  # a model's is not known when TensorFlow traces it
     taps = range(2 * half_width + 1)
 
     def row(start: Array) -> Array:
@@ -132,4 +133,4 @@ def _compare(
     starts = np.array(list(itertools.product(taps, repeat=2)), "int32")
     rows = ops.map(row, ops.convert_to_tensor(starts))
     rows = ops.transpose(rows, (1, 2, 3, 4, 0, 5))
-    return ops.reshape(rows, (*rows.shape[:4], len(taps) ** 3))
+    return ops.reshape(rows, (batch, depth, height, width, len(taps) ** 3))

@@ -106,7 +106,13 @@ def test_foreign_parts_are_named(arguments, message):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"flow_stride": 2}, {"decoder": (6, 4, 3)}, {"conventions": "0.2"}, {"mind": True}],
+    [
+        {"flow_stride": 2},
+        {"decoder": (6, 4, 3)},
+        {"conventions": "0.2"},
+        {"mind": True},
+        {"correlation": (2,)},
+    ],
 )
 def test_what_voxelmorph_cannot_hold_is_an_error(arguments):
     with pytest.raises(ValueError, match="VxmPairwise needs"):
@@ -124,7 +130,7 @@ def test_any_size(stride):
 
 
 def test_saved_model_is_the_same(tmp_path):
-    model = tiny(flow_stride=2, integration_stride=1, steps=3, mind=True)
+    model = tiny(flow_stride=2, integration_stride=1, steps=3, mind=True, correlation=(1, 2))
     json.dumps(model.get_config())
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -160,6 +166,8 @@ def test_mistakes_are_named():
         avx.VoxelMorph(conventions="0.1")
     with pytest.raises(ValueError, match=r"`moving` must be \(B, D, H, W, 1\)"):
         tiny().register(PAIR["fixed"], PAIR["moving"][..., 0])
+    with pytest.raises(ValueError, match="`correlation` must hold strides of the encoder"):
+        avx.VoxelMorph(encoder=(4, 4), decoder=(4, 4), correlation=(4,))
     with pytest.raises(ValueError, match="`mind` needs one channel"):
         avx.VoxelMorph(channels=2, mind=True)
     with pytest.raises(ValueError, match="one grid"):

@@ -1,6 +1,7 @@
 """VoxelMorph: the pairwise registration network, its layers, and weights from its packages."""
 
 from anyvox_keras.registration.voxelmorph.compose_transforms import ComposeTransforms
+from anyvox_keras.registration.voxelmorph.correlation import Correlation
 from anyvox_keras.registration.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.registration.voxelmorph.integrate_velocity import IntegrateVelocity
 from anyvox_keras.registration.voxelmorph.joined_pairs import JoinedPairs
@@ -18,6 +19,7 @@ from anyvox_keras.registration.voxelmorph.voxelmorph_settings import VoxelMorphS
 
 __all__ = [
     "ComposeTransforms",
+    "Correlation",
     "DeformedPairs",
     "IntegrateVelocity",
     "JoinedPairs",

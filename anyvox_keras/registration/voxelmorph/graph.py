@@ -10,6 +10,7 @@ from anyvox_keras.networks.reflect_pad_to_multiple import ReflectPadToMultiple
 from anyvox_keras.networks.upsample import UpSample
 from anyvox_keras.networks.zero_conv3d import ZeroConv3D
 from anyvox_keras.registration.voxelmorph.conventions import CONVENTIONS
+from anyvox_keras.registration.voxelmorph.correlation import Correlation
 from anyvox_keras.registration.voxelmorph.mind_channels import MINDChannels
 from anyvox_keras.registration.voxelmorph.warp_both import FLOAT32, rescaled, warp_both
 
@@ -36,15 +37,32 @@ class Graph:
         if self.config["mind"]:
             seen = [MINDChannels(name=f"{x.name}_channels")(x) for x in seen]
         x = keras.layers.Concatenate(dtype=self.policy, name="pair")(seen)
-        flow = self._flow(self._unet(x))
+        flow = self._flow(self._unet(x, self._matches(*seen)))
         stride = self.config["flow_stride"] / self.config["integration_stride"]
         return warp_both(self.config, rescaled("velocity", stride)(flow), fixed, moving)
 
-    def _unet(self, x: Any) -> Any:
+    def _matches(self, moving: Any, fixed: Any) -> dict[int, Any]:
+        """Where the images match, by the stride of the grid on which that is told."""
+        # Descriptors are compared without the image's own channel.
+        first = 1 if self.config["mind"] else 0
+        pad = ReflectPadToMultiple(self._multiple, dtype=FLOAT32, name="correlation_pad")
+        compared = [pad(x[..., first:]) for x in (fixed, moving)] if self.config["correlation"] else []
+        return {
+            stride: Correlation(stride, name=f"correlation_{stride}")(compared)
+            for stride in self.config["correlation"]
+        }
+
+    @property
+    def _multiple(self) -> int:
+        return 2 ** len(self.config["encoder"])
+
+    def _unet(self, x: Any, matches: dict[int, Any]) -> Any:
         encoder, decoder = self.config["encoder"], self.config["decoder"]
-        x = ReflectPadToMultiple(2 ** len(encoder), dtype=self.policy, name="pad")(x)
+        x = ReflectPadToMultiple(self._multiple, dtype=self.policy, name="pad")(x)
         skips = []
         for level, filters in enumerate(encoder, 1):
+            if (stride := 2 ** (level - 1)) in matches:
+                x = self._join(f"encoder_{level}", [x, matches[stride]])
             x = self._block(x, f"encoder_{level}", filters)
             skips.append(x)
             x = keras.layers.MaxPooling3D(
@@ -69,7 +87,10 @@ class Graph:
 
     def _up(self, x: Any, skip: Any, name: str) -> Any:
         x = UpSample(self.conventions.upsampling, dtype=self.policy, name=f"{name}_up")(x)
-        return keras.layers.Concatenate(dtype=self.policy, name=f"{name}_join")([x, skip])
+        return self._join(name, [x, skip])
+
+    def _join(self, name: str, parts: list[Any]) -> Any:
+        return keras.layers.Concatenate(dtype=self.policy, name=f"{name}_join")(parts)
 
     def _flow(self, x: Any) -> Any:
         if self.conventions.projection:

@@ -43,12 +43,16 @@ class VoxelMorph(keras.Model):
             upsampling, no projection, the edge goes on outside).
         mind: Whether the UNet reads the MIND-SSC descriptors of each image beside its intensities:
             a small price for seeing across contrasts from the first step on. Images of one channel.
+        correlation: Strides of the encoder's grids, such as `(2, 4)`, that are told where the
+            images match within two voxels of that grid (`Correlation`), by their MIND descriptors
+            with `mind`, by the channels given without: what makes training short.
         slope: Of the leaky ReLU; None takes the release's, 0 or 0.2.
         seed: Seed of the initial weights; None draws one.
 
     Raises:
         ValueError: If a size is below one, the decoder too short, a stride no power of two, the
-            release unknown, or `mind` asked for with several channels.
+            release unknown, a correlation's stride none of the encoder's, or `mind` asked for with
+            several channels.
 
     Example:
         ```python
@@ -71,6 +75,7 @@ class VoxelMorph(keras.Model):
         integration_stride: int | None = None,
         conventions: str = "0.3",
         mind: bool = False,
+        correlation: Sequence[int] = (),
         slope: float | None = None,
         seed: int | None = None,
         dtype: Any = None,
@@ -85,6 +90,7 @@ class VoxelMorph(keras.Model):
             integration_stride=flow_stride if integration_stride is None else integration_stride,
             conventions=conventions,
             mind=mind,
+            correlation=list(correlation),
             slope=slope,
             seed=seed,
         )
@@ -196,6 +202,12 @@ def _check(config: dict[str, Any]) -> None:
         raise ValueError(
             "`decoder` must be as long as `encoder` at least. "
             f"Received: {len(config['decoder'])} and {len(config['encoder'])} levels"
+        )
+    grids = [2**level for level in range(len(config["encoder"]))]
+    if not set(config["correlation"]) <= set(grids):
+        raise ValueError(
+            f"`correlation` must hold strides of the encoder, of {grids}. "
+            f"Received: correlation={config['correlation']}"
         )
     for name in ("flow_stride", "integration_stride"):
         if config[name] not in [2**level for level in range(len(config["encoder"]) + 1)]:

@@ -109,8 +109,9 @@ def _features(config: dict[str, Any]) -> list[list[int]]:
     encoder, decoder = config["encoder"], config["decoder"]
     if config["conventions"] != "0.3":
         raise ValueError("VxmPairwise needs `conventions` 0.3. Received: 0.2")
-    if config["mind"]:
-        raise ValueError("VxmPairwise needs images alone. Received: mind=True")
+    for name in ("mind", "correlation"):
+        if config[name]:
+            raise ValueError(f"VxmPairwise needs images alone. Received: {name}={config[name]}")
     if (config["flow_stride"], config["integration_stride"]) != (1, 1):
         raise ValueError("VxmPairwise needs strides of 1: its flow has the image's grid")
     if len(decoder) != len(encoder) + 1 or decoder[-1] != decoder[-2]:

@@ -26,6 +26,8 @@ from anyvox_keras.templates import open_banks
 
 FEATURES = "features"
 ENCODER, DECODER = (16, 32, 32, 32), (32, 32, 32, 32, 16)
+#: strides of the grids that are told where the images match
+CORRELATION = (2, 4)
 
 
 class VoxelMorphRun(TrainingRun):
@@ -93,13 +95,15 @@ class VoxelMorphRun(TrainingRun):
         s = self.settings
         if s.weights:
             return load_network(s.weights, self.policy)
+        encoder = [int(n) for n in s.numbers("encoder")] or ENCODER
         return VoxelMorph(
-            encoder=[int(n) for n in s.numbers("encoder")] or ENCODER,
+            encoder=encoder,
             decoder=[int(n) for n in s.numbers("decoder")] or DECODER,
             steps=s.integration,
             flow_stride=s.flow_stride,
             conventions="0.2",
             mind=s.mind,
+            correlation=[n for n in CORRELATION if n < 2 ** len(encoder)] if s.correlation else [],
             seed=s.seed,
             dtype=self.policy,
         )

@@ -29,7 +29,9 @@ class VoxelMorphSettings(TomlSettings):
         encoder: Channels of each level, comma-separated; empty takes 16,32,32,32.
         decoder: Channels of the convolutions that follow; empty takes 32,32,32,32,16.
         flow_stride: Voxels of the image for one of the flow: 2 is the half-resolution flow.
-        mind: Whether the network reads the MIND descriptors of the images beside them.
+        mind: Whether a new network reads the MIND descriptors of the images beside them.
+        correlation: Whether a new network is told where the images match, on the grids of every
+            second and every fourth voxel.
         integration: Squarings of the velocity's integration.
         shapes: Size of the geometric bank.
         side: Side of the synthetic volumes.
@@ -59,7 +61,8 @@ class VoxelMorphSettings(TomlSettings):
     encoder: str = ""
     decoder: str = ""
     flow_stride: int = 2
-    mind: bool = False
+    mind: bool = True
+    correlation: bool = True
     integration: int = 5
     shapes: int = 500
     side: int = 64
@@ -97,8 +100,8 @@ class VoxelMorphSettings(TomlSettings):
         scales = self.numbers("deform_scale")
         if not scales or min(scales) <= 0:
             raise UserError(f"deform_scale: expected voxels like 32,16, got {self.deform_scale}")
-        if self.weights and (self.encoder or self.decoder or self.mind):
-            raise UserError("encoder, decoder, mind: expected none beside weights")
+        if self.weights and (self.encoder or self.decoder):
+            raise UserError("encoder, decoder: expected none beside weights")
         self._check_losses()
 
     def _check_losses(self) -> None:
