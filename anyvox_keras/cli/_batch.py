@@ -1,6 +1,5 @@
 """Many pairs in one process."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from anyvox_keras._errors import UserError
 from anyvox_keras.cli._register_pair import PATHS, check_pair
+from anyvox_keras.io import read_table
 
 # columns whose value is not a word
 NUMBERS = ("memory", "refine", "smoothness", "spacing")
@@ -123,62 +123,52 @@ def _cells(results: list[float | None]) -> list[str]:
 
 def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows; a table that cannot be used is a mistake before anything runs."""
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: expected a CSV file of pairs ({error})") from error
-    if not rows:
-        raise UserError(f"{table}: expected a CSV file with at least one pair, received none")
-    parsed = [_parse(table, line, row) for line, row in enumerate(rows, start=2)]
-    for line, row in enumerate(parsed, start=2):
+    parsed = []
+    for where, given in read_table(table, "pair"):
+        row = _parse(table.parent, where, given)
         unknown = sorted(set(row) - set(options) - {"name"})
         lacking = sorted({"fixed", "moving"} - set(row))
         if unknown or lacking:
             found = f"unknown {unknown}" if unknown else f"no {lacking}"
-            raise UserError(f"{table}, line {line}: expected the flags of register, {found}")
+            raise UserError(f"{where}: expected the flags of register, {found}")
+        parsed.append(row)
     return parsed
 
 
-def _parse(table: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
+def _parse(folder: Path, where: str, given: dict[str, str]) -> dict[str, Any]:
     """Return what the row sets, as the command line would have parsed it."""
     values: dict[str, Any] = {}
-    if None in row:
-        raise UserError(f"{table}, line {line}: expected a value a column, received more")
-    for column, text in row.items():
-        name = str(column).strip().lstrip("-").replace("-", "_")
-        if not text:
-            continue
+    for column, text in given.items():
+        name = column.lstrip("-").replace("-", "_")
         if name in PATHS:
-            values[name] = table.parent / text
+            values[name] = folder / text
         elif name.endswith("_clip"):
-            values[name] = _numbers(table, line, text, 2)
+            values[name] = _numbers(where, text, 2)
         elif name in NUMBERS:
-            values[name] = _numbers(table, line, text, 1)[0]
+            values[name] = _numbers(where, text, 1)[0]
         elif name == "affine":
-            values[name] = _affine(table, line, text.strip().lower())
+            values[name] = _affine(where, text.lower())
         else:
-            values[name] = text.strip()
+            values[name] = text
     return values
 
 
-def _affine(table: Path, line: int, text: str) -> str | None:
+def _affine(where: str, text: str) -> str | None:
     """Which stage: its name, or yes or no."""
     if text in ("0", "false", "no"):
         return None
     if text not in ("1", "true", "yes", "affine", "rigid"):
-        raise UserError(f"{table}, line {line}: expected rigid, affine or no, received {text}")
+        raise UserError(f"{where}: expected rigid, affine or no, received {text}")
     return "rigid" if text == "rigid" else "affine"
 
 
-def _numbers(table: Path, line: int, text: str, count: int) -> tuple[float, ...]:
+def _numbers(where: str, text: str, count: int) -> tuple[float, ...]:
     try:
         found = tuple(float(part) for part in text.split())
     except ValueError:
         found = ()
     if len(found) != count:
         raise UserError(
-            f"{table}, line {line}: expected {('one number', 'two numbers')[count - 1]}, "
-            f"received {text}"
+            f"{where}: expected {('one number', 'two numbers')[count - 1]}, received {text}"
         )
     return found

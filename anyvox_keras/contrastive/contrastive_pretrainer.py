@@ -1,7 +1,8 @@
 """Contrastive pretraining as `compile` and `fit`."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,21 +13,13 @@ from anyvox_keras.contrastive.multi_positive_contrastive_loss import MultiPositi
 from anyvox_keras.contrastive.projection_head import ProjectionHead
 from anyvox_keras.contrastive.recipes import recipe as find_recipe
 from anyvox_keras.contrastive.stream_trained import StreamTrained
-from anyvox_keras.contrastive.voxel_sampling import (
-    balance_positions,
-    labels_at,
-    rows_at,
-    sample_positions,
-    shift_positions,
-)
+from anyvox_keras.contrastive.voxel_sampling import draw_voxels
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop
 
 Batch = dict[str, Any]
 VIEWS = ("view1", "view2")
 PAIR = ("label_map", *VIEWS)
-# Uniform draws per kept position when labels are balanced: rare labels are found among more.
-CANDIDATES = 16
 
 
 @export
@@ -154,13 +147,17 @@ class ContrastivePretrainer(StreamTrained):
         )
         views, label_maps = ops.concatenate([view1, view2]), ops.concatenate([map1, map2])
         features = self._tapped(views, training=training)
+        draw = partial(
+            draw_voxels, label_maps=label_maps, shift=corner1 - corner2, keys=keys,
+            count=self.samples, balanced=self.balanced,
+        )  # fmt: skip
         outputs: dict[str, Any] = {}
         for tap, head in zip(self.taps, self.heads, strict=True):
-            sample = self._sample(features[tap], label_maps, corner1 - corner2, keys, tap)
+            sample = draw(features[tap], stream=tap)
             outputs[f"rows:{tap}"] = _by_pair(_project(head, sample.rows, training))
             outputs[f"labels:{tap}"] = _by_pair(sample.labels)
             outputs[f"voxels:{tap}"] = _by_pair(sample.voxels)
-        sample = self._sample(features["output"], label_maps, corner1 - corner2, keys, "output")
+        sample = draw(features["output"], stream="output")
         outputs["features"], outputs["labels"] = _by_pair(sample.rows), _by_pair(sample.labels)
         return outputs
 
@@ -198,24 +195,6 @@ class ContrastivePretrainer(StreamTrained):
         keys = fold_in(start, ops.convert_to_tensor(self._draws) + ops.arange(count, dtype="int32"))
         self._draws.assign_add(count)
         return keys
-
-    def _sample(self, features: Any, label_maps: Any, shift: Any, keys: Any, tap: str) -> "_Sample":
-        grid, sides = tuple(features.shape[1:4]), tuple(label_maps.shape[1:4])
-        label_map = ops.split(label_maps, 2, axis=0)[0]
-        drawn = self.samples * (CANDIDATES if self.balanced else 1)
-        first = sample_positions(keys, grid, drawn, tap)
-        if self.balanced:
-            first = balance_positions(first, labels_at(label_map, grid, first), self.samples)
-        scale = ops.convert_to_tensor([n // m for n, m in zip(sides, grid, strict=True)], "int32")
-        second, inside = shift_positions(first, ops.floor_divide(shift, scale), grid)
-        positions = ops.concatenate([first, second], axis=0)
-        number = ops.broadcast_to(ops.arange(first.shape[1], dtype="int32"), ops.shape(first))
-        partner = ops.where(inside, number, number + first.shape[1])
-        return _Sample(
-            rows_at(features, positions),
-            labels_at(label_maps, grid, positions),
-            ops.concatenate([number, partner], axis=0),
-        )
 
     def compute_loss(
         self,
@@ -267,15 +246,6 @@ class ContrastivePretrainer(StreamTrained):
             for name in ("backbone", "augmentation")
         }
         return cls(**parts, **config)
-
-
-class _Sample(NamedTuple):
-    """Drawn voxels of a tap, `(2B, k, ...)`: all first views, then all second."""
-
-    rows: Any
-    labels: Any
-    # Equal numbers in both views mean the same voxel of the map.
-    voxels: Any
 
 
 def _weights(given: Sequence[float] | None, taps: list[str]) -> list[float]:

@@ -91,19 +91,12 @@ class RunSettings(TomlSettings):
 
     def __post_init__(self) -> None:
         """Refuse what no later check would name."""
-        for name in ("shapes", "steps", "batch_size", "accumulate", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: expected at least 1, received {getattr(self, name)}")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                given = getattr(self, name)
-                raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
+        self.require_at_least(
+            1, "shapes", "steps", "batch_size", "accumulate", "log_every", "validate_every"
+        )
+        self.require_one_of(CHOICES)
         if not 0 <= self.crop <= self.side:
             raise UserError(f"crop: expected 0 to side ({self.side}), received {self.crop}")
-        if not 0 <= self.voxel_weight <= 1:
-            raise UserError(f"voxel_weight: expected 0 to 1, received {self.voxel_weight}")
+        self.require_share("voxel_weight")
         self.numbers("tap_weights")
-        for name in ("validate_every", "pictures_every"):
-            if getattr(self, name) % self.log_every:
-                value = getattr(self, name)
-                raise UserError(f"{name}: expected a multiple of log_every, received {value}")
+        self.require_multiple_of("log_every", "validate_every", "pictures_every")

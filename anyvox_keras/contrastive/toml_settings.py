@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,30 @@ class TomlSettings:
             return [float(part) for part in text.split(",") if part]
         except ValueError as error:
             raise UserError(f"{name}: expected numbers like 0.2,0.8, received {text}") from error
+
+    def require_at_least(self, least: float, *names: str) -> None:
+        """Refuse numbers below `least`."""
+        for name in names:
+            if not (value := getattr(self, name)) >= least:
+                raise UserError(f"{name}: expected at least {least:g}, received {value}")
+
+    def require_share(self, *names: str) -> None:
+        """Refuse numbers outside [0, 1]."""
+        for name in names:
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise UserError(f"{name}: expected a share in [0, 1], received {value}")
+
+    def require_one_of(self, choices: Mapping[str, Sequence[str]]) -> None:
+        """Refuse words that are not among the choices of their setting."""
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise UserError(f"{name}: expected one of {', '.join(known)}, received {value}")
+
+    def require_multiple_of(self, step: str, *names: str) -> None:
+        """Refuse numbers that are no multiple of another setting."""
+        for name in names:
+            if (value := getattr(self, name)) % getattr(self, step):
+                raise UserError(f"{name}: expected a multiple of {step}, received {value}")
 
     def to_toml(self) -> str:
         """Write all settings as TOML."""

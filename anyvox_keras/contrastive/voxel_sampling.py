@@ -2,11 +2,56 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import ops
 
 from anyvox_keras.random import choice, fold_in
+
+# Uniform draws per kept position when labels are balanced: rare labels are found among more.
+CANDIDATES = 16
+
+
+class Drawn(NamedTuple):
+    """Voxels of both views, `(2B, k, ...)`: all first views, then all second."""
+
+    rows: Any
+    labels: Any
+    # Equal numbers in both views mean the same voxel of the map.
+    voxels: Any
+
+
+def draw_voxels(
+    features: Any, stream: str, *, label_maps: Any, shift: Any, keys: Any, count: int,
+    balanced: bool,
+) -> Drawn:  # fmt: skip
+    """Draw voxels of the first views, and the same ones of the second.
+
+    Args:
+        features: `(2B, d, h, w, C)` of both views; the grid may be coarser than the maps'.
+        stream: Name of the tap, so that taps draw independently.
+        label_maps: `(2B, D, H, W)` integers.
+        shift: `(B, 3)` int32, where the first view was cut less where the second was, in voxels of
+            the maps. A voxel that the second view lacks is drawn at the place round its end.
+        keys: `(B, 2)` int32.
+        count: Most voxels a view.
+        balanced: Whether labels take turns among them.
+    """
+    grid, sides = tuple(features.shape[1:4]), tuple(label_maps.shape[1:4])
+    label_map = ops.split(label_maps, 2, axis=0)[0]
+    first = sample_positions(keys, grid, count * (CANDIDATES if balanced else 1), stream)
+    if balanced:
+        first = balance_positions(first, labels_at(label_map, grid, first), count)
+    scale = ops.convert_to_tensor([n // m for n, m in zip(sides, grid, strict=True)], "int32")
+    second, inside = shift_positions(first, ops.floor_divide(shift, scale), grid)
+    positions = ops.concatenate([first, second], axis=0)
+    number = ops.broadcast_to(ops.arange(first.shape[1], dtype="int32"), ops.shape(first))
+    partner = ops.where(inside, number, number + first.shape[1])
+    return Drawn(
+        rows_at(features, positions),
+        labels_at(label_maps, grid, positions),
+        ops.concatenate([number, partner], axis=0),
+    )
 
 
 def sample_positions(keys: Any, grid: Sequence[int], count: int, stream: str) -> Any:

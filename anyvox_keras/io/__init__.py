@@ -1,6 +1,7 @@
 """Files and their geometry: NIfTI, ITK transforms, points, HDF5 pairs."""
 
 from anyvox_keras.io.affine_file import load_affine, save_affine
+from anyvox_keras.io.csv_table import read_table
 from anyvox_keras.io.grid import Grid
 from anyvox_keras.io.json_file import save_json
 from anyvox_keras.io.list_images import case_name, list_images
@@ -23,6 +24,7 @@ from anyvox_keras.io.warp import Warp
 from anyvox_keras.io.warp_file import TO_LPS, load_warp, save_warp
 
 __all__ = [
+    "read_table",
     "REGISTRATION_FILES",
     "TO_LPS",
     "Grid",

@@ -77,24 +77,17 @@ class SegmentationSettings(TomlSettings):
 
     def __post_init__(self) -> None:
         """Refuse what no later check would name."""
-        for name in ("steps", "epoch_steps", "side", "batch_size", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: expected at least 1, received {getattr(self, name)}")
-        if self.validate_every % self.log_every:
-            value = self.validate_every
-            raise UserError(f"validate_every: expected a multiple of log_every, received {value}")
-        for name, known in CHOICES.items():
-            if (given := getattr(self, name)) not in known:
-                raise UserError(f"{name}: expected one of {', '.join(known)}, received {given}")
+        self.require_at_least(
+            1, "steps", "epoch_steps", "side", "batch_size", "log_every", "validate_every"
+        )
+        self.require_multiple_of("log_every", "validate_every")
+        self.require_one_of(CHOICES)
         if self.train not in PARTS and not self.train.isdecimal():
             parts = ", ".join(PARTS)
             raise UserError(f"train: expected {parts} or a number of layers, received {self.train}")
         if not 0 <= self.learning_rate < math.inf:
             raise UserError(f"learning_rate: expected at least 0, received {self.learning_rate}")
-        if not 0 <= self.backbone_rate <= 1:
-            raise UserError(
-                f"backbone_rate: expected a share in [0, 1], received {self.backbone_rate}"
-            )
+        self.require_share("backbone_rate")
         if not 0 <= self.overlap < 1:
             raise UserError(f"overlap: expected a share in [0, 1), received {self.overlap}")
         spacing = self.numbers("spacing")

@@ -5,16 +5,19 @@ import numpy as np
 import pytest
 from battery import check_layer
 from keras import ops
-from scipy import ndimage
+from scipy import ndimage, special
 
 from anyvox_keras.ops._backend import to_numpy, value_and_gradient
 from anyvox_keras.registration import (
     ComposeTransforms,
+    Correlation,
     IntegrateVelocity,
     MINDChannels,
     RescaleDisplacement,
     SpatialTransformer,
+    cost_volume,
     mind_ssc,
+    window_offsets,
 )
 
 torch = pytest.importorskip("torch")
@@ -54,6 +57,7 @@ def assert_equal(actual, expected):
         (ComposeTransforms, {}, [FIELD, OTHER]),
         (RescaleDisplacement, {"factor": 2}, FIELD),
         (MINDChannels, {}, VOLUME[..., :1]),
+        (Correlation, {"half_width": 1}, [VOLUME[:, :8], OTHER[:, :8, :, :, :2]]),
     ],
     ids=lambda case: getattr(case, "__name__", None),
 )
@@ -67,6 +71,36 @@ def test_mind_channels_are_the_image_and_its_descriptors():
     found = to_numpy(MINDChannels()(image))
     np.testing.assert_array_equal(found[..., :1], image)
     assert_equal(found[..., 1:], to_numpy(mind_ssc(image)))
+
+
+def test_correlation_finds_a_shift():
+    fixed = np.random.default_rng(1).random((1, 12, 12, 12, 8)).astype("float32")
+    blocks = np.repeat(np.repeat(np.repeat(fixed, 2, 1), 2, 2), 2, 3)
+    moved = np.roll(blocks, (2, -2, 4), (1, 2, 3))  # voxels: 1, -1 and 2 blocks
+    found = to_numpy(Correlation(stride=2, temperature=1e-3)([blocks, moved]))
+    assert found.shape == (1, 12, 12, 12, 128)
+    likely, mean = found[..., :125], found[..., 125:]
+    np.testing.assert_allclose(likely.sum(-1), 1, atol=1e-5)
+    inside = (slice(None), *(slice(4, -4),) * 3)
+    np.testing.assert_allclose(
+        mean[inside], np.broadcast_to([2, -2, 4], mean[inside].shape), atol=1e-2
+    )
+
+
+def test_correlation_is_a_softmax_of_the_cost():
+    pair = RNG.random((2, 1, 8, 8, 8, 3)).astype("float32")
+    pooled = [x.reshape(1, 4, 2, 4, 2, 4, 2, 3).mean((2, 4, 6)) for x in pair]
+    cost = to_numpy(cost_volume(*pooled, 1))
+    found = to_numpy(Correlation(stride=2, half_width=1, temperature=0.5)(list(pair)))
+    expected = special.softmax(-cost / 0.5, -1)
+    assert_equal(found[..., :27], expected)
+    assert_equal(found[..., 27:], expected @ window_offsets(1) * 2)
+
+
+def test_correlation_names_mistakes():
+    for arguments in ({"stride": 0}, {"half_width": 0}, {"temperature": 0.0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must be"):
+            Correlation(**arguments)
 
 
 @pytest.mark.parametrize("method", ["linear", "nearest"])

@@ -46,7 +46,9 @@ class Graph:
         # Descriptors are compared without the image's own channel.
         first = 1 if self.config["mind"] else 0
         pad = ReflectPadToMultiple(self._multiple, dtype=FLOAT32, name="correlation_pad")
-        compared = [pad(x[..., first:]) for x in (fixed, moving)] if self.config["correlation"] else []
+        compared = (
+            [pad(x[..., first:]) for x in (fixed, moving)] if self.config["correlation"] else []
+        )
         return {
             stride: Correlation(stride, name=f"correlation_{stride}")(compared)
             for stride in self.config["correlation"]

@@ -1,6 +1,5 @@
 """Scans to train on, from files to one grid."""
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from anyvox_keras.io import (
     load_mask,
     load_volume,
     min_max,
+    read_table,
     require_same_grid,
     resample_to,
 )
@@ -58,27 +58,18 @@ def scan_files(data: str | os.PathLike[str]) -> list[ScanFile]:
     path = Path(data)
     if path.is_dir() or not path.exists():
         return [ScanFile(image) for image in list_images([path])]
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected a folder, or a CSV file of scans ({error})") from error
-    if not rows:
-        raise UserError(f"{path}: expected a CSV file with at least one scan, received none")
-    return [_row(path, line, row) for line, row in enumerate(rows, start=2)]
+    return [_scan(path.parent, where, row) for where, row in read_table(path, "scan")]
 
 
-def _row(path: Path, line: int, row: dict[str, str]) -> ScanFile:
-    where = f"{path}, line {line}"
-    if unknown := [str(column) for column in row if column not in COLUMNS]:
+def _scan(folder: Path, where: str, given: dict[str, str]) -> ScanFile:
+    if unknown := [column for column in given if column not in COLUMNS]:
         raise UserError(f"{where}: expected columns {', '.join(COLUMNS)}, received {unknown[0]}")
-    given = {name: text.strip() for name, text in row.items() if text and text.strip()}
     if "image" not in given:
         raise UserError(f"{where}: expected an image, received none")
     split = given.pop("split", "train")
     if split not in SPLITS:
         raise UserError(f"{where}: expected split train or validation, received {split}")
-    files = {name: path.parent / text for name, text in given.items()}
+    files = {name: folder / text for name, text in given.items()}
     for file in files.values():
         if not file.exists():
             raise UserError(f"{where}: {file}: expected a file, which is absent")

@@ -82,18 +82,10 @@ class VoxelMorphSettings(TomlSettings):
 
     def __post_init__(self) -> None:
         """Refuse what no later check would name."""
-        for name in ("shapes", "steps", "batch_size", "log_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: expected at least 1, received {getattr(self, name)}")
-        if self.schedule not in SCHEDULES:
-            known = ", ".join(SCHEDULES)
-            raise UserError(f"schedule: expected one of {known}, received {self.schedule}")
-        if self.validate_every % self.log_every:
-            value = self.validate_every
-            raise UserError(f"validate_every: expected a multiple of log_every, received {value}")
-        for name in ("smoothness", "spacing"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}: expected at least 0, received {getattr(self, name)}")
+        self.require_at_least(1, "shapes", "steps", "batch_size", "log_every", "validate_every")
+        self.require_at_least(0, "smoothness", "spacing")
+        self.require_one_of({"schedule": SCHEDULES})
+        self.require_multiple_of("log_every", "validate_every")
         std = self.numbers("deform_std")
         if len(std) != 2 or not 0 <= std[0] <= std[1]:
             raise UserError(f"deform_std: expected a range like 0,4, received {self.deform_std}")

@@ -1,0 +1,47 @@
+"""Tables that users write."""
+
+import csv
+from pathlib import Path
+
+from anyvox_keras._errors import UserError
+
+
+def read_table(path: Path, of: str) -> list[tuple[str, dict[str, str]]]:
+    r"""Read the rows of a CSV file with a header.
+
+    Args:
+        path: The file.
+        of: What a row is, for messages.
+
+    Returns:
+        For each row where it stands (file and line, for messages) and its values that are not
+        empty, by column, without spaces around.
+
+    Raises:
+        UserError: A file that can't be read, has no row, or a row longer than the header.
+
+    Example:
+        ```python
+        from pathlib import Path
+
+        from anyvox_keras.io import read_table
+
+        Path("scans.csv").write_text("image,mask\nt1.nii.gz,\n")
+        read_table(Path("scans.csv"), "scan")  # [("scans.csv, line 2", {"image": "t1.nii.gz"})]
+        ```
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a CSV file of {of}s ({error})") from error
+    if not rows:
+        raise UserError(f"{path}: expected a CSV file with at least one {of}, received none")
+    return [_row(f"{path}, line {line}", row) for line, row in enumerate(rows, start=2)]
+
+
+def _row(where: str, row: dict[str | None, str | None]) -> tuple[str, dict[str, str]]:
+    if None in row:
+        raise UserError(f"{where}: expected a value a column, received more")
+    given = {str(name).strip(): (text or "").strip() for name, text in row.items()}
+    return where, {name: text for name, text in given.items() if text}
