@@ -25,10 +25,9 @@ LOSSES = ("feature", "mind", "mi")
 BRAINS = sorted(folder.name for folder in PAIRS.glob("t1_*"))
 #: x, y, z: holds every brain of the pairs, in multiples of what the network pools by
 BOX = ((7, 87), (7, 103), (0, 80))
-ITERATIONS = 25
-#: weight of the penalty: for features that of `avx.register`'s objective, for MIND ConvexAdam's;
-#: the mutual information varies about ten times as much as MIND
-SMOOTHNESS = {"feature": 0.5, "mind": 0.2, "mi": 1.0}
+ITERATIONS = 50
+#: weight of the penalty; the mutual information varies several times as much as the others
+SMOOTHNESS = {"feature": 0.5, "mind": 0.5, "mi": 2.0}
 COLUMNS = ("backend", "method", "pair", "dice", "folds_percent", "seconds")
 
 
@@ -83,8 +82,8 @@ def train_further(out: Path) -> None:
     for loss in LOSSES:
         run(
             out / loss, data=str(table), weights=str(out / "synthetic"), loss=loss,
-            smoothness=SMOOTHNESS[loss], steps=60, learning_rate=5e-4, log_every=5,
-            validate_every=60, validation_pairs=0,
+            smoothness=SMOOTHNESS[loss], steps=120, learning_rate=3e-4, log_every=5,
+            validate_every=120, validation_pairs=0, precision="bfloat16",
         )  # fmt: skip
 
 

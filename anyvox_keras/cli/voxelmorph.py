@@ -50,8 +50,8 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 )
 @click.option(
     "--loss",
-    type=click.Choice(["feature", "mind", "mi", "ncc"]),
-    help="What they minimise; feature if not given.",
+    type=click.Choice(["mind", "feature", "mi", "ncc"]),
+    help="What they minimise; mind if not given, feature with --extractor.",
 )
 @click.option("--extractor", metavar="NAME|PATH", help="Preset of the features; else anyvox-base.")
 @click.option("--smoothness", type=click.FloatRange(0), help="Weight of smoothness in --refine.")
@@ -78,8 +78,9 @@ def register(
     from anyvox_keras.registration import load_network, register_scans
 
     fixed = {"model": load_network(run)}
-    if options["refine"] and options["loss"] in (None, "feature"):
-        fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
+    if extractor:
+        fixed["extractor"] = FeatureExtractor.from_preset(extractor)
+        options["loss"] = options["loss"] or "feature"
     options["spacing"] = options["spacing"] or _spacing(run)
 
     def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:

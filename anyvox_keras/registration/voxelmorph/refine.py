@@ -22,9 +22,9 @@ def refine(
     fixed: Any,
     moving: Any,
     loss: keras.losses.Loss,
-    smoothness: float = 0.05,
+    smoothness: float = 0.5,
     iterations: int = 50,
-    learning_rate: float = 0.05,
+    learning_rate: float = 0.1,
     compared: tuple[Any, Any] | None = None,
     mask: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -28,9 +28,9 @@ def register_scans(
     fixed: Any,
     moving: Any,
     iterations: int = 0,
-    loss: str = "feature",
+    loss: str = "mind",
     extractor: FeatureExtractor | None = None,
-    smoothness: float = 0.05,
+    smoothness: float = 0.5,
     spacing: float = 0.0,
     **inputs: Any,
 ) -> Registration:
@@ -45,7 +45,7 @@ def register_scans(
         fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm).
         moving: The same; it need not share the grid.
         iterations: Steps of instance optimisation, see `refine`; 0 takes what the network says.
-        loss: What they minimise: "feature" (computed once an image and warped), "mind", "mi" or
+        loss: What they minimise: "mind", "feature" (computed once an image and warped), "mi" or
             "ncc".
         extractor: For "feature"; `anyvox-base` by default.
         smoothness: Weight of the penalty in `refine`.
