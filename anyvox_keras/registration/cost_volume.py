@@ -133,4 +133,4 @@ def _compare(
     starts = np.array(list(itertools.product(taps, repeat=2)), "int32")
     rows = ops.map(row, ops.convert_to_tensor(starts))
     rows = ops.transpose(rows, (1, 2, 3, 4, 0, 5))
-    return ops.reshape(rows, (batch, depth, height, width, len(taps) ** 3))
+    return ops.reshape(rows, (batch, *rows.shape[1:4], len(taps) ** 3))
