@@ -79,8 +79,10 @@ def register(
 
     fixed = {"model": load_network(run)}
     if extractor:
-        fixed["extractor"] = FeatureExtractor.from_preset(extractor)
         options["loss"] = options["loss"] or "feature"
+    # Once for all pairs of a table.
+    if options["refine"] and options["loss"] == "feature":
+        fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
     options["spacing"] = options["spacing"] or _spacing(run)
 
     def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:

@@ -43,12 +43,12 @@ class Graph:
 
     def _matches(self, moving: Any, fixed: Any) -> dict[int, Any]:
         """Where the images match, by the stride of the grid on which that is told."""
+        if not self.config["correlation"]:
+            return {}
         # Descriptors are compared without the image's own channel.
         first = 1 if self.config["mind"] else 0
         pad = ReflectPadToMultiple(self._multiple, dtype=FLOAT32, name="correlation_pad")
-        compared = (
-            [pad(x[..., first:]) for x in (fixed, moving)] if self.config["correlation"] else []
-        )
+        compared = [pad(x[..., first:]) for x in (fixed, moving)]
         return {
             stride: Correlation(stride, name=f"correlation_{stride}")(compared)
             for stride in self.config["correlation"]

@@ -58,12 +58,10 @@ def scan_files(data: str | os.PathLike[str]) -> list[ScanFile]:
     path = Path(data)
     if path.is_dir() or not path.exists():
         return [ScanFile(image) for image in list_images([path])]
-    return [_scan(path.parent, where, row) for where, row in read_table(path, "scan")]
+    return [_scan(path.parent, where, row) for where, row in read_table(path, "scan", COLUMNS)]
 
 
 def _scan(folder: Path, where: str, given: dict[str, str]) -> ScanFile:
-    if unknown := [column for column in given if column not in COLUMNS]:
-        raise UserError(f"{where}: expected columns {', '.join(COLUMNS)}, received {unknown[0]}")
     if "image" not in given:
         raise UserError(f"{where}: expected an image, received none")
     split = given.pop("split", "train")
