@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time names load when 
     from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.networks import UNet
-    from anyvox_keras.registration import FeatureLoss, Registration, VoxelMorph
+    from anyvox_keras.registration import FeatureLoss, Registration
     from anyvox_keras.registration.register import register
     from anyvox_keras.segmentation import Segmenter
     from anyvox_keras.synthesis import (
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time names load when 
         WithSynthesis,
     )
     from anyvox_keras.templates import TemplateBank
+    from anyvox_keras.voxelmorph import VoxelMorph
 
 __version__ = "0.1.0"
 

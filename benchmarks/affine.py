@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anyvox_keras.io import Volume, load_labels, load_mask, load_volume, resample_to
+from anyvox_keras.geometry import Volume, resample_to
+from anyvox_keras.io import load_labels, load_mask, load_volume
 from anyvox_keras.metrics import mean_dice
 from anyvox_keras.registration import align
 

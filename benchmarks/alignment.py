@@ -19,8 +19,9 @@ import keras
 import numpy as np
 
 import anyvox_keras as avx
-from anyvox_keras.contrastive import alignment, warm_cosine
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.contrastive import alignment
+from anyvox_keras.training import warm_cosine
 
 # Learns in hundreds of steps, where the published recipe (batch norm, temperature 0.33, 2e-4,
 # 600,000 steps) would not: running statistics of single pairs settle slowly.

@@ -78,7 +78,8 @@ def _in_process(method: str, pairs: str) -> Iterator[dict[str, object]]:
 
 
 def _measure(method: str, pairs: list[str]) -> None:
-    from anyvox_keras.io import load_labels, resample_to
+    from anyvox_keras.geometry import resample_to
+    from anyvox_keras.io import load_labels
     from anyvox_keras.metrics import folds_percent, mean_dice
 
     run, seen = _method(method), set()

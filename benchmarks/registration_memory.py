@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from anyvox_keras import FeatureExtractor, UNet, register
-from anyvox_keras.ops._backend import NAME, peak_memory_mb
+from anyvox_keras.backend import NAME, peak_memory_mb
 from anyvox_keras.registration import settings_of
 
 

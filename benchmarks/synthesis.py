@@ -33,16 +33,16 @@ MASKS: list = []
 
 def measure(side: int, pairs: int, eager: bool, templates: int | None) -> dict[str, Any]:
     """Time this process's backend: the first pair, which compiles, and the mean of the others."""
-    from anyvox_keras.ops import _backend
+    from anyvox_keras import backend
     from benchmarks.training import extra_mb
 
     if eager:  # before the layers are imported
-        _backend.recorded = lambda fn: fn
+        backend.recorded = lambda fn: fn
     stream = make_stream(side, templates)
-    before = _backend.peak_memory_mb()
+    before = backend.peak_memory_mb()
     seconds = [timed(lambda step=step: stream.draw(step)) for step in range(pairs + 1)]
     numbers = {"first": seconds[0], "each": statistics.mean(seconds[1:])}
-    return {"device": _backend.device_name(), **numbers, "extra_mb": extra_mb(before)}
+    return {"device": backend.device_name(), **numbers, "extra_mb": extra_mb(before)}
 
 
 def make_stream(side: int, templates: int | None = None) -> Any:
@@ -57,7 +57,7 @@ def make_stream(side: int, templates: int | None = None) -> Any:
 
 def timed(make: Callable[[], dict[str, Any]]) -> float:
     """Seconds until a pair is on the device: one voxel of its last array is read."""
-    from anyvox_keras.ops._backend import to_numpy
+    from anyvox_keras.backend import to_numpy
 
     start = time.perf_counter()
     to_numpy(make()["view2"][0, -1, -1, -1])
@@ -70,7 +70,6 @@ def measure_fit(side: int) -> dict[str, Any]:
     import numpy as np
 
     import anyvox_keras as avx
-    from anyvox_keras.ops import _backend
 
     stream = make_stream(side)
     generator = [timed(lambda step=step: stream.draw(step)) for step in range(STEPS)][1:]
@@ -82,8 +81,10 @@ def measure_fit(side: int) -> dict[str, Any]:
     model.compile("adam", "mse")
     repeated = [np.repeat(pair[view], STEPS, axis=0) for view in ("view1", "view2")]
     cached = steps_of(lambda note: model.fit(*repeated, batch_size=1, callbacks=[note], verbose=0))
+    from anyvox_keras import backend
+
     parts = {"generator": statistics.median(generator), "cached": cached}
-    return {"device": _backend.device_name(), **parts, "streamed": streamed}
+    return {"device": backend.device_name(), **parts, "streamed": streamed}
 
 
 def steps_of(fit: Callable[[Any], Any]) -> float:

@@ -50,15 +50,15 @@ def resident_mb() -> float:
 
 def extra_mb(before: float) -> float:
     """Most memory since: of the GPU where PyTorch or JAX computes on one, else resident."""
-    from anyvox_keras.ops import _backend
+    from anyvox_keras import backend
 
-    if _backend.device_name() == "CPU":
-        return _backend.peak_memory_mb() - before
-    if _backend.NAME == "torch":
-        return _backend.torch.cuda.max_memory_allocated() / 2**20
-    if _backend.NAME == "jax":
-        return _backend.jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
-    return _backend.tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
+    if backend.device_name() == "CPU":
+        return backend.peak_memory_mb() - before
+    if backend.NAME == "torch":
+        return backend.torch.cuda.max_memory_allocated() / 2**20
+    if backend.NAME == "jax":
+        return backend.jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+    return backend.tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
 
 
 def measure_keras(options: argparse.Namespace) -> dict[str, float]:

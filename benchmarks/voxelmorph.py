@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
 
 def run(folder: Path, **settings: Any) -> Any:
     """Train in a folder, or go on there; return the run."""
-    from anyvox_keras.registration import VoxelMorphRun, VoxelMorphSettings
+    from anyvox_keras.voxelmorph import VoxelMorphRun, VoxelMorphSettings
 
     found = VoxelMorphRun(folder, VoxelMorphSettings(**settings))
     found.train(lambda row: print(folder.name, row["step"], row["loss"], row.get("val_dice", "")))
@@ -89,7 +89,8 @@ def train_further(out: Path) -> None:
 
 def _crops(out: Path) -> Path:
     """Write each scan of the pairs once, cropped to the brains, and a table of them."""
-    from anyvox_keras.io import Volume, load_mask, load_volume, save_volume
+    from anyvox_keras.geometry import Volume
+    from anyvox_keras.io import load_mask, load_volume, save_volume
 
     folder, rows = out / "scans", {}
     for name in BRAINS:
@@ -113,7 +114,8 @@ def _crops(out: Path) -> Path:
 
 def score(out: Path, methods: list[str], pairs: list[str]) -> None:
     """Register every pair by every method that has no row yet."""
-    from anyvox_keras.io import load_labels, resample_to
+    from anyvox_keras.geometry import resample_to
+    from anyvox_keras.io import load_labels
     from anyvox_keras.metrics import folds_percent, mean_dice
 
     path, backend = out / "scores.csv", keras.backend.backend()
@@ -151,7 +153,8 @@ def score(out: Path, methods: list[str], pairs: list[str]) -> None:
 def _method(out: Path, method: str) -> Any:
     """A function from a pair's folder to its displacement."""
     from anyvox_keras.features import FeatureExtractor
-    from anyvox_keras.registration import load_network, register, register_scans
+    from anyvox_keras.registration import register
+    from anyvox_keras.voxelmorph import load_network, register_scans
 
     def files(folder: Path) -> dict[str, Path]:
         names = ("fixed", "moving", "fixed_mask", "moving_mask")

@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 def _mind(image: np.ndarray) -> np.ndarray:
     from keras import ops
 
-    from anyvox_keras.ops._backend import no_gradient, to_numpy
+    from anyvox_keras.backend import no_gradient, to_numpy
     from anyvox_keras.registration import mind_ssc
 
     with no_gradient():
@@ -96,8 +96,8 @@ def _images(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 
 def _alignment(folder: Path, features: Features) -> float:
     """Alignment over the labels both images have, voxels drawn alike from each."""
+    from anyvox_keras.backend import to_numpy
     from anyvox_keras.contrastive import alignment
-    from anyvox_keras.ops._backend import to_numpy
 
     fixed, moving, fixed_labels, moving_labels = _images(folder)
     rng = np.random.default_rng(0)

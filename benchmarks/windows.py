@@ -16,8 +16,8 @@ import numpy as np
 from registration import PAIRS
 
 from anyvox_keras import FeatureExtractor, register
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.io import load_volume
-from anyvox_keras.ops._backend import to_numpy
 
 
 def main() -> None:

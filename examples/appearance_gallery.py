@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import anyvox_keras as avx
-from anyvox_keras.ops import _backend
+from anyvox_keras import backend
 from anyvox_keras.random import keys_for
 from anyvox_keras.synthesis.appearance import Motion
 from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
@@ -55,7 +55,7 @@ def main() -> None:
     draw(options.out / "labels.png", label_maps(bank, options.side, keys))
     pair = next(avx.SyntheticStream(bank, options.side, seed=options.seed).arrays())
     augmented = TrainTimeAugmentation()(pair, keys=keys, training=True)
-    trained = {f"{name}, train time": _backend.to_numpy(x) for name, x in augmented.items()}
+    trained = {f"{name}, train time": backend.to_numpy(x) for name, x in augmented.items()}
     draw(options.out / "pipeline.png", {**pair, **trained}, columns=3)
 
     appearance = avx.Appearance(**SETTINGS)
@@ -75,21 +75,21 @@ def label_maps(bank: avx.TemplateBank, side: int, keys: np.ndarray) -> dict[str,
     for name, (foreground, envelope) in kinds.items():
         ensemble = avx.LabelEnsemble(side, foreground=foreground, envelope=envelope)
         packed = bank.pack([np.arange(ensemble.templates)])
-        maps[name] = _backend.to_numpy(ensemble(packed, keys=keys))
+        maps[name] = backend.to_numpy(ensemble(packed, keys=keys))
     return maps
 
 
 def plain_image(label_map: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Paint a mixture of Gaussians and nothing else."""
     mixture = avx.Appearance(mixture={"empty_background": 0.0}).mixture
-    return _backend.to_numpy(mixture(label_map, keys=keys))
+    return backend.to_numpy(mixture(label_map, keys=keys))
 
 
 def applied(effect: object, image: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Apply an effect for certain."""
     effect.probability = 1.0
-    with _backend.no_gradient():
-        return _backend.to_numpy(effect(image, keys=keys, training=True))
+    with backend.no_gradient():
+        return backend.to_numpy(effect(image, keys=keys, training=True))
 
 
 def draw(path: Path, volumes: dict[str, np.ndarray], columns: int = 5) -> None:

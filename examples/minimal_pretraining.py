@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import anyvox_keras as avx
-from anyvox_keras.contrastive import warm_cosine
+from anyvox_keras.training import warm_cosine
 
 
 def arguments() -> argparse.Namespace:

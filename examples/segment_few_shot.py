@@ -18,7 +18,6 @@ from anyvox_keras.metrics import dice
 from anyvox_keras.segmentation import (
     Case,
     CropStream,
-    EpochCosine,
     LayerRates,
     Predictor,
     SegmentationAugmentation,
@@ -26,6 +25,7 @@ from anyvox_keras.segmentation import (
     read_dataset,
     validate,
 )
+from anyvox_keras.training import EpochCosine
 
 
 def made_case(seed: int, side: int = 24) -> Case:

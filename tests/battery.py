@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from anyvox_keras.ops._backend import compiled, to_numpy, value_and_gradient
+from anyvox_keras.backend import compiled, to_numpy, value_and_gradient
 
 ATOL = 1e-5
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.synthesis.seekable_stream import SeekableStream
+from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 
 
 class FakeStream(SeekableStream):

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from anyvox_keras._errors import UserError
 from anyvox_keras.cli._register_pair import PATHS, check_pair
+from anyvox_keras.errors import UserError
 from anyvox_keras.io import read_table
 
 # columns whose value is not a word

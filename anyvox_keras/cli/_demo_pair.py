@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import Grid, Volume
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Grid, Volume
 from anyvox_keras.ops import gaussian_filter, integrate_velocity, warp
-from anyvox_keras.ops._backend import to_numpy
 
 LARGEST_MM = 12.0
 SEED = 20

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 
 #: options that name a file
 PATHS = (

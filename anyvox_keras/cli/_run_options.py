@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.toml_settings import TomlSettings, read_toml
+from anyvox_keras.errors import UserError
+from anyvox_keras.training.settings import TomlSettings, read_toml
 
 Settings = TypeVar("Settings", bound=TomlSettings)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 
 
 @click.command()

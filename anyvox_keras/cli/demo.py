@@ -1,14 +1,15 @@
 """`anyvox demo`."""
 
+import contextlib
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-
-from anyvox_keras.cli._stages import Stages
 
 SIDE, SHAPES, HELD_OUT = 32, 200, 8
 # Small enough for minutes on two cores. Instance normalisation, since running statistics of
@@ -46,11 +47,41 @@ def demo(out: Path, steps: int, seed: int) -> None:
     results.show(out)
 
 
+class _Stages:
+    """Measures named stages of a process.
+
+    Attributes:
+        seconds: Wall time of each stage, s.
+        peak_memory_mb: Largest resident memory during each stage, MB (2^20 bytes).
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.peak_memory_mb: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Measure one stage."""
+        from anyvox_keras.backend import peak_memory_mb
+
+        _forget_peak()
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+        self.peak_memory_mb[name] = round(peak_memory_mb())
+
+
+def _forget_peak() -> None:
+    """Set Linux's high-water mark back to now, which the lifetime peak cannot do."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 @dataclass
 class _Results:
     """What `metrics.json` holds."""
 
-    stages: Stages = field(default_factory=Stages)
+    stages: _Stages = field(default_factory=_Stages)
     held_out: dict[str, np.ndarray] = field(default_factory=dict)
     tre_mm: dict[str, float] = field(default_factory=dict)
     dice: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -101,11 +132,12 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     """Train a small UNet on the endless stream and draw some of what it saw."""
     import keras
 
-    from anyvox_keras.contrastive import ContrastivePretrainer, warm_cosine
+    from anyvox_keras.contrastive import ContrastivePretrainer
     from anyvox_keras.networks import UNet
     from anyvox_keras.pictures import save_figure, views_picture
     from anyvox_keras.synthesis import SyntheticStream
     from anyvox_keras.templates import TemplateBank
+    from anyvox_keras.training import warm_cosine
 
     bank = TemplateBank.geometric(SHAPES, SIDE, seed)
     stream = SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)

@@ -4,13 +4,7 @@ from pathlib import Path
 
 import click
 
-from anyvox_keras.cli._options import (
-    MEMORY,
-    OVERWRITE,
-    PRECISION,
-    WEIGHTS,
-    set_precision,
-)
+from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
 
 
 @click.command()

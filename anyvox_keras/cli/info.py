@@ -16,21 +16,21 @@ def info() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from anyvox_keras.ops import _backend
+    from anyvox_keras import backend
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
     table.add_row("anyvox_keras", _version("anyvox_keras"))
     table.add_row("backend", keras.backend.backend())
-    table.add_row("device", _backend.device_name())
+    table.add_row("device", backend.device_name())
     table.add_row("precision", keras.config.dtype_policy().name)
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
     for name in PACKAGES:
         table.add_row(name, _version(name))
     table.add_row("processors", str(len(os.sched_getaffinity(0))))
     table.add_row("memory", _memory())
-    table.add_row("peak so far", f"{_backend.peak_memory_mb():.0f} MB")
+    table.add_row("peak so far", f"{backend.peak_memory_mb():.0f} MB")
     Console(highlight=False, soft_wrap=True).print(table)
 
 

@@ -1,13 +1,15 @@
 """`anyvox segment train|predict|evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from anyvox_keras._errors import UserError
 from anyvox_keras.cli._options import OVERWRITE
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.errors import UserError
 from anyvox_keras.io.progress import progress
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 
@@ -88,7 +90,6 @@ def evaluate(
 ) -> None:
     """Measure Dice and HD95 of every case; with --images draw the best, median and worst."""
     from anyvox_keras import segmentation
-    from anyvox_keras.cli._segment_picture import save_picture
     from anyvox_keras.io import check_output
 
     check_output(out, overwrite)
@@ -114,3 +115,37 @@ def _predictor(runs: tuple[Path, ...], **options: Any) -> Any:
     if len({model.classes for model in models}) > 1:
         raise UserError("--run: expected runs of the same classes, received others")
     return Predictor(models, first.side, first.spacing_mm, **options)
+
+
+def save_picture(
+    path: Path,
+    cases: Sequence[Sequence[Any]],
+    pairs: Sequence[tuple[Path, Path]],
+    images: Path,
+    overwrite: bool,
+) -> None:
+    """Draw three cases by their mean Dice.
+
+    Args:
+        path: Of the picture.
+        cases: Scores of each case, in the order of `pairs`.
+        pairs: Files of prediction and truth.
+        images: Folder of images named as the predictions.
+        overwrite: Whether an existing picture is replaced.
+    """
+    from anyvox_keras.io import case_name, load_labels, load_volume
+    from anyvox_keras.pictures import CasePicture, cases_picture, save_figure
+    from anyvox_keras.segmentation import mean_score
+
+    known = [place for place, case in enumerate(cases) if not np.isnan(mean_score([case]))]
+    if not known:
+        raise UserError(f"{path}: expected a case with labels to draw, received none")
+    order = sorted(known, key=lambda place: -mean_score([cases[place]]))
+    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    rows = []
+    for what, place in chosen.items():
+        found, expected = (load_labels(file) for file in pairs[place])
+        image = load_volume(images / pairs[place][0].name)
+        title = f"{what}: {case_name(pairs[place][0])}, Dice {mean_score([cases[place]]):.3f}"
+        rows.append(CasePicture(title, image.array, found.array, expected.array, image.grid))
+    save_figure(cases_picture(rows), path, overwrite)

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from anyvox_keras._errors import UserError
 from anyvox_keras.cli._options import TEMPLATES, Shard, open_templates
+from anyvox_keras.errors import UserError
 
 
 @click.command()
@@ -36,7 +36,7 @@ def synthesize(
 
     A pair is named by its number. The same command again goes on where it stood.
     """
-    from anyvox_keras.io import PairFile, PairFolder
+    from anyvox_keras.synthesis import PairFile, PairFolder
 
     _check_templates(templates)
     settings: dict[str, Any] = {"templates": templates, "side": side, "seed": seed}
@@ -67,8 +67,8 @@ def _check_templates(templates: str) -> None:
 
 def _fill(store: Any, bank: Any, side: int, seed: int) -> None:
     """Draw the missing pairs, one at a time, so that memory holds one."""
+    from anyvox_keras.backend import no_gradient, to_numpy
     from anyvox_keras.io.progress import progress
-    from anyvox_keras.ops._backend import no_gradient, to_numpy
     from anyvox_keras.synthesis import SyntheticStream
 
     stream = SyntheticStream(bank, side=side, seed=seed)

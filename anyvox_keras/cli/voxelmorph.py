@@ -9,7 +9,7 @@ from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
 from anyvox_keras.cli._register_pair import given, pair_options, save_pair
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
-from anyvox_keras.registration.voxelmorph.voxelmorph_settings import VoxelMorphSettings
+from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "val_folds_percent", "pairs_per_second")
 
@@ -27,7 +27,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
     A run killed at any moment goes on with --resume, on another backend too.
     """
     settings = settle(VoxelMorphSettings, out, given_settings(config, flags), resume, overwrite)
-    from anyvox_keras.registration import VoxelMorphRun
+    from anyvox_keras.voxelmorph import VoxelMorphRun
 
     run = VoxelMorphRun(out, settings)
     if run.finished:
@@ -75,7 +75,7 @@ def register(
     """Register MOVING to FIXED by a trained network, with the files of `anyvox register`."""
     set_precision(precision)
     from anyvox_keras.features import FeatureExtractor
-    from anyvox_keras.registration import load_network, register_scans
+    from anyvox_keras.voxelmorph import load_network, register_scans
 
     fixed = {"model": load_network(run)}
     if extractor:
@@ -96,7 +96,7 @@ def register(
 
 def _spacing(run: Path) -> float | None:
     """Mm that a run was trained at, where it says."""
-    from anyvox_keras.registration import VoxelMorphRun
+    from anyvox_keras.voxelmorph import VoxelMorphRun
 
     if not (run / "config.toml").exists():
         return None

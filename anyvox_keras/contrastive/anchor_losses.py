@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from anyvox_keras.ops._backend import compiled, repeat
+from anyvox_keras.backend import compiled, repeat
 
 # Similarities held at once: 2^20 floats are 4 MB. Memory grows with rows, not with their square.
 BLOCK = 2**20

@@ -6,8 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.pictures import feature_picture, save_figure
+from anyvox_keras.training.training_state import sync_state
 
 
 class FeaturePictures(keras.callbacks.Callback):
@@ -55,9 +56,3 @@ class FeaturePictures(keras.callbacks.Callback):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure = feature_picture(images, [f.astype("float32") for f in features])
         save_figure(figure, path, overwrite=True)
-
-
-def sync_state(model: keras.Model) -> None:
-    """Bring a model's variables up to date; on JAX `fit` keeps them to itself."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras._export import export
 from anyvox_keras.contrastive.anchor_losses import anchor_losses, class_counts, weighted
+from anyvox_keras.export import export
 
 WEIGHTINGS = (None, "raw", "sqrt")
 

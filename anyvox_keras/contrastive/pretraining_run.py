@@ -5,17 +5,17 @@ from typing import Any
 
 import keras
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.checkpoint import Checkpoint
 from anyvox_keras.contrastive.contrastive_pretrainer import ContrastivePretrainer
 from anyvox_keras.contrastive.feature_pictures import FeaturePictures
 from anyvox_keras.contrastive.recipes import RECIPES, recipe
 from anyvox_keras.contrastive.run_settings import RunSettings
-from anyvox_keras.contrastive.schedules import stepped_decay, warm_cosine
-from anyvox_keras.contrastive.training_run import TrainingRun
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import ARCHITECTURES, UNet
 from anyvox_keras.synthesis import SyntheticStream
 from anyvox_keras.templates import open_banks
+from anyvox_keras.training.checkpoint import Checkpoint
+from anyvox_keras.training.schedules import stepped_decay, warm_cosine
+from anyvox_keras.training.training_run import TrainingRun
 
 
 class PretrainingRun(TrainingRun):

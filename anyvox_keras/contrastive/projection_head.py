@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras._export import export
+from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 
 

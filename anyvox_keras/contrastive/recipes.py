@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.contrastive.schedules import stepped_decay
 from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
+from anyvox_keras.training.schedules import stepped_decay
 
 
 @dataclass(frozen=True)

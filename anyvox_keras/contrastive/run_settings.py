@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.toml_settings import TomlSettings
+from anyvox_keras.errors import UserError
+from anyvox_keras.training.settings import TomlSettings
 
 CHOICES = {
     "schedule": ("stepped", "cosine", "constant"),

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.features.sliding_window import sliding_window
-from anyvox_keras.io import Volume, load_volume
+from anyvox_keras.geometry import Volume
+from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
-from anyvox_keras.ops._backend import to_numpy
 
 NORMS = ("none", "unit", "standard")
 # Peak of a pass, bytes per voxel and channel of the first level: measured at 96^3 and 144^3 with

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 
 
 def read_table(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 
 ENDINGS = (".nii", ".nii.gz")
 

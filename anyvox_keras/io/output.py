@@ -1,12 +1,17 @@
 """Where results go: nothing is overwritten unasked, nothing is left half written."""
 
 import contextlib
+import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from anyvox_keras._errors import UserError
+import numpy as np
+
+from anyvox_keras.errors import UserError
 
 
 def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -66,3 +71,52 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_json(path: str | os.PathLike[str], content: Any, overwrite: bool = False) -> None:
+    """Write a tree of dictionaries, lists and numbers, indented; the file appears whole.
+
+    NumPy scalars and arrays become plain numbers and lists. NaN and infinity, which JSON lacks,
+    become `null`.
+
+    Raises:
+        UserError: the file exists and `overwrite` is false, or its folder cannot be written.
+
+    Example:
+        ```python
+        >>> import tempfile
+        >>> save_json(tempfile.mkdtemp() + "/metrics.json", {"dice": {1: np.float32(0.5)}})
+        ```
+    """
+    text = json.dumps(_plain(content), indent=2, allow_nan=False)
+    with atomic(check_output(path, overwrite)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+REGISTRATION_FILES = (
+    "moved.nii.gz", "moved_seg.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "affine.tfm",
+    "report.png", "metrics.json",
+)  # fmt: skip
+
+
+def refuse_old_results(folder: str | os.PathLike[str], overwrite: bool) -> None:
+    """Refuse a folder that holds a registration's results already, unless `overwrite`.
+
+    Raises:
+        UserError: naming the first file found.
+    """
+    found = [Path(folder) / name for name in REGISTRATION_FILES if (Path(folder) / name).exists()]
+    if found and not overwrite:
+        raise UserError(f"{found[0]}: the output exists already; pass --overwrite to replace it")

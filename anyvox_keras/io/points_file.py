@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
 
 COLUMNS = ("x", "y", "z")

@@ -5,10 +5,10 @@ import os
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io.grid import Grid
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry.grid import Grid
+from anyvox_keras.geometry.volume import Volume
 from anyvox_keras.io.output import atomic, check_output
-from anyvox_keras.io.volume import Volume
 
 
 def save_volume(

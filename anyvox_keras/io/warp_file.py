@@ -5,11 +5,11 @@ import os
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io._read import open_image, read_affine
-from anyvox_keras.io.grid import Grid
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry.grid import Grid
+from anyvox_keras.geometry.warp import Warp
+from anyvox_keras.io.load import open_image, read_affine
 from anyvox_keras.io.output import atomic, check_output
-from anyvox_keras.io.warp import Warp
 
 #: NIfTI's world is RAS, ITK's is LPS
 TO_LPS = np.array([-1.0, -1.0, 1.0])

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from anyvox_keras.ops import _backend, jacobian_determinant
+from anyvox_keras import backend
+from anyvox_keras.ops import jacobian_determinant
 
 
 def folds_percent(displacement: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -40,8 +41,8 @@ def jacobian(displacement: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     field = np.asarray(displacement, "float32")
     if field.ndim != 4 or field.shape[-1] != 3:
         raise ValueError(f"`displacement` must be (D, H, W, 3). Received: {field.shape}")
-    with _backend.no_gradient():
-        values = np.asarray(_backend.to_numpy(jacobian_determinant(field[None])))[0]
+    with backend.no_gradient():
+        values = np.asarray(backend.to_numpy(jacobian_determinant(field[None])))[0]
     if mask is None:
         return values
     inside = np.asarray(mask) > 0

@@ -5,4 +5,11 @@ from anyvox_keras.networks.architectures import ARCHITECTURES
 from anyvox_keras.networks.presets import DEFAULT, preset_metadata, preset_names
 from anyvox_keras.networks.unet import UNet
 
-__all__ = ["ARCHITECTURES", "DEFAULT", "UNet", "convert", "preset_metadata", "preset_names"]
+__all__ = [
+    "ARCHITECTURES",
+    "DEFAULT",
+    "UNet",
+    "convert",
+    "preset_metadata",
+    "preset_names",
+]

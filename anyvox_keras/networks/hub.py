@@ -1,37 +1,30 @@
-"""Published weights from the Hugging Face hub, converted once and kept."""
+"""Published weights and presets from the Hugging Face hub."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 
 REPOSITORY = "neeldey/anatomix"
 HUB_PRESETS = ("anatomix", "anatomix-dev")
 
 
 def cache_folder() -> Path:
-    """Where converted presets are kept: `$ANYVOX_CACHE`, or `~/.cache/anyvox_keras`."""
+    """Where published checkpoints are kept: `$ANYVOX_CACHE`, or `~/.cache/anyvox_keras`."""
     return Path(os.environ.get("ANYVOX_CACHE", "~/.cache/anyvox_keras")).expanduser()
 
 
-def hub_preset(name: str) -> Path:
-    """Return the preset folder of a published network, downloading and converting it once.
+def hub_checkpoint(name: str) -> Path:
+    """Return the checkpoint of a published network, downloading it once.
 
     A file `<name>.pth` that already lies in the cache folder is used without a download.
 
     Raises:
         UserError: If it can't be downloaded; the message says what to put where.
     """
-    from anyvox_keras.networks.convert import from_torch
-
-    folder = cache_folder() / name
-    if not (folder / "config.json").is_file():
-        local = cache_folder() / f"{name}.pth"
-        checkpoint = local if local.is_file() else _download(name, local)
-        source = f"https://huggingface.co/{REPOSITORY}"
-        from_torch(checkpoint).save_to_preset(folder, {"name": name, "source": source})
-    return folder
+    local = cache_folder() / f"{name}.pth"
+    return local if local.is_file() else _download(name, local)
 
 
 def hub_repository(address: str) -> Path:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from anyvox_keras._export import export
+from anyvox_keras.export import export
 
 
 @export

@@ -10,17 +10,18 @@ import h5py
 import keras
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic
-from anyvox_keras.networks.hub import HUB_PRESETS, hub_preset, hub_repository
+from anyvox_keras.networks.checkpoint import load_checkpoint
+from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, hub_checkpoint, hub_repository
 
-PACKAGED = Path(__file__).parent / "presets"
+PACKAGED = Path(__file__).parent / "weights"
 DEFAULT = "anyvox-base"
 CONFIG, WEIGHTS, METADATA, CARD = "config.json", "model.weights.h5", "metadata.json", "README.md"
 
 
 def preset_folder(preset: str | os.PathLike[str]) -> Path:
-    """Find the folder a preset's name stands for.
+    """Find the folder, or the published checkpoint, that a preset's name stands for.
 
     Args:
         preset: A preset folder, the folder of a pretraining run (its `backbone/`), a packaged or
@@ -36,7 +37,7 @@ def preset_folder(preset: str | os.PathLike[str]) -> Path:
         if (folder / CONFIG).is_file():
             return folder
     if text in HUB_PRESETS:
-        return hub_preset(text)
+        return hub_checkpoint(text)
     if Path(text).exists():
         raise UserError(f"{text}: not a preset folder; it lacks {CONFIG} (or backbone/{CONFIG})")
     raise UserError(
@@ -60,6 +61,8 @@ def preset_metadata(preset: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: If there is no such preset, or the file is no JSON.
     """
+    if os.fspath(preset) in HUB_PRESETS:
+        return {"name": preset, "source": f"https://huggingface.co/{REPOSITORY}"}
     path = preset_folder(preset) / METADATA
     return _read(path) if path.is_file() else {}
 
@@ -75,6 +78,8 @@ def load_preset(
         dtype: Dtype policy; None takes the global one, whatever the network was trained in.
     """
     folder = preset_folder(preset)
+    if folder.is_file():
+        return load_checkpoint(cls, folder, dtype)
     config = _read(folder / CONFIG)
     if config.get("class_name") != cls.__name__:
         raise UserError(

@@ -7,14 +7,12 @@ from typing import Any
 
 import keras
 
-from anyvox_keras._export import export
-from anyvox_keras.networks.batch_norm import BatchNorm
-from anyvox_keras.networks.crop_like import CropLike
+from anyvox_keras.export import export
+from anyvox_keras.networks.conv3d import ReflectConv3D
 from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
-from anyvox_keras.networks.instance_norm import InstanceNorm
+from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
+from anyvox_keras.networks.padding import CropLike, ReflectPadToMultiple
 from anyvox_keras.networks.presets import load_preset, save_preset
-from anyvox_keras.networks.reflect_conv3d import ReflectConv3D
-from anyvox_keras.networks.reflect_pad_to_multiple import ReflectPadToMultiple
 from anyvox_keras.networks.upsample import UpSample
 
 CHOICES = {

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras._export import export
+from anyvox_keras.export import export
 from anyvox_keras.ops import resize
 
 METHODS = ("nearest", "trilinear", "corners")

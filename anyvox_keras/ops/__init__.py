@@ -1,6 +1,5 @@
 """Stateless maths on volumes: sampling, displacements, filters, pooling, padding."""
 
-from anyvox_keras.ops._backend import fft3, ifft3
 from anyvox_keras.ops.displacement import (
     compose,
     integrate_velocity,
@@ -28,10 +27,8 @@ __all__ = [
     "box_filter",
     "compose",
     "correlate_axis",
-    "fft3",
     "gaussian_filter",
     "identity_grid",
-    "ifft3",
     "integrate_velocity",
     "inverse_points",
     "invert_displacement",

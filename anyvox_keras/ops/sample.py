@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from anyvox_keras.ops._backend import grid_sample
+from anyvox_keras.backend import grid_sample
 
 Array = Any
 OUTSIDE = ("zeros", "edge", "symmetric")

@@ -6,7 +6,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.io.grid import Grid
+from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.pictures._style import MUTED, add_panel
 
 #: name, the axis it cuts (R, A, S), the letter at its left edge

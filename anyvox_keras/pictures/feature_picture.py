@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.io.grid import Grid
-from anyvox_keras.pictures.feature_pca import feature_pca
+from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.pictures.planes import planes
 from anyvox_keras.pictures.window import window
 
@@ -45,3 +44,64 @@ def feature_picture(
         rows += [np.repeat(window(image)[..., None], 3, -1), colour]
         lines += [name, f"{name}: features, three principal components of all images"]
     return planes(rows, grid, lines, at)
+
+
+def feature_pca(
+    features: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray | None] | None = None,
+    samples: int = 50_000,
+) -> list[np.ndarray]:
+    """Show features of several images in common colours: equal features, equal colour.
+
+    Principal components of all images' voxels together, the first three as red, green and blue,
+    each scaled between its 1st and 99th percentile.
+
+    Args:
+        features: arrays `(D, H, W, C)`, C >= 3, of any sizes.
+        masks: `(D, H, W)` each; voxels outside are black and do not count.
+        samples: voxels per image that the components are computed from, evenly spaced.
+
+    Returns:
+        float32 arrays `(D, H, W, 3)` in [0, 1].
+
+    Raises:
+        ValueError: fewer than three channels, or unequal channel counts.
+
+    Example:
+        ```python
+        >>> noise = np.random.default_rng(0).normal(size=(4, 4, 4, 8))
+        >>> feature_pca([noise, noise])[1].shape
+        (4, 4, 4, 3)
+        ```
+    """
+    channels = {array.shape[-1] for array in features}
+    if len(channels) != 1 or min(channels) < 3:
+        raise ValueError(f"features need one channel count >= 3. Received: {sorted(channels)}")
+    masks = [None] * len(features) if masks is None else masks
+    insides = [_inside(f, m) for f, m in zip(features, masks, strict=True)]
+    pooled = np.concatenate([_thin(f[m], samples) for f, m in zip(features, insides, strict=True)])
+    mean, axes = _principal_axes(pooled.astype("float64"))
+    low, high = np.percentile((pooled - mean) @ axes, [1, 99], axis=0)
+    span = np.maximum(high - low, 1e-12)
+    colours = [np.clip(((f - mean) @ axes - low) / span, 0, 1) for f in features]
+    return [
+        (colour * inside[..., None]).astype("float32")
+        for colour, inside in zip(colours, insides, strict=True)
+    ]
+
+
+def _inside(features: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return np.ones(features.shape[:3], bool) if mask is None else np.asarray(mask) > 0
+
+
+def _thin(rows: np.ndarray, samples: int) -> np.ndarray:
+    return rows[:: max(1, len(rows) // samples)]
+
+
+def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and `(C, 3)` axes; each axis's largest loading is positive."""
+    mean = rows.mean(0)
+    _, vectors = np.linalg.eigh(np.cov(rows - mean, rowvar=False))
+    axes = vectors[:, ::-1][:, :3]
+    signs = np.sign(axes[np.abs(axes).argmax(0), range(3)])
+    return mean, axes * signs

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.io.grid import Grid
+from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.pictures._planes import PLANES, Cut, add_plane, show
 from anyvox_keras.pictures._style import MUTED, add_text, new_figure
 from anyvox_keras.pictures.label_contours import label_contours

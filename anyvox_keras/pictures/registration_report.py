@@ -5,19 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.io.grid import Grid
-from anyvox_keras.ops import _backend, jacobian_determinant
+from anyvox_keras import backend
+from anyvox_keras.geometry.grid import Grid
+from anyvox_keras.ops import jacobian_determinant
 from anyvox_keras.pictures._planes import PLANES, Cut, add_plane, show
-from anyvox_keras.pictures._report_page import colour_bar, report_page, report_words
 from anyvox_keras.pictures._style import (
     ALARM,
     DIVERGING,
+    MUTED,
     TEXT,
+    add_panel,
     add_text,
+    new_figure,
 )
 from anyvox_keras.pictures.checkerboard import checkerboard
 from anyvox_keras.pictures.label_contours import label_contours
-from anyvox_keras.pictures.warped_grid import warped_grid
 from anyvox_keras.pictures.window import window
 
 Draw = Callable[[Any, int], Any]
@@ -127,8 +129,8 @@ def _jacobian(cut: Cut, displacement: np.ndarray) -> Draw:
     from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm
 
     field = np.asarray(displacement, "float32")[None]
-    with _backend.no_gradient():
-        determinant = _backend.to_numpy(jacobian_determinant(field))[0]
+    with backend.no_gradient():
+        determinant = backend.to_numpy(jacobian_determinant(field))[0]
 
     # symmetric about 1 (no change of volume), never finer than a tenth nor coarser than fourfold
     spread = np.percentile(np.abs(np.log(np.maximum(determinant, 1e-3))), 99)
@@ -150,3 +152,96 @@ def _middle(segmentations: tuple[np.ndarray, ...] | None) -> list[int] | None:
     if segmentations is None or not (segmentations[0] > 0).any():
         return None
     return [round(float(axis.mean())) for axis in np.nonzero(segmentations[0])]
+
+
+#: inches between panels, above and below them
+GAP, HEAD, FOOT = 0.06, 0.95, 0.55
+
+
+def report_page(cut: Cut, columns: int, width: float = 2.1) -> tuple[Any, list[list[Any]]]:
+    """Return a figure and the boxes of its panels, by column, to one scale in mm."""
+    sizes = [cut.size(axis) for _, axis, _ in PLANES]
+    scale = width / max(wide for wide, _ in sizes)
+    tops = HEAD + np.concatenate([[0], np.cumsum([high * scale + GAP for _, high in sizes])])
+    figure = new_figure(columns * (width + GAP) + GAP, float(tops[-1]) + FOOT)
+    boxes = []
+    for column in range(columns):
+        left = GAP + column * (width + GAP)
+        boxes.append(
+            [
+                (left + (width - wide * scale) / 2, float(top), wide * scale, high * scale)
+                for (wide, high), top in zip(sizes, tops[:-1], strict=True)
+            ]
+        )
+    return figure, boxes
+
+
+def colour_bar(figure: Any, drawn: Any, box: Any, logarithmic: bool) -> None:
+    """Draw a colour bar below a panel, with three ticks."""
+    left, top, wide, high = box
+    axes = add_panel(figure, (left + 0.15 * wide, top + high + 0.12, 0.7 * wide, 0.07))
+    axes.set_axis_on()
+    bar = figure.colorbar(drawn, cax=axes, orientation="horizontal")
+    bar.outline.set_visible(False)
+    low, top_value = bar.mappable.get_clim()
+    ticks = [low, 1, top_value] if logarithmic else [0, top_value / 2, top_value]
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(colors=MUTED, labelsize=7, length=0, pad=2)
+
+
+def report_words(figure: Any, title: str, summary: str) -> None:
+    """Write the title, the results, and how to read the page."""
+    height = figure.get_size_inches()[1]
+    add_text(figure, 2 * GAP, 0.28, title, fontsize=13, fontweight="bold")
+    add_text(figure, 2 * GAP, 0.56, summary, color=MUTED)
+    add_text(
+        figure,
+        2 * GAP,
+        height - 0.22,
+        "Radiological: the patient's right, and the front in the last row, is on the left. "
+        "White outlines are the fixed labels; pink marks folds.",
+        color=MUTED,
+        fontsize=7,
+    )
+
+
+def warped_grid(
+    axes: Any, cut: Cut, displacement: np.ndarray, axis: int, top: float, lines: int = 30
+) -> Any:
+    """Draw grid lines of the fixed image where the displacement takes them, in one plane.
+
+    Lines are coloured by the length of the displacement, out-of-plane part included.
+
+    Args:
+        axes: axes in mm, as `add_plane` makes them.
+        cut: where the planes lie.
+        displacement: `(D, H, W, 3)` in voxels.
+        axis: which plane, by the R, A, S axis it cuts.
+        top: the length in mm that has the last colour.
+        lines: along the longest side.
+
+    Returns:
+        The last line collection, for a colour bar.
+    """
+    from matplotlib.collections import LineCollection
+
+    vectors = cut.plane(cut.vectors(displacement), axis)
+    length = np.linalg.norm(vectors, axis=-1)
+    steps = np.delete(cut.spacing, axis)
+    rows, columns = vectors.shape[:2]
+    place = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1) * steps
+    place = place + np.delete(vectors, axis, axis=-1)
+    pitch = max(rows * steps[1], columns * steps[0]) / lines
+    every = [max(1, round(pitch / step)) for step in (steps[1], steps[0])]
+    drawn = None
+    for points, values in (
+        (place[:: every[0]], length[:: every[0]]),
+        (place[:, :: every[1]].swapaxes(0, 1), length[:, :: every[1]].swapaxes(0, 1)),
+    ):
+        segments = np.stack([points[:, :-1], points[:, 1:]], 2).reshape(-1, 2, 2)
+        shade = (values[:, 1:] + values[:, :-1]).ravel() / 2
+        drawn = LineCollection(list(segments), array=shade, cmap="viridis", linewidths=0.6)
+        drawn.set_clim(0, top)
+        axes.add_collection(drawn)
+    return drawn

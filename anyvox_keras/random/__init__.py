@@ -2,16 +2,16 @@
 
 from anyvox_keras.random.draw_all import Draw, Plan, draw_all
 from anyvox_keras.random.draws import bernoulli, bits, integers, normal, uniform
-from anyvox_keras.random.keyed_layer import KeyedLayer
 from anyvox_keras.random.keys import fold_in, keys_for
 from anyvox_keras.random.permutation import choice, permutation
+from anyvox_keras.random.random_layer import RandomLayer
 from anyvox_keras.random.range import Range, RangeLike
 from anyvox_keras.random.smooth_noise import smooth_noise
 from anyvox_keras.random.threefry import threefry2x32
 
 __all__ = [
     "Draw",
-    "KeyedLayer",
+    "RandomLayer",
     "Plan",
     "Range",
     "RangeLike",

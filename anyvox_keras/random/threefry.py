@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from anyvox_keras.ops._backend import repeat
+from anyvox_keras.backend import repeat
 
 Array = Any
 Pair = tuple[Array, Array]

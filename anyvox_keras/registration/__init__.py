@@ -1,55 +1,48 @@
 """Registration without training: features, search, convex optimisation, gradient descent."""
 
-from anyvox_keras.registration.affine_descent import affine_descent
-from anyvox_keras.registration.affine_starts import affine_starts
-from anyvox_keras.registration.align import align
-from anyvox_keras.registration.cost_volume import cost_volume, window_offsets
-from anyvox_keras.registration.coupled_convex import coupled_convex, coupled_convex_by_slabs
-from anyvox_keras.registration.deform import deform
-from anyvox_keras.registration.instance_optimisation import AdamSettings, instance_optimisation
-from anyvox_keras.registration.inverse_consistency import inverse_consistency
-from anyvox_keras.registration.landmarks import landmarks_of
-from anyvox_keras.registration.losses import (
-    BendingEnergy,
-    DiceLoss,
-    FeatureLoss,
-    GradientPenalty,
-    InverseConsistencyLoss,
-    LocalNCCLoss,
-    MINDLoss,
-    MutualInformationLoss,
-    as_torch_module,
+from anyvox_keras.registration.affine.affine_descent import affine_descent
+from anyvox_keras.registration.affine.affine_pair import without_padding
+from anyvox_keras.registration.affine.affine_starts import affine_starts
+from anyvox_keras.registration.affine.align import align
+from anyvox_keras.registration.affine.mutual_information import mutual_information
+from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
+from anyvox_keras.registration.deformable.coupled_convex import (
+    coupled_convex,
+    coupled_convex_by_slabs,
 )
-from anyvox_keras.registration.masked_image import masked_image
-from anyvox_keras.registration.mind import mind_ssc
-from anyvox_keras.registration.mutual_information import mutual_information
-from anyvox_keras.registration.pair_features import FeatureSettings, image_features
-from anyvox_keras.registration.place import place
+from anyvox_keras.registration.deformable.deform import deform
+from anyvox_keras.registration.deformable.instance_optimisation import (
+    AdamSettings,
+    instance_optimisation,
+)
+from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.deformable.memory import room
+from anyvox_keras.registration.deformable.settings import DeformSettings, Level, settings_of
+from anyvox_keras.registration.descriptors.mind import mind_ssc
+from anyvox_keras.registration.descriptors.pair_features import (
+    FeatureSettings,
+    image_features,
+    masked_image,
+)
+from anyvox_keras.registration.layers.compose_transforms import ComposeTransforms
+from anyvox_keras.registration.layers.correlation import Correlation
+from anyvox_keras.registration.layers.integrate_velocity import IntegrateVelocity
+from anyvox_keras.registration.layers.mind_channels import MINDChannels
+from anyvox_keras.registration.layers.rescale_displacement import RescaleDisplacement
+from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
+from anyvox_keras.registration.losses.bending_energy import BendingEnergy
+from anyvox_keras.registration.losses.dice_loss import DiceLoss
+from anyvox_keras.registration.losses.feature_loss import FeatureLoss
+from anyvox_keras.registration.losses.gradient_penalty import GradientPenalty
+from anyvox_keras.registration.losses.inverse_consistency_loss import InverseConsistencyLoss
+from anyvox_keras.registration.losses.local_ncc_loss import LocalNCCLoss
+from anyvox_keras.registration.losses.mind_loss import MINDLoss
+from anyvox_keras.registration.losses.mutual_information_loss import MutualInformationLoss
+from anyvox_keras.registration.losses.torch_module import as_torch_module
+from anyvox_keras.registration.pair_inputs import landmarks_of, place
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
-from anyvox_keras.registration.room import room
-from anyvox_keras.registration.settings import DeformSettings, Level, settings_of
-from anyvox_keras.registration.voxelmorph import (
-    ComposeTransforms,
-    Correlation,
-    DeformedPairs,
-    IntegrateVelocity,
-    JoinedPairs,
-    MINDChannels,
-    RescaleDisplacement,
-    ScanPairs,
-    SpatialTransformer,
-    VoxelMorph,
-    VoxelMorphRun,
-    VoxelMorphSettings,
-    VoxelMorphTrainer,
-    load_network,
-    refine,
-    register_scans,
-)
-from anyvox_keras.registration.without_padding import without_padding
-from anyvox_keras.registration.working_grid import working_grid
 
 __all__ = [
     "AdamSettings",
@@ -57,14 +50,12 @@ __all__ = [
     "ComposeTransforms",
     "Correlation",
     "DeformSettings",
-    "DeformedPairs",
     "DiceLoss",
     "FeatureLoss",
     "FeatureSettings",
     "GradientPenalty",
     "IntegrateVelocity",
     "InverseConsistencyLoss",
-    "JoinedPairs",
     "Level",
     "LocalNCCLoss",
     "MINDChannels",
@@ -72,15 +63,10 @@ __all__ = [
     "MutualInformationLoss",
     "Registration",
     "RescaleDisplacement",
-    "ScanPairs",
     "SpatialTransformer",
-    "VoxelMorph",
     "affine_descent",
     "affine_starts",
     "align",
-    "VoxelMorphRun",
-    "VoxelMorphSettings",
-    "VoxelMorphTrainer",
     "as_torch_module",
     "cost_volume",
     "coupled_convex",
@@ -91,17 +77,13 @@ __all__ = [
     "inverse_consistency",
     "landmarks_of",
     "masked_image",
-    "load_network",
     "mind_ssc",
     "mutual_information",
     "place",
-    "refine",
     "register",
-    "register_scans",
     "resample_deformation",
     "room",
     "settings_of",
     "window_offsets",
     "without_padding",
-    "working_grid",
 ]

@@ -7,21 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import (
-    Grid,
-    Volume,
-    load_affine,
-    load_labels,
-    load_mask,
-    load_volume,
-    require_same_grid,
-)
-from anyvox_keras.registration.affine_descent import MODELS
-from anyvox_keras.registration.align import align
-from anyvox_keras.registration.landmarks import landmarks_of
-from anyvox_keras.registration.pair_features import FeatureSettings
-from anyvox_keras.registration.place import place
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to
+from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
+from anyvox_keras.registration.affine.affine_descent import MODELS
 
 Clip = Sequence[float] | None
 
@@ -96,12 +85,6 @@ class PairInputs:
             None if initial is None else _initial(initial),
         )
 
-    def affine(self, compared: FeatureSettings) -> np.ndarray:
-        """Find the affine map by its stage, if there is one: `(4, 4)`, mm, RAS."""
-        if self.model is not None:
-            return align(*self.images, self.model, self.given, self.clips, compared, self.initial)
-        return np.eye(4) if self.initial is None else self.initial
-
     def placed(self, grid: Grid, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Bring both images onto a lattice of the fixed world, see `place`.
 
@@ -171,3 +154,69 @@ def _initial(source: Any) -> np.ndarray:
     if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise UserError("initial: expected an invertible matrix, received a singular one")
     return affine
+
+
+def place(
+    image: Volume, mask: np.ndarray | None, grid: Grid, affine: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Resample an image and its mask onto a grid through an affine map.
+
+    Args:
+        image: The image, on its own grid.
+        mask: `(D, H, W)` bool on the image's grid, or none.
+        grid: The lattice, in the fixed world.
+        affine: `(4, 4)`, mm, RAS: fixed world to the image's world; the identity by default.
+
+    Returns:
+        The image `(d, h, w)` float32 on the grid, its smallest value beyond its own field of view;
+        and where it is known: inside the mask, finite and within the field of view, or `None` if
+        that is everywhere.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.geometry import Grid, Volume
+        from anyvox_keras.registration import place
+
+        image = Volume(np.random.rand(8, 8, 8).astype("float32"), np.eye(4))
+        array, inside = place(image, None, Grid((4, 4, 4), np.diag([2.0, 2.0, 2.0, 1.0])))
+        ```
+    """
+    placed = image.affine if affine is None else np.linalg.inv(affine) @ image.affine
+    volume = resample_to(Volume(image.array, placed, None, image.finite, image.name), grid)
+    inside = volume.finite
+    if mask is not None:
+        part = resample_to(Volume(mask, placed), grid).array
+        inside = part if inside is None else part & inside
+    return volume.array, inside
+
+
+def landmarks_of(fixed: Any, moving: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read the same landmarks of both images.
+
+    Args:
+        fixed: `(N, 3)` points of the fixed image, mm, RAS; a CSV file of `x,y,z`, mm, LPS as ITK
+            has them; or none.
+        moving: The same of the moving image, in the same order.
+
+    Returns:
+        Two `(N, 3)` float64 arrays, mm, RAS; or none without landmarks.
+
+    Raises:
+        UserError: If one image's are lacking, or the two differ in number.
+    """
+    if fixed is None and moving is None:
+        return None
+    if fixed is None or moving is None:
+        raise UserError("landmarks: expected points of both images, received one image's only")
+    points = [
+        load_points(one) * TO_LPS if isinstance(one, str | os.PathLike) else np.asarray(one, float)
+        for one in (fixed, moving)
+    ]
+    shapes = [array.shape for array in points]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] != 3 or not shapes[0][0]:
+        raise UserError(
+            "landmarks: expected the same (N, 3) points of both images, "
+            f"received {shapes[0]} and {shapes[1]}"
+        )
+    return points[0], points[1]

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.io import Grid
+from anyvox_keras.geometry import Grid
+from anyvox_keras.geometry.grid import working_grid
 from anyvox_keras.networks import DEFAULT, preset_metadata
-from anyvox_keras.ops._backend import to_numpy
-from anyvox_keras.registration.deform import deform
-from anyvox_keras.registration.pair_features import (
+from anyvox_keras.registration.affine.align import align_pair
+from anyvox_keras.registration.deformable.deform import deform
+from anyvox_keras.registration.deformable.memory import room
+from anyvox_keras.registration.deformable.settings import DeformSettings, settings_of
+from anyvox_keras.registration.descriptors.pair_features import (
     NETWORK_FACTOR,
     FeatureSettings,
     image_features,
@@ -20,9 +24,6 @@ from anyvox_keras.registration.pair_features import (
 from anyvox_keras.registration.pair_inputs import PairInputs
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
-from anyvox_keras.registration.room import room
-from anyvox_keras.registration.settings import DeformSettings, settings_of
-from anyvox_keras.registration.working_grid import working_grid
 
 Array = Any
 # GB, where the user sets no bound
@@ -119,7 +120,7 @@ def register(
     )
     space = room(memory or _MEMORY, pair.images[0].shape, strict=memory is not None)
     start = time.perf_counter()
-    matrix = pair.affine(compared)
+    matrix = align_pair(pair, compared)
     field = _deformation(pair, matrix, compared, chosen, space)
     seconds = time.perf_counter() - start
     return Registration(*pair.images, field, matrix, *pair.segmentations, seconds, pair.landmarks)

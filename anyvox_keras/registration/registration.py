@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import compiled, no_gradient, to_numpy
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Volume, Warp, resample_to
 from anyvox_keras.io import (
-    Volume,
-    Warp,
     load_labels,
     load_volume,
     prepare_folder,
     refuse_old_results,
-    resample_to,
     save_affine,
     save_json,
     save_volume,
@@ -31,7 +30,6 @@ from anyvox_keras.metrics import (
     target_registration_error,
 )
 from anyvox_keras.ops import identity_grid, inverse_points
-from anyvox_keras.ops._backend import compiled, no_gradient, to_numpy
 
 
 class Registration:

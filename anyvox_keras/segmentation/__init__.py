@@ -1,12 +1,10 @@
 """Few-shot segmentation: model, loss, data, training, prediction, evaluation."""
 
-from anyvox_keras.segmentation.affine_augmentation import AffineAugmentation
 from anyvox_keras.segmentation.case import Case, count_classes, load_case
 from anyvox_keras.segmentation.crop_stream import CropStream
 from anyvox_keras.segmentation.dataset import CaseFiles, Dataset, read_dataset
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
-from anyvox_keras.segmentation.epoch_cosine import EpochCosine
 from anyvox_keras.segmentation.evaluate import (
     Score,
     evaluate,
@@ -15,24 +13,21 @@ from anyvox_keras.segmentation.evaluate import (
     save_scores,
     score_case,
 )
-from anyvox_keras.segmentation.layer_rates import LayerRates
+from anyvox_keras.segmentation.fine_tuning import LayerRates, unfreeze
 from anyvox_keras.segmentation.predictor import Predictor, largest_components
 from anyvox_keras.segmentation.segmentation_augmentation import SegmentationAugmentation
 from anyvox_keras.segmentation.segmentation_run import SegmentationRun, load_run
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
-from anyvox_keras.segmentation.unfreeze import unfreeze
 from anyvox_keras.segmentation.validate import validate
 
 __all__ = [
-    "AffineAugmentation",
     "Case",
     "CaseFiles",
     "CropStream",
     "Dataset",
     "DiceCrossEntropy",
     "DiceScore",
-    "EpochCosine",
     "LayerRates",
     "Predictor",
     "Score",

@@ -6,16 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import (
-    Volume,
-    load_labels,
-    load_volume,
-    min_max,
-    ras_grid,
-    require_same_grid,
-    resample_to,
-)
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Volume, min_max, ras_grid, require_same_grid, resample_to
+from anyvox_keras.io import load_labels, load_volume
 from anyvox_keras.segmentation.dataset import CaseFiles
 
 

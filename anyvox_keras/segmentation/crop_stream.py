@@ -9,7 +9,7 @@ import numpy as np
 from anyvox_keras import random
 from anyvox_keras.segmentation.case import Case
 from anyvox_keras.segmentation.pad_to import pad_to
-from anyvox_keras.synthesis.seekable_stream import SeekableStream
+from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 
 
 class CropStream(SeekableStream):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io import case_name, list_images
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras._export import export
+from anyvox_keras.export import export
 
 #: added to numerator and denominator, so that a class absent on both sides costs nothing
 SMOOTH = 1e-5

@@ -8,16 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import (
-    Volume,
-    atomic,
-    case_name,
-    check_output,
-    list_images,
-    load_labels,
-    require_same_grid,
-)
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Volume, require_same_grid
+from anyvox_keras.io import atomic, case_name, check_output, list_images, load_labels
 from anyvox_keras.metrics import dice, hd95
 
 COLUMNS = ("case", "label", "dice", "hd95_mm")
@@ -82,7 +75,7 @@ def score_case(
     Example:
         ```python
         import numpy as np
-        from anyvox_keras.io import Volume
+        from anyvox_keras.geometry import Volume
         from anyvox_keras.segmentation import score_case
 
         box = Volume(np.ones((4, 4, 4), "int32"), np.eye(4))

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, special
 
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.features import sliding_window_slabs
-from anyvox_keras.io import Grid, Volume, load_volume, min_max, ras_grid, resample_to
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.geometry import Grid, Volume, min_max, ras_grid, resample_to
+from anyvox_keras.io import load_volume
 from anyvox_keras.segmentation.pad_to import pad_to
 
 

@@ -7,10 +7,9 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
-from anyvox_keras.segmentation.affine_augmentation import AffineAugmentation
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance import (
     Appearance,
     BiasField,
@@ -23,7 +22,7 @@ from anyvox_keras.synthesis.appearance import (
     rescale,
 )
 from anyvox_keras.synthesis.appearance.describe import describe, rows_of
-from anyvox_keras.synthesis.planned_layer import PlannedLayer
+from anyvox_keras.synthesis.augmentation.affine_augmentation import AffineAugmentation
 
 Settings = Mapping[str, Any] | None
 Batch = dict[str, Array]
@@ -42,7 +41,7 @@ TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
 
 
 @export
-class SegmentationAugmentation(PlannedLayer):
+class SegmentationAugmentation(RandomLayer):
     """Augment crops and their labels (fine-tuning of arXiv 2411.02372).
 
     Each with probability 0.33: noise (std U(0, 0.1)), bias (coefficients U(0, 0.05)), Gibbs ringing

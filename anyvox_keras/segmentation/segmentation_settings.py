@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive.toml_settings import TomlSettings
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import ARCHITECTURES, DEFAULT
-from anyvox_keras.segmentation.unfreeze import PARTS
+from anyvox_keras.segmentation.fine_tuning import PARTS
+from anyvox_keras.training.settings import TomlSettings
 
 CHOICES = {
     "architecture": tuple(ARCHITECTURES),

@@ -5,13 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras._export import export
-from anyvox_keras.contrastive.stream_trained import StreamTrained
+from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
-from anyvox_keras.segmentation.layer_rates import LayerRates
-from anyvox_keras.segmentation.unfreeze import Part, unfreeze
+from anyvox_keras.segmentation.fine_tuning import LayerRates, Part, unfreeze
+from anyvox_keras.training.stream_trained import StreamTrained
 
 HEAD = "segmentation_head"
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import check_output
 from anyvox_keras.templates.bank_file import START, write_all, write_index
 from anyvox_keras.templates.packed_mask import PackedMask

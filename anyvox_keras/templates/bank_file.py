@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 
 MAGIC, VERSION = b"anyvoxbk", 1
 #: magic, version, CRC-32 of the index, number of templates, of words, of the index's bytes

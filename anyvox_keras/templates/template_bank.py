@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.templates.bank_builder import words_of
 from anyvox_keras.templates.bank_file import START, read_bank, write_all, write_index
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
 from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, pack_mask, unpack_mask
-from anyvox_keras.templates.read_segmentations import (
+from anyvox_keras.templates.segmentations import (
     bank_settings,
     build_bank_file,
+    mask_groups,
     read_segmentations,
 )
-from anyvox_keras.templates.segmentation_masks import mask_groups
 
 
 class TemplateBank:
@@ -281,3 +281,32 @@ class TemplateBank:
 def _check_side(side: int) -> None:
     if not 16 <= side <= LARGEST:
         raise ValueError(f"`side` must be in [16, {LARGEST}]. Received: side={side}")
+
+
+def open_banks(sources: str, shapes: int, side: int, seed: int = 0) -> TemplateBank:
+    """Join the shapes of several sources, scaled to the side of the volumes.
+
+    Args:
+        sources: `geometric` or folders of segmentations, comma-separated.
+        shapes: Number of geometric shapes.
+        side: Of the volumes.
+        seed: Of the geometric shapes.
+
+    Raises:
+        UserError: A folder without segmentations.
+
+    Example:
+        ```python
+        from anyvox_keras.templates import open_banks
+
+        bank = open_banks("geometric", shapes=50, side=16)
+        ```
+    """
+
+    def of(source: str) -> TemplateBank:
+        if source == "geometric":
+            return TemplateBank.geometric(shapes, side, seed)
+        return TemplateBank.from_segmentations(source, side, resample=True)
+
+    bank: TemplateBank = TemplateBank.joined(of(source) for source in sources.split(","))
+    return bank

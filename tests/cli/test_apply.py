@@ -7,7 +7,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from anyvox_keras.cli import main
-from anyvox_keras.io import Grid, load_points, save_points, save_volume, save_warp
+from anyvox_keras.geometry import Grid
+from anyvox_keras.io import load_points, save_points, save_volume, save_warp
 
 FIXED_AFFINE = np.array([[-2.0, 0.2, 0, 9], [0.2, 2, 0, 1], [0, 0, 3, -4], [0, 0, 0, 1]])
 FIXED = Grid((12, 14, 10), FIXED_AFFINE)

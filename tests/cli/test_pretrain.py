@@ -6,12 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.cli import main
 from anyvox_keras.contrastive.pretraining_run import PretrainingRun
 from anyvox_keras.contrastive.run_settings import RunSettings
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet
-from anyvox_keras.ops._backend import to_numpy
 
 CONFIG = """
 shapes = 4

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
 from anyvox_keras.cli import main
+from anyvox_keras.errors import UserError
 
 #: a bad file -> what the error says
 BAD = {
@@ -131,7 +131,7 @@ def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
 
 def test_presets_are_those_of_the_settings():
     from anyvox_keras.cli.register import PRESETS
-    from anyvox_keras.registration import settings
+    from anyvox_keras.registration.deformable import settings
 
     assert PRESETS == settings.PRESETS
 

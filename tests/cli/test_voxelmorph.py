@@ -14,9 +14,10 @@ from fake_stream import FakeStream
 
 import anyvox_keras as avx
 from anyvox_keras.cli import main
-from anyvox_keras.io import Volume, load_warp, min_max
-from anyvox_keras.registration import load_network, register_scans
-from anyvox_keras.registration.voxelmorph.scan_files import ScanSet, scan_files
+from anyvox_keras.geometry import Volume, min_max
+from anyvox_keras.io import load_warp
+from anyvox_keras.voxelmorph import load_network, register_scans
+from anyvox_keras.voxelmorph.scan_files import ScanSet, scan_files
 
 TINY = [
     "--encoder", "4", "--decoder", "4,4", "--integration", "1", "--steps", "4", "--side", "16",
@@ -38,7 +39,7 @@ class Stream(FakeStream):
 
 @pytest.fixture(autouse=True)
 def _cheap_stream(monkeypatch):
-    from anyvox_keras.registration.voxelmorph import voxelmorph_run
+    from anyvox_keras.voxelmorph import voxelmorph_run
 
     monkeypatch.setattr(voxelmorph_run, "SyntheticStream", Stream)
 
@@ -106,7 +107,7 @@ def test_trains_on_scans_by_features_computed_once(place, tmp_path, monkeypatch,
 
 def test_a_killed_run_ends_as_an_unbroken_one(place, tmp_path, monkeypatch):
     """What a kill leaves is what lies there before the state of step 3 is saved."""
-    from anyvox_keras.contrastive.checkpoint import Checkpoint
+    from anyvox_keras.training.checkpoint import Checkpoint
 
     save = Checkpoint.save
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from fake_stream import FakeStream
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.contrastive import Checkpoint, PretrainingRun, RunSettings
-from anyvox_keras.contrastive.training_state import read_facts
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.contrastive import PretrainingRun, RunSettings
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.training import Checkpoint
+from anyvox_keras.training.training_state import read_facts
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ class KilledError(Exception):
 
 def kill_at(run, step):
     """Train, saving after each step, until a fault right before the state is saved."""
-    from anyvox_keras.contrastive import checkpoint as module
+    from anyvox_keras.training import checkpoint as module
 
     original = module.Checkpoint.save
 
@@ -97,7 +98,7 @@ def begin_and_kill(folder, backend):
         from pathlib import Path
         import numpy as np
         from test_checkpoint import FakeRun, RunSettings, SETTINGS, features
-        from anyvox_keras.contrastive.checkpoint import Checkpoint
+        from anyvox_keras.training.checkpoint import Checkpoint
         folder = Path({str(folder)!r})
         Checkpoint.due = lambda self: True
         def kill(row):
@@ -183,7 +184,7 @@ def test_averaged_weights_are_what_is_saved_for_use(tmp_path):
     FakeRun(tmp_path, settings).train()
     run = FakeRun(tmp_path, settings)
     model = run.model()
-    from anyvox_keras.contrastive.training_state import load_state
+    from anyvox_keras.training.training_state import load_state
 
     load_state(tmp_path / "state", model)
     raw = to_numpy(model.backbone.get_layer("stem_conv").kernel)

@@ -6,9 +6,9 @@ import pytest
 from fake_stream import FakeStream
 from keras import ops
 
+from anyvox_keras.backend import no_gradient, to_numpy
 from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss, alignment
 from anyvox_keras.networks import UNet
-from anyvox_keras.ops._backend import no_gradient, to_numpy
 from anyvox_keras.random import fold_in
 from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from anyvox_keras.backend import to_numpy, value_and_gradient
 from anyvox_keras.contrastive import MultiPositiveContrastiveLoss, anchor_losses
-from anyvox_keras.ops._backend import to_numpy, value_and_gradient
 
 
 @pytest.fixture(scope="module")

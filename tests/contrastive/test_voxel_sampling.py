@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops
 
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.contrastive.voxel_sampling import balance_positions
-from anyvox_keras.ops._backend import compiled, to_numpy
 
 
 def test_labels_take_turns_and_a_small_one_gives_all_it_has():

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import UNet
 

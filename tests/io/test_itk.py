@@ -7,15 +7,12 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Grid, Volume, Warp, resample_to
 from anyvox_keras.io import (
-    Grid,
-    Volume,
-    Warp,
     load_affine,
     load_points,
     load_warp,
-    resample_to,
     save_affine,
     save_points,
     save_volume,

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.io import load_labels, load_mask, load_volume
 
 OBLIQUE = np.array([[1.9, 0.3, 0.1, -20], [-0.3, 1.9, 0.2, 5], [0, -0.2, 3.0, 7], [0, 0, 0, 1.0]])

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import PairFile, PairFolder
+from anyvox_keras.errors import UserError
+from anyvox_keras.synthesis import PairFile, PairFolder
 
 SETTINGS = {"seed": 3, "side": 4}
 

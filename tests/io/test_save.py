@@ -7,17 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import (
-    Grid,
-    Volume,
-    atomic,
-    check_output,
-    load_labels,
-    load_volume,
-    save_json,
-    save_volume,
-)
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Grid, Volume
+from anyvox_keras.io import atomic, check_output, load_labels, load_volume, save_json, save_volume
 
 GRID = Grid((3, 4, 5), np.diag([-1.0, 2, 3, 1]))
 

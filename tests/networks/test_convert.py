@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet
 from anyvox_keras.networks.convert import from_torch, to_torch
 

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet, preset_metadata
 from anyvox_keras.networks.convert import to_torch
 from anyvox_keras.networks.presets import PACKAGED, preset_folder
-from anyvox_keras.ops._backend import to_numpy
 
 
 @pytest.fixture

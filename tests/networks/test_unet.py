@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from anyvox_keras.backend import no_gradient, to_numpy
 from anyvox_keras.networks import ARCHITECTURES, UNet
 from anyvox_keras.networks.convert import from_torch
-from anyvox_keras.ops._backend import no_gradient, to_numpy
 
 
 @pytest.fixture(scope="module")

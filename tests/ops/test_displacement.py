@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from keras import ops
 from scipy import ndimage
 
+from anyvox_keras.backend import compiled, to_numpy, value_and_gradient
 from anyvox_keras.ops import (
     compose,
     gaussian_filter,
@@ -15,7 +16,6 @@ from anyvox_keras.ops import (
     jacobian_determinant,
     warp,
 )
-from anyvox_keras.ops._backend import compiled, to_numpy, value_and_gradient
 
 SHAPE = (16, 18, 20)
 RNG = np.random.default_rng(1)

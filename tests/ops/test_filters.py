@@ -6,6 +6,7 @@ import torch
 from keras import ops
 from scipy import ndimage
 
+from anyvox_keras.backend import compiled, conv3d, fft3, ifft3, to_numpy
 from anyvox_keras.ops import (
     average_pool,
     box_filter,
@@ -15,7 +16,6 @@ from anyvox_keras.ops import (
     median_filter,
     pad,
 )
-from anyvox_keras.ops._backend import compiled, conv3d, fft3, ifft3, to_numpy
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 9, 10, 11, 2)).astype("float32")

@@ -6,8 +6,8 @@ import torch
 from keras import ops
 from scipy import ndimage
 
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.ops import resize, resize_displacement
-from anyvox_keras.ops._backend import compiled, to_numpy
 
 X = np.random.default_rng(0).normal(size=(2, 6, 7, 9, 2)).astype("float32")
 SHAPES = [(12, 14, 18), (4, 9, 3), (6, 20, 1)]

@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 from scipy import ndimage
 
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.ops import affine_grid, identity_grid, sample_linear, sample_nearest
-from anyvox_keras.ops._backend import compiled, to_numpy
 
 SCIPY_MODE = {"zeros": "grid-constant", "edge": "nearest", "symmetric": "reflect"}
 RNG = np.random.default_rng(0)

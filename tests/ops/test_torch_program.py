@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="abou
 @pytest.fixture
 def record():
     """Make a program of a function, and the list of the graphs that it records."""
-    from anyvox_keras.ops._torch_program import TorchProgram
+    from anyvox_keras.backend.torch_program import TorchProgram
 
     graphs = []
 

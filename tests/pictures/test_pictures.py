@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import Grid
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Grid
 from anyvox_keras.pictures import (
     checkerboard,
     feature_pca,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from anyvox_keras import random
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.random import Draw
 
 

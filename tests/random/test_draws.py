@@ -6,7 +6,7 @@ from keras import ops
 from scipy import stats
 
 from anyvox_keras import random
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 
 KEYS = random.keys_for(3, range(2))
 ALPHA = 1e-4

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.random import Range, keys_for
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.random import threefry2x32
 
 # kat_vectors of Random123 1.14: counter, key, result.

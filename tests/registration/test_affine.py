@@ -8,9 +8,10 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import entropy
 from skimage.metrics import normalized_mutual_information
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import Volume, save_affine
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Volume
+from anyvox_keras.io import save_affine
 from anyvox_keras.registration import (
     AdamSettings,
     DeformSettings,
@@ -21,7 +22,7 @@ from anyvox_keras.registration import (
     register,
     without_padding,
 )
-from anyvox_keras.registration.affine_map import linear_part, stretch_of, volume_factor
+from anyvox_keras.registration.affine.affine_descent import linear_part, stretch_of, volume_factor
 
 SHAPE = (28, 32, 30)
 SPACING = np.diag([4.0, 4.0, 4.0, 1.0])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.registration import cost_volume, window_offsets
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from convexAdam.convex_adam_utils import coupled_convex as their_coupled_convex
 
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.registration import (
     cost_volume,
     coupled_convex,

@@ -7,8 +7,8 @@ from keras import ops
 from scipy import ndimage
 
 import anyvox_keras as avx
+from anyvox_keras.backend import compiled, to_numpy, value_and_gradient
 from anyvox_keras.ops import warp
-from anyvox_keras.ops._backend import compiled, to_numpy, value_and_gradient
 from anyvox_keras.registration import MINDLoss, as_torch_module, mind_ssc
 
 RNG = np.random.default_rng(0)

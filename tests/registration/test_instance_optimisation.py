@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.metrics import folds_percent
 from anyvox_keras.ops import identity_grid
-from anyvox_keras.ops._backend import compiled, to_numpy
 from anyvox_keras.registration import AdamSettings, instance_optimisation
 
 SHAPE = (10, 9, 11)

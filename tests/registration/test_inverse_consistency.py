@@ -3,8 +3,8 @@ import torch
 from convexAdam.convex_adam_utils import inverse_consistency as their_inverse_consistency
 from scipy.ndimage import gaussian_filter
 
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.ops import warp
-from anyvox_keras.ops._backend import compiled, to_numpy
 from anyvox_keras.registration import inverse_consistency
 
 

@@ -9,7 +9,7 @@ from keras import ops
 from monai.losses import BendingEnergyLoss, GlobalMutualInformationLoss
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import compiled, to_numpy, value_and_gradient
+from anyvox_keras.backend import compiled, to_numpy, value_and_gradient
 from anyvox_keras.registration import (
     BendingEnergy,
     DiceLoss,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from convexAdam.convex_adam_MIND import extract_features
 
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.registration import masked_image, mind_ssc
 
 

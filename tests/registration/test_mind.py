@@ -3,7 +3,7 @@ import pytest
 import torch
 from convexAdam.convex_adam_utils import MINDSSC
 
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.registration import mind_ssc
 
 

@@ -5,9 +5,10 @@ import numpy as np
 from scipy import ndimage
 
 import anyvox_keras as avx
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.ops import warp
-from anyvox_keras.ops._backend import to_numpy
-from anyvox_keras.registration import LocalNCCLoss, refine
+from anyvox_keras.registration import LocalNCCLoss
+from anyvox_keras.voxelmorph import refine
 
 NOISE = np.random.default_rng(0).normal(size=(24, 24, 24))
 FIXED = ndimage.gaussian_filter(NOISE, 2, mode="wrap").astype("float32")[None, ..., None] * 8

@@ -7,11 +7,12 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.io import Warp, load_volume, load_warp, save_points
+from anyvox_keras.geometry import Warp
+from anyvox_keras.io import load_volume, load_warp, save_points
 from anyvox_keras.networks import preset_metadata
-from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.registration import (
     AdamSettings,
     DeformSettings,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import anyvox_keras as avx
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.ops import warp
-from anyvox_keras.ops._backend import to_numpy
 
 torch = pytest.importorskip("torch")
 vxm = pytest.importorskip("voxelmorph")

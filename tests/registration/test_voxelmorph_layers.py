@@ -7,7 +7,7 @@ from battery import check_layer
 from keras import ops
 from scipy import ndimage, special
 
-from anyvox_keras.ops._backend import to_numpy, value_and_gradient
+from anyvox_keras.backend import to_numpy, value_and_gradient
 from anyvox_keras.registration import (
     ComposeTransforms,
     Correlation,

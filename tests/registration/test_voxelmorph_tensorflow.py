@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import anyvox_keras as avx
-from anyvox_keras._errors import UserError
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 
 FOLDER = Path(__file__).parent / "voxelmorph_0_2"  # made by its `make.py`
 

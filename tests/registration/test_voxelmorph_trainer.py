@@ -7,19 +7,12 @@ from battery import check_layer
 from fake_stream import FakeStream
 
 import anyvox_keras as avx
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.metrics import folds_percent, mean_dice
 from anyvox_keras.ops import warp
-from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.random import keys_for
-from anyvox_keras.registration import (
-    DeformedPairs,
-    DiceLoss,
-    GradientPenalty,
-    JoinedPairs,
-    LocalNCCLoss,
-    ScanPairs,
-    VoxelMorphTrainer,
-)
+from anyvox_keras.registration import DiceLoss, GradientPenalty, LocalNCCLoss
+from anyvox_keras.voxelmorph import DeformedPairs, JoinedPairs, ScanPairs, VoxelMorphTrainer
 
 SIDE = 16
 RNG = np.random.default_rng(0)

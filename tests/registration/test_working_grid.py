@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from anyvox_keras.io import Grid
-from anyvox_keras.registration import resample_deformation, working_grid
+from anyvox_keras.geometry import Grid, working_grid
+from anyvox_keras.registration import resample_deformation
 
 
 def test_nearly_cubic_voxels_are_kept():

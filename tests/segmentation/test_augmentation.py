@@ -6,8 +6,9 @@ from battery import check_layer
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.ops._backend import to_numpy
-from anyvox_keras.segmentation import AffineAugmentation, SegmentationAugmentation
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.segmentation import SegmentationAugmentation
+from anyvox_keras.synthesis import AffineAugmentation
 
 
 @pytest.fixture

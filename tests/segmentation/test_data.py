@@ -7,15 +7,10 @@ import pytest
 from scipy import ndimage
 from segmentation.made_data import made_folder, made_pair, write
 
-from anyvox_keras._errors import UserError
-from anyvox_keras.io import Grid, list_images, ras_grid
-from anyvox_keras.segmentation import (
-    Case,
-    CropStream,
-    count_classes,
-    load_case,
-    read_dataset,
-)
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Grid, ras_grid
+from anyvox_keras.io import list_images
+from anyvox_keras.segmentation import Case, CropStream, count_classes, load_case, read_dataset
 
 
 @pytest.fixture

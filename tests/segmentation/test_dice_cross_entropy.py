@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.metrics import dice
-from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.segmentation import DiceCrossEntropy, DiceScore
 
 SHAPE = (2, 6, 7, 5)

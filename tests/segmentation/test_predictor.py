@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage, special
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.segmentation import Case, Predictor, largest_components, validate
 
 

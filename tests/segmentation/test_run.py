@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from segmentation.made_data import made_folder
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet
-from anyvox_keras.ops._backend import to_numpy
 from anyvox_keras.segmentation import (
     CaseFiles,
     Dataset,
-    EpochCosine,
     SegmentationRun,
     SegmentationSettings,
     load_run,
 )
+from anyvox_keras.training import EpochCosine
 
 SETTINGS = SegmentationSettings(
     weights="scratch", width=4, levels=1, steps=6, epoch_steps=2, side=12, batch_size=2, seed=3,
@@ -77,7 +77,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(unbroken):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(unbroken, data, tmp_path, monkeypatch):
-    from anyvox_keras.contrastive.checkpoint import Checkpoint
+    from anyvox_keras.training.checkpoint import Checkpoint
 
     save = Checkpoint.save
 

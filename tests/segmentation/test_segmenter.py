@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.segmentation import LayerRates
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 
 
 def drawn(layer: Any, keys: np.ndarray, shape: tuple[int, ...] | None = None) -> Any:

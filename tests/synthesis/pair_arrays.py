@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops, tree
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import map_samples, to_numpy
+from anyvox_keras.backend import map_samples, to_numpy
 
 
 def pair_arrays(side: int, count: int, eager: bool = False) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from battery import check_layer
 from synthesis.halves import applied, drawn
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.appearance import rescale
 

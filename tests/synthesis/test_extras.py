@@ -8,7 +8,7 @@ from battery import check_layer
 from scipy import ndimage
 from synthesis.halves import applied, drawn
 
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.random import keys_for, normal
 from anyvox_keras.synthesis.appearance import (
     BiasField,

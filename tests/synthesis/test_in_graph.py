@@ -62,7 +62,7 @@ def assert_one_full_graph(fn, first, second, atol=1e-4):
     """
     import torch
 
-    from anyvox_keras.ops._torch_program import TorchProgram
+    from anyvox_keras.backend.torch_program import TorchProgram
 
     graphs = []
 

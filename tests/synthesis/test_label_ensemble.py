@@ -9,11 +9,11 @@ from scipy.spatial.transform import Rotation
 from skimage import morphology
 from synthesis.halves import applied, drawn
 
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.random import keys_for
+from anyvox_keras.random.random_affine import rotation_matrix
 from anyvox_keras.synthesis import ForegroundMask, LabelEnsemble
-from anyvox_keras.synthesis.envelope import envelope
-from anyvox_keras.synthesis.random_affine import rotation_matrix
+from anyvox_keras.synthesis.labels.envelope import envelope
 from anyvox_keras.templates import TemplateBank
 
 SIDE = 16

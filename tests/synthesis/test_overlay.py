@@ -6,7 +6,7 @@ from keras import ops
 from scipy import ndimage
 from synthesis.halves import applied, drawn
 
-from anyvox_keras.ops._backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.random import keys_for
 from anyvox_keras.synthesis import LabelEnsemble
 from anyvox_keras.templates import TemplateBank
@@ -79,7 +79,7 @@ def test_looking_everywhere_or_in_boxes_paints_the_same(bank):
 
 
 def test_torch_traced_equals_eager(bank, monkeypatch):
-    from anyvox_keras.synthesis import overlay
+    from anyvox_keras.synthesis.labels import overlay
 
     ensemble = LabelEnsemble(SIDE, count=(4, 9), foreground=0.0)
     packed = bank.pack(np.random.default_rng(2).integers(0, len(bank), (1, 8)))

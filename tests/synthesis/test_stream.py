@@ -11,7 +11,7 @@ import pytest
 from synthesis.pair_arrays import pair_arrays
 
 import anyvox_keras as avx
-from anyvox_keras.ops._backend import to_numpy
+from anyvox_keras.backend import to_numpy
 
 SIDE, COUNT = 32, 4
 NEXT = {"tensorflow": "torch", "torch": "jax", "jax": "tensorflow"}

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from anyvox_keras._errors import UserError
+from anyvox_keras.errors import UserError
 from anyvox_keras.templates import TemplateBank, bank_builder
 from anyvox_keras.templates.bank_builder import BankBuilder
 from anyvox_keras.templates.packed_mask import PackedMask, pack_mask
@@ -217,7 +217,7 @@ def test_a_folder_becomes_a_file_once(folder, tmp_path):
 
 
 def test_a_build_that_stopped_reads_only_the_rest(folder, tmp_path, monkeypatch):
-    from anyvox_keras.templates import segmentation_masks as reader
+    from anyvox_keras.templates import segmentations as reader
 
     (folder / "case0.nii.gz").write_bytes(b"not a gzip")
     read, load = [], reader.load_labels

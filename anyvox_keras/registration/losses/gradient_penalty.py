@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from anyvox_keras._export import export
+from anyvox_keras.export import export
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from anyvox_keras._export import export
+from anyvox_keras.export import export
+from anyvox_keras.registration.descriptors.mind import mind_ssc
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
-from anyvox_keras.registration.mind import mind_ssc
 
 
 @export

@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance.bias_field import BiasField
 from anyvox_keras.synthesis.appearance.cut_out import CutOut
 from anyvox_keras.synthesis.appearance.describe import describe, rows_of
@@ -17,18 +17,15 @@ from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.gamma_contrast import GammaContrast
 from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
 from anyvox_keras.synthesis.appearance.gaussian_mixture import GaussianMixture
-from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
 from anyvox_keras.synthesis.appearance.ghosting import Ghosting
-from anyvox_keras.synthesis.appearance.gibbs_ringing import GibbsRinging
 from anyvox_keras.synthesis.appearance.inversion import Inversion
-from anyvox_keras.synthesis.appearance.k_space_spike import KSpaceSpike
+from anyvox_keras.synthesis.appearance.k_space import GibbsRinging, KSpaceSpike
 from anyvox_keras.synthesis.appearance.low_resolution import LowResolution
+from anyvox_keras.synthesis.appearance.noise import GaussianNoise, RicianNoise
 from anyvox_keras.synthesis.appearance.rescale import rescale
-from anyvox_keras.synthesis.appearance.rician_noise import RicianNoise
 from anyvox_keras.synthesis.appearance.sharpen import Sharpen
 from anyvox_keras.synthesis.appearance.texture import Texture
 from anyvox_keras.synthesis.appearance.thick_slices import ThickSlices
-from anyvox_keras.synthesis.planned_layer import PlannedLayer
 
 Settings = Mapping[str, Any] | None
 
@@ -52,7 +49,7 @@ EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
 
 
 @export
-class Appearance(PlannedLayer):
+class Appearance(RandomLayer):
     """Draw an image of a label map: the appearance model of arXiv 2411.02372, appendix B.
 
     In this order: `mixture` (a Gaussian a label, rescaled), `texture` (multiplicative smooth

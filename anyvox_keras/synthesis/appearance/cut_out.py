@@ -7,11 +7,10 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect
-from anyvox_keras.synthesis.planned_layer import ranged
 
 
 @export

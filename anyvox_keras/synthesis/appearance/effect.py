@@ -6,13 +6,12 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
-from anyvox_keras.synthesis.only_where import only_where
-from anyvox_keras.synthesis.planned_layer import PlannedLayer, chance
+from anyvox_keras.backend import Array
+from anyvox_keras.ops.only_where import only_where
+from anyvox_keras.random.random_layer import Params, RandomLayer, chance
 
 
-class Effect(PlannedLayer):
+class Effect(RandomLayer):
     """A random change of an image `(B, D, H, W, C)`, made with a probability.
 
     Subclasses plan their draws in `draws(shape)` and change in `change(x, params)`. What they

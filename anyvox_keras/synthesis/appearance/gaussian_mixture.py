@@ -8,16 +8,15 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.ops.only_where import computed_once
+from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
 from anyvox_keras.synthesis.appearance.rescale import rescale
-from anyvox_keras.synthesis.only_where import computed_once
-from anyvox_keras.synthesis.planned_layer import PlannedLayer, chance, ranged
 
 
 @export
-class GaussianMixture(PlannedLayer):
+class GaussianMixture(RandomLayer):
     """Paint each label with its own Gaussian, `max(mean + std n, 0)`, and rescale to [0, 1].
 
     Drawn per sample: a mean and a std a label, a standard normal a voxel, and whether the

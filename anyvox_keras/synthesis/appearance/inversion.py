@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.rescale import extremes
 

@@ -7,14 +7,13 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.random.random_affine import about_centre, rotation_matrix
+from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.separable import apply_matrices, circulant_matrix
-from anyvox_keras.synthesis.planned_layer import ranged
-from anyvox_keras.synthesis.random_affine import about_centre, rotation_matrix
 
 #: How far a movement's time strays from its even place, in distances between movements.
 STRAY = 0.3

@@ -7,17 +7,16 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array, map_samples
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.backend import Array, map_samples
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance.appearance import Appearance
-from anyvox_keras.synthesis.planned_layer import PlannedLayer
 
 VIEWS = ("view1", "view2")
 
 
 @export
-class PairedViews(PlannedLayer):
+class PairedViews(RandomLayer):
     """Draw two independent images of the same label map.
 
     Args:

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from anyvox_keras.ops._backend import Array
+from anyvox_keras.backend import Array
 
 AXES = (1, 2, 3, 4)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from anyvox_keras.ops._backend import Array
+from anyvox_keras.backend import Array
 
 _INVERSE_ROOT_TWO = 0.70710678
 

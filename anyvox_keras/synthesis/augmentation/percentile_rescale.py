@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from anyvox_keras.ops._backend import Array
+from anyvox_keras.backend import Array
 
 
 def percentile_rescale(x: Array, percentile: float = 99.99) -> Array:

@@ -8,16 +8,15 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
-from anyvox_keras.synthesis.planned_layer import PlannedLayer, integer
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, RandomLayer, integer
 
 Pair = dict[str, Array]
 
 
 @export
-class RandomCrop(PlannedLayer):
+class RandomCrop(RandomLayer):
     """Cut a cube at a uniform position, the same in every volume of a sample.
 
     The middle cube in inference, so that shapes stay the same.

@@ -7,19 +7,18 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear, sample_nearest
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
-from anyvox_keras.synthesis.only_where import only_where
-from anyvox_keras.synthesis.planned_layer import PlannedLayer, chance, ranged
-from anyvox_keras.synthesis.random_affine import about_centre, rotation_matrix
+from anyvox_keras.ops.only_where import only_where
+from anyvox_keras.random.random_affine import about_centre, rotation_matrix
+from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
 
 Pair = dict[str, Array]
 
 
 @export
-class SpatialAugmentation(PlannedLayer):
+class SpatialAugmentation(RandomLayer):
     """Flip and deform images and label maps alike (TorchIO's `RandomFlip`, `RandomAffine`).
 
     With probability `flip` each axis is reversed with probability 1/2. With probability `affine`

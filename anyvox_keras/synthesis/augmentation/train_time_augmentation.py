@@ -7,20 +7,19 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras._export import export
-from anyvox_keras.ops._backend import Array
-from anyvox_keras.random.keyed_layer import Params
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance.bias_field import BiasField
 from anyvox_keras.synthesis.appearance.describe import describe, rows_of
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
-from anyvox_keras.synthesis.appearance.gaussian_noise import GaussianNoise
 from anyvox_keras.synthesis.appearance.log_gamma import LogGamma
 from anyvox_keras.synthesis.appearance.motion import Motion
+from anyvox_keras.synthesis.appearance.noise import GaussianNoise
 from anyvox_keras.synthesis.augmentation.percentile_rescale import percentile_rescale
 from anyvox_keras.synthesis.augmentation.random_crop import RandomCrop
 from anyvox_keras.synthesis.augmentation.spatial_augmentation import SpatialAugmentation
-from anyvox_keras.synthesis.planned_layer import PlannedLayer
 
 Settings = Mapping[str, Any] | None
 Pair = dict[str, Array]
@@ -36,7 +35,7 @@ EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
 
 
 @export
-class TrainTimeAugmentation(PlannedLayer):
+class TrainTimeAugmentation(RandomLayer):
     """Augment a pair of views and its label map (released recipe of arXiv 2411.02372).
 
     Images are mapped by `(x - min) / (99.99th percentile - min)`. All volumes share flips and an

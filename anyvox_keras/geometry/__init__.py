@@ -1,0 +1,17 @@
+"""Geometry in millimetres, without files: grids, volumes, warps, resampling."""
+
+from anyvox_keras.geometry.grid import Grid, ras_grid, working_grid
+from anyvox_keras.geometry.resample import resample_to
+from anyvox_keras.geometry.volume import Volume, min_max, require_same_grid
+from anyvox_keras.geometry.warp import Warp
+
+__all__ = [
+    "Grid",
+    "Volume",
+    "Warp",
+    "min_max",
+    "ras_grid",
+    "require_same_grid",
+    "resample_to",
+    "working_grid",
+]

@@ -1,0 +1,103 @@
+"""An image with its geometry."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3D array, the affine that places it in the world, and the header to copy on saving.
+
+    Args:
+        array: `(D, H, W)`, axes as stored in the file: float32 for images, int32 for label maps,
+            bool for masks.
+        affine: `(4, 4)`, voxel to world, mm, RAS (NIfTI's convention).
+        header: the NIfTI header that an output on the same grid copies (units, form codes).
+        finite: `(D, H, W)` bool, false where the file held NaN or infinity; the array holds the
+            smallest finite value there. `None` stands for finite everywhere.
+        name: what to call the image in messages.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> Volume(np.zeros((4, 5, 6), "float32"), np.diag([2.0, 2, 3, 1])).spacing
+        (2.0, 2.0, 3.0)
+        ```
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    header: nib.Nifti1Header | None = None
+    finite: np.ndarray | None = None
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        """Check the layout, since every later step trusts it."""
+        if self.array.ndim != 3:
+            raise ValueError(f"`array` must be (D, H, W). Received: shape={self.array.shape}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return tuple(self.array.shape)
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice without the values."""
+        return Grid(self.shape, self.affine)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres between voxels along each axis."""
+        return self.grid.spacing
+
+    @property
+    def image(self) -> Any:
+        """The same as a nibabel image."""
+        array = self.array.astype("uint8") if self.array.dtype == bool else self.array
+        return nib.Nifti1Image(array, self.affine, self.header)
+
+
+def require_same_grid(volume: Volume, of: Volume) -> None:
+    """Raise unless both images have the same shape and lie at the same place.
+
+    Corners may be a tenth of a voxel apart: headers of one scan differ by rounding.
+
+    Raises:
+        UserError: naming both files, and the shape or the affine that differs.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> image = Volume(np.zeros((4, 4, 4)), np.eye(4))
+        >>> require_same_grid(image, image)
+        ```
+    """
+    if volume.shape != of.shape:
+        raise UserError(
+            f"{volume.name}: expected the shape {of.shape} of {of.name}, received {volume.shape}"
+        )
+    if not volume.grid.matches(of.grid):
+        expected, received = (v.affine[:3].round(4).tolist() for v in (of, volume))
+        raise UserError(
+            f"{volume.name}: expected the affine of {of.name}, {expected}, received {received}"
+        )
+
+
+def min_max(image: np.ndarray) -> np.ndarray:
+    """Map the minimum to 0 and the maximum to 1, in float32; a constant image becomes 0.
+
+    Example:
+        ```python
+        >>> min_max(np.array([1.0, 2.0, 3.0]))
+        array([0. , 0.5, 1. ], dtype=float32)
+        ```
+    """
+    low, high = float(image.min()), float(image.max())
+    return ((image - low) / (high - low if high > low else 1.0)).astype("float32")

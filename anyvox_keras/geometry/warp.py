@@ -1,0 +1,116 @@
+"""A map between two images in millimetres, as ITK keeps it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry.grid import Grid
+from anyvox_keras.geometry.resample import by_slabs, sample
+from anyvox_keras.geometry.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """A displacement field in the world: the point `p` of its grid goes to `p + d(p)`.
+
+    For a registration the grid is the fixed image's, and `p + d(p)` lies in the moving image.
+    Between voxels `d` is linear; beyond the grid it is zero, as in ITK's
+    `DisplacementFieldTransform`.
+
+    Args:
+        vectors: `(D, H, W, 3)`, millimetres, RAS.
+        grid: where the vectors are given.
+
+    Example:
+        ```python
+        >>> warp = Warp(np.ones((4, 4, 4, 3)), Grid((4, 4, 4), np.eye(4)))
+        >>> warp.points(np.array([[1.0, 1.0, 1.0], [9.0, 9.0, 9.0]]))
+        array([[2., 2., 2.],
+               [9., 9., 9.]])
+        ```
+    """
+
+    vectors: np.ndarray
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        """Check the layout."""
+        if self.vectors.shape != (*self.grid.shape, 3):
+            expected = (*self.grid.shape, 3)
+            raise ValueError(f"`vectors` must be {expected}. Received: {self.vectors.shape}")
+
+    @classmethod
+    def from_voxels(
+        cls, displacement: np.ndarray, grid: Grid, moving_grid: Grid | None = None
+    ) -> "Warp":
+        """Build from a displacement in voxels: `x` of `grid` goes to `x + u(x)` of `moving_grid`.
+
+        Without `moving_grid` the target is counted in the voxels of `grid` too, as
+        `Registration.displacement` is.
+        """
+        target = grid.voxels() + np.asarray(displacement, "float64")
+        vectors = (moving_grid or grid).to_world(target) - grid.to_world(grid.voxels())
+        return cls(vectors, grid)
+
+    def to_voxels(self, moving_grid: Grid | None = None) -> np.ndarray:
+        """Return the displacement in voxels, float32: the inverse of `from_voxels`."""
+        target = self.grid.to_world(self.grid.voxels()) + self.vectors
+        voxels = (moving_grid or self.grid).to_voxel(target) - self.grid.voxels()
+        return voxels.astype("float32")
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Map `(N, 3)` points, mm, RAS; one outside the grid stays where it is."""
+        points = np.asarray(points, "float64")
+        voxels = self.grid.to_voxel(points)
+        parts = [sample(self.vectors[..., axis], voxels, 1, 0.0) for axis in range(3)]
+        return points + np.stack(parts, -1)
+
+    def resample(
+        self,
+        volume: Volume,
+        reference: Grid | None = None,
+        order: int | None = None,
+        outside: float = 0.0,
+    ) -> Volume:
+        """Pull a moving image or label map back onto the fixed grid, in one interpolation.
+
+        Args:
+            volume: the moving image.
+            reference: grid of the result, inside the warp's; the default is the warp's own.
+            order: 1 linear, 0 nearest; the default is 1 for float arrays and 0 for labels.
+            outside: value where the warp points beyond the moving image.
+
+        Raises:
+            UserError: the reference reaches beyond the warp, where nothing is known; or the warp
+                nowhere leads into the image.
+        """
+        grid = reference or self.grid
+        self._require_inside(grid)
+        order = int(volume.array.dtype.kind == "f") if order is None else order
+        met = False
+
+        def values(voxels: np.ndarray) -> np.ndarray:
+            nonlocal met
+            points = self.points(grid.to_world(voxels))
+            met = met or bool(volume.grid.contains(points).any())
+            return sample(volume.array, volume.grid.to_voxel(points), order, outside)
+
+        array = by_slabs(grid.shape, values)
+        if not met:
+            where = _describe(volume.grid)
+            raise UserError(f"{volume.name}: the warp leads elsewhere; this image has {where}")
+        return Volume(array, grid.affine, name=volume.name)
+
+    def _require_inside(self, grid: Grid) -> None:
+        """Refuse a reference that the field does not cover: zero there would be wrong."""
+        if not self.grid.contains(grid.corners()).all():
+            raise UserError(
+                f"reference: expected a grid inside the warp's, {_describe(self.grid)}; "
+                f"received {_describe(grid)}"
+            )
+
+
+def _describe(grid: Grid) -> str:
+    low, high = grid.corners().min(0).round(1).tolist(), grid.corners().max(0).round(1).tolist()
+    return f"{grid.shape} voxels from {low} to {high} mm"

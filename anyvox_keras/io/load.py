@@ -1,0 +1,255 @@
+"""Read an image."""
+
+import os
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry.volume import Volume, require_same_grid
+
+
+def load_volume(source: Any, what: str = "image") -> Volume:
+    """Read a 3D image as float32, with its geometry, and refuse one that cannot be used.
+
+    Scattered NaN and infinities become the smallest finite value; `Volume.finite` remembers where
+    they were, a mask should leave them out, and a warning says how many there are.
+
+    Args:
+        source: path of a NIfTI file, nibabel image, `Volume` (returned as it is), or an array
+            `(D, H, W)`, which gets voxels of 1 mm.
+        what: what to call the image in messages, such as `"fixed image"`.
+
+    Returns:
+        A `Volume`; its array is float32 `(D, H, W)`, axes as stored.
+
+    Raises:
+        UserError: missing, unreadable, not 3D, more than one volume, constant, nothing finite.
+
+    Example:
+        ```python
+        >>> load_volume(np.arange(8.0).reshape(2, 2, 2)).shape
+        (2, 2, 2)
+        ```
+    """
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, np.ndarray):
+        array, finite = _usable(source, what)
+        return Volume(array, np.eye(4), None, finite, what)
+    image, name = open_image(source, what)
+    affine = read_affine(image, name)
+    array, finite = _usable(read_array(image, name, what), name)
+    return Volume(array, affine, copy_header(image), finite, name)
+
+
+def _usable(raw: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return float32 values without NaN, and where they were finite (`None`: everywhere)."""
+    if raw.ndim != 3:
+        raise UserError(f"{name}: expected a 3D array (D, H, W), received shape {raw.shape}")
+    # values beyond float32's range count as infinite, whatever the file's type
+    with np.errstate(over="ignore"):
+        array = np.array(raw, "float32", order="C")
+    finite = np.isfinite(array)
+    if not finite.any():
+        raise UserError(f"{name}: expected finite values, received none (all NaN or infinite)")
+    low, high = array[finite].min(), array[finite].max()
+    if low == high:
+        raise UserError(f"{name}: expected an image that varies, received {low:g} everywhere")
+    if finite.all():
+        return array, None
+    bad = int(finite.size - finite.sum())
+    message = f"{name}: {bad} voxels are not finite; they count as outside the mask"
+    warnings.warn(message, stacklevel=3)
+    array[~finite] = low
+    return array, finite
+
+
+#: how far a scaled float may lie from its integer
+TOLERANCE = 1e-3
+
+
+def load_labels(source: Any, what: str = "label map") -> Volume:
+    """Read a 3D label map: integers from 0 (background) up.
+
+    Args:
+        source: path of a NIfTI file, nibabel image, integer `Volume`, or integer array
+            `(D, H, W)`, which gets voxels of 1 mm.
+        what: what to call it in messages.
+
+    Returns:
+        A `Volume` whose array is int32 `(D, H, W)`.
+
+    Raises:
+        UserError: missing, unreadable, not 3D, not integer, negative.
+
+    Example:
+        ```python
+        >>> load_labels(np.ones((2, 2, 2), int)).array.dtype
+        dtype('int32')
+        ```
+    """
+    if isinstance(source, Volume):
+        labels = _integers(source.array, source.name)
+        return Volume(labels, source.affine, source.header, None, source.name)
+    if isinstance(source, np.ndarray):
+        return Volume(_integers(source, what), np.eye(4), None, None, what)
+    image, name = open_image(source, what)
+    affine = read_affine(image, name)
+    labels = _integers(read_array(image, name, what), name)
+    return Volume(labels, affine, copy_header(image), None, name)
+
+
+def _integers(raw: np.ndarray, name: str) -> np.ndarray:
+    """Return int32 labels; what is not an integer from 0 up is a mistake."""
+    if raw.dtype.kind not in "iub":
+        raw = np.asarray(raw, "float64")
+        wrong = ~(np.abs(raw - np.rint(raw)) <= TOLERANCE)  # catches NaN too
+        if wrong.any():
+            raise UserError(f"{name}: expected integer labels, received {raw[wrong][0]:g}")
+        raw = np.rint(raw)
+    low, high = int(raw.min()), int(raw.max())
+    if low < 0:
+        raise UserError(f"{name}: expected labels from 0 up, received {low}")
+    if high > np.iinfo("int32").max:
+        raise UserError(f"{name}: expected labels below 2**31, received {high}")
+    return np.array(raw, "int32", order="C")
+
+
+def load_mask(source: Any, of: Volume | None = None, what: str = "mask") -> Volume:
+    """Read a 3D mask: inside where the value is above zero.
+
+    Args:
+        source: path of a NIfTI file, nibabel image, `Volume`, or array `(D, H, W)` on the grid
+            of `of`.
+        of: the image the mask belongs to; both must have the same grid.
+        what: what to call it in messages.
+
+    Returns:
+        A `Volume` whose array is bool `(D, H, W)`.
+
+    Raises:
+        UserError: missing, unreadable, not 3D, empty, or on another grid than `of`.
+
+    Example:
+        ```python
+        >>> int(load_mask(np.ones((2, 2, 2))).array.sum())
+        8
+        ```
+    """
+    mask = _read(source, of, what)
+    if not mask.array.any():
+        raise UserError(f"{mask.name}: expected a mask with voxels above zero, received none")
+    if of is not None:
+        require_same_grid(mask, of)
+    return mask
+
+
+def _read(source: Any, of: Volume | None, what: str) -> Volume:
+    if isinstance(source, Volume):
+        return Volume(source.array > 0, source.affine, source.header, None, source.name)
+    if isinstance(source, np.ndarray):
+        affine = np.eye(4) if of is None else of.affine
+        if source.ndim != 3:
+            raise UserError(f"{what}: expected (D, H, W), received shape {source.shape}")
+        return Volume(source > 0, affine, None, None, what)
+    image, name = open_image(source, what)
+    affine = read_affine(image, name)
+    return Volume(read_array(image, name, what) > 0, affine, copy_header(image), None, name)
+
+
+def load_reference(source: Any, what: str = "reference") -> Volume:
+    """Read the grid and the header of an image, not its values.
+
+    Args:
+        source: path of a NIfTI file, nibabel image, or `Volume` (returned as it is). Of an image
+            with more than three axes the first three count.
+        what: what to call it in messages.
+
+    Returns:
+        A `Volume` of zeros that take no memory.
+
+    Raises:
+        UserError: missing, not a NIfTI, fewer than three axes.
+
+    Example:
+        ```python
+        >>> import nibabel as nib
+        >>> load_reference(nib.Nifti1Image(np.ones((4, 5, 6), "int16"), np.eye(4))).shape
+        (4, 5, 6)
+        ```
+    """
+    if isinstance(source, Volume):
+        return source
+    image, name = open_image(source, what)
+    shape = tuple(image.shape)
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise UserError(f"{name}: expected a 3D {what}, received shape {shape}")
+    zeros = np.broadcast_to(np.float32(0), shape[:3])
+    return Volume(zeros, read_affine(image, name), copy_header(image), None, name)
+
+
+#: what nibabel, gzip and numpy raise on a file that is cut short or is something else
+_BROKEN = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError,
+           OSError, EOFError, zlib.error, ValueError, OverflowError)  # fmt: skip
+
+
+def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
+    """Return the nibabel image that `source` is or names, and its name for messages."""
+    if isinstance(source, nib.spatialimages.SpatialImage):
+        return source, str(source.get_filename() or what)
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(f"{what}: expected a path or a nibabel image, received {type(source)}")
+    path = Path(source)
+    if not path.exists():
+        raise UserError(f"{path}: expected a NIfTI {what}, received a path that does not exist")
+    if path.is_dir():
+        raise UserError(f"{path}: expected a NIfTI {what}, received a folder")
+    try:
+        image = nib.load(path)
+    except _BROKEN as error:
+        raise UserError(_broken(path, what, error)) from error
+    if not isinstance(image, nib.spatialimages.SpatialImage):
+        raise UserError(f"{path}: expected a NIfTI {what}, received {type(image).__name__}")
+    return image, str(path)
+
+
+def read_array(image: Any, name: str, what: str = "image") -> np.ndarray:
+    """Return the values of a 3D image; trailing axes of one are dropped."""
+    shape = tuple(image.shape)
+    spatial, rest = shape[:3], shape[3:]
+    if len(spatial) < 3 or min(spatial) < 2:
+        raise UserError(f"{name}: expected a 3D {what}, received a 2D one of shape {shape}")
+    if any(n != 1 for n in rest):
+        raise UserError(f"{name}: expected a 3D {what} of one volume, received shape {shape}")
+    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
+        raise UserError(f"{name}: expected one number a voxel, received {image.get_data_dtype()}")
+    try:
+        return np.asanyarray(image.dataobj).reshape(spatial)
+    except _BROKEN as error:
+        raise UserError(_broken(name, what, error)) from error
+
+
+def read_affine(image: Any, name: str) -> np.ndarray:
+    """Return the voxel to world matrix; a useless one is the user's mistake."""
+    affine = np.asarray(image.affine, "float64") if image.affine is not None else np.eye(4)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        rows = affine[:3].tolist()
+        raise UserError(f"{name}: expected an invertible affine in the header, received {rows}")
+    return affine
+
+
+def copy_header(image: Any) -> nib.Nifti1Header:
+    """Return a single-file NIfTI-1 header with the image's units and form codes."""
+    if type(image.header) is nib.Nifti1Header:
+        return image.header.copy()
+    return nib.Nifti1Header.from_header(image.header)
+
+
+def _broken(name: Any, what: str, error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{name}: expected a NIfTI {what}, received a file that cannot be read ({reason})"

@@ -1,0 +1,48 @@
+"""Effects that only some samples get."""
+
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from anyvox_keras.backend import Array, is_eager_on_cpu
+
+
+def only_where(active: Array, effect: Callable[[Array], Array], x: Array) -> Array:
+    """Apply an effect to the active samples; where none is active nothing is computed.
+
+    Args:
+        active: `(B,)` bool.
+        effect: Maps `(B, ...)` to the same shape and dtype.
+        x: `(B, ...)`.
+
+    Returns:
+        `effect(x)` for the active samples, `x` for the others.
+    """
+
+    def changed() -> Array:
+        mask = ops.reshape(active, (-1,) + (1,) * (len(x.shape) - 1))
+        return ops.where(mask, effect(x), x)
+
+    if is_eager_on_cpu(x):
+        return changed() if bool(ops.any(active)) else x
+    if keras.config.backend() == "torch":  # control flow on a value would leave the graph
+        return changed()
+    return ops.cond(ops.any(active), changed, lambda: x)
+
+
+def computed_once(witness: Array, compute: Callable[[], Array], like: Array) -> Array:
+    """Return `compute()`, which XLA then works out once.
+
+    Its compiler for CPUs repeats chains of elementwise work in each consumer, such as a minimum, a
+    maximum and what is normalised by them, and drops optimisation barriers before it does so. The
+    result of a branch it keeps.
+
+    Args:
+        witness: Any array of numbers >= 0 that the compiler does not know.
+        compute: Makes the result.
+        like: Array of the result's shape and dtype, returned in the branch never taken.
+    """
+    if keras.config.backend() == "torch":
+        return compute()
+    return ops.cond(ops.max(witness) >= 0, compute, lambda: like)

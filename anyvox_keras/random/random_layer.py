@@ -1,0 +1,114 @@
+"""The base of every layer that draws."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras.backend import Array, recorded
+from anyvox_keras.random.draw_all import Draw, Plan, draw_all
+from anyvox_keras.random.keys import fold_in, keys_for
+from anyvox_keras.random.range import Range
+
+Params = dict[str, Any]
+
+
+class RandomLayer(keras.Layer):
+    """A random layer in two halves: `sample` makes all draws, `apply` is pure.
+
+    `call(x, keys)` joins them. A layer tells what it draws before it draws (`plan`), so that one
+    made of others joins their plans and all small draws of a volume are one operation. Params are
+    plain arrays: they can be recorded, replayed, injected, applied to image and labels alike.
+    Without keys the layer's own counter, which is saved with its weights, advances by one per
+    sample.
+
+    Subclasses write `plan` and `apply`, and `finish` where parameters are more than drawn values.
+
+    Args:
+        seed: Seed of the draws made without keys.
+        **kwargs: Arguments of `keras.Layer`. The layer computes in float32 under any global policy.
+
+    Attributes:
+        augments: Whether the layer is the identity in inference; generators always draw.
+    """
+
+    augments = False
+
+    def __init__(self, seed: int = 0, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(autocast=False, **kwargs)
+        self.seed = int(seed)
+        self.counter = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False, name="counter"
+        )
+        # Operation by operation, JAX would compile each loop and branch anew at every call.
+        self._draw = recorded(self.draw)
+
+    def build(self, *_: Any) -> None:
+        """The counter exists from the start; what a call needs depends on nothing else."""
+        self.built = True
+
+    def plan(self, shape: Sequence[int]) -> Plan:
+        """Tell what is drawn per sample for volumes of spatial `shape`, by name."""
+        raise NotImplementedError
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Turn drawn values into parameters."""
+        return drawn
+
+    def sample(self, keys: Array, shape: Sequence[int]) -> Params:
+        """Draw this layer's parameters for volumes of spatial `shape`, one set per key."""
+        return self.finish(draw_all(keys, self.plan(shape)), shape)
+
+    def apply(self, x: Any, params: Params) -> Any:
+        """Apply drawn parameters; draws nothing."""
+        raise NotImplementedError
+
+    def draw(self, x: Any, keys: Array) -> Any:
+        """Draw and apply, `apply(x, sample(keys, shape))`: what `call` compiles."""
+        return self.apply(x, self.sample(keys, tuple(x.shape[1:4])))
+
+    def batch_size(self, x: Any) -> Array:
+        """How many keys `x` needs."""
+        return ops.shape(x)[0]
+
+    def next_keys(self, count: Array) -> Array:
+        """Take `count` fresh keys from the layer's own counter."""
+        base = ops.broadcast_to(keys_for(self.seed, [0], self.__class__.__name__), (count, 2))
+        keys = fold_in(base, ops.convert_to_tensor(self.counter) + ops.arange(count, dtype="int32"))
+        self.counter.assign_add(count)
+        return keys
+
+    def call(self, x: Any, keys: Array | None = None, training: bool | None = None) -> Any:
+        """Draw and apply; an augmenter is the identity in inference."""
+        if self.augments and not training:
+            return x
+        if keys is None:
+            keys = self.next_keys(self.batch_size(x))
+        return self._draw(x, ops.convert_to_tensor(keys, "int32"))
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Shapes do not change unless a subclass says so."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        config: dict[str, Any] = super().get_config()
+        config.pop("autocast", None)
+        return {**config, "seed": self.seed}
+
+
+def ranged(value: Range, *shape: int) -> Draw:
+    """Plan uniform draws between the ends of a range."""
+    return Draw("uniform", shape, value.low, value.high)
+
+
+def chance(probability: float) -> Draw:
+    """Plan a decision."""
+    return Draw("bernoulli", (), 0.0, probability)
+
+
+def integer(low: Any, high: Any, *shape: int) -> Draw:
+    """Plan integers in [low, high)."""
+    return Draw("integers", shape, low, high)

@@ -1,0 +1,136 @@
+"""Rigid and affine registration by the features of the deformable one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyvox_keras.geometry import Volume
+from anyvox_keras.registration.affine.affine_descent import MODELS
+from anyvox_keras.registration.affine.affine_pair import AffinePair
+from anyvox_keras.registration.affine.affine_starts import affine_starts
+from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
+from anyvox_keras.registration.pair_inputs import PairInputs
+
+Clip = Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class AffineStage:
+    """One descent after another on a lattice of about `voxels` voxels."""
+
+    voxels: int
+    rounds: int
+    iterations: int
+    model: str
+
+
+#: the starts that share most information are compared by features, the best of those again
+_KEPT = ((6, AffineStage(40_000, 2, 25, "rigid")), (3, AffineStage(120_000, 3, 30, "rigid")))
+_RANKING = 30_000
+_COARSE = {"rigid": (), "affine": (AffineStage(120_000, 4, 40, "affine"),)}
+_FINE = {
+    "rigid": AffineStage(1_000_000, 3, 25, "rigid"),
+    "affine": AffineStage(1_000_000, 8, 30, "affine"),
+}
+
+
+def align(
+    fixed: Volume,
+    moving: Volume,
+    model: str = "affine",
+    masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    clips: tuple[Clip, Clip] = (None, None),
+    features: FeatureSettings | None = None,
+    initial: np.ndarray | None = None,
+) -> np.ndarray:
+    """Find the rigid or affine map between scans that are not aligned at all.
+
+    Many starts (see `affine_starts`) are ranked by mutual information, which does not mind a
+    rotation; the best are fitted rigidly by the features on a coarse lattice, the best of those on
+    a finer one. The best of all is fitted by the chosen model, coarse to fine (see
+    `affine_descent`); features are computed anew after each descent, since they turn with the
+    image.
+
+    Args:
+        fixed: The image that stays.
+        moving: The image that is brought onto it, on any grid.
+        model: "rigid" or "affine".
+        masks: `(D, H, W)` bool of the two images, or none. With both, they have to cover each
+            other.
+        clips: Intensity limits of the two images for the network, or none.
+        features: See `FeatureSettings`; MIND by default.
+        initial: `(4, 4)` to start from, instead of the many.
+
+    Returns:
+        `(4, 4)` float64, mm, RAS: fixed world to moving world.
+
+    Raises:
+        ValueError: If the model is unknown.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.geometry import Volume
+        from anyvox_keras.registration import align
+
+        image = Volume(np.random.rand(16, 16, 16).astype("float32"), np.eye(4))
+        matrix = align(image, image, "rigid")
+        ```
+    """
+    if model not in MODELS:
+        raise ValueError(f"`model` must be rigid or affine. Received: model={model}")
+    pair = AffinePair(fixed, moving, masks, clips, features or FeatureSettings())
+    if initial is None:
+        starts = affine_starts(fixed, moving, *masks)
+        starts.sort(key=lambda start: -pair.information(start, _RANKING))
+    else:
+        starts = [np.asarray(initial, "float64")]
+    for kept, stage in _KEPT:
+        fitted = [_fit(pair, start, stage) for start in starts[:kept]]
+        starts = [matrix for matrix, _ in sorted(fitted, key=lambda one: one[1])]
+    matrix = starts[0]
+    for stage in _COARSE[model]:
+        matrix, _ = _fit(pair, matrix, stage)
+    return _settle(pair, matrix, _FINE[model])
+
+
+def align_pair(pair: PairInputs, features: FeatureSettings) -> np.ndarray:
+    """Find a pair's affine map by its stage, if there is one: `(4, 4)`, mm, RAS."""
+    if pair.model is not None:
+        return align(*pair.images, pair.model, pair.given, pair.clips, features, pair.initial)
+    return np.eye(4) if pair.initial is None else pair.initial
+
+
+def _fit(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> tuple[np.ndarray, float]:
+    """Run the rounds of a stage; return the best map on the way and its loss."""
+    found = []
+    for number in range(stage.rounds):
+        better, before = pair.descend(matrix, stage.voxels, stage.model, stage.iterations, number)
+        found.append((matrix, before))
+        matrix = better
+    found.append((matrix, pair.descend(matrix, stage.voxels, stage.model, 0, 0)[1]))
+    return min(found, key=lambda one: one[1])
+
+
+def _settle(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> np.ndarray:
+    """Run the rounds of a stage and return the mean of their maps.
+
+    Interpolation favours places between voxels, now on one side, now on the other.
+    """
+    found = []
+    for number in range(stage.rounds):
+        matrix, _ = pair.descend(matrix, stage.voxels, stage.model, stage.iterations, number)
+        found.append(matrix)
+    mean: np.ndarray = np.mean(found, axis=0)
+    return mean if stage.model == "affine" else _rigid(mean, pair.centre)
+
+
+def _rigid(matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The nearest rotation, and what keeps the image of the centre."""
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    rotation = left @ right
+    result = np.eye(4)
+    result[:3, :3] = rotation
+    result[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - rotation @ centre
+    return result

@@ -1,0 +1,166 @@
+"""Deformable registration of two feature volumes on one grid."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras.backend import compiled, no_gradient
+from anyvox_keras.ops import (
+    average_pool,
+    compose,
+    invert_displacement,
+    resize,
+    resize_displacement,
+    warp,
+)
+from anyvox_keras.registration.deformable.cost_volume import cost_volume
+from anyvox_keras.registration.deformable.coupled_convex import (
+    coupled_convex,
+    coupled_convex_by_slabs,
+)
+from anyvox_keras.registration.deformable.instance_optimisation import (
+    AdamSettings,
+    instance_optimisation,
+)
+from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
+from anyvox_keras.registration.deformable.settings import DeformSettings, Level
+
+Array = Any
+#: the features come pooled by this
+POOL = 2
+# arrays as large as a cost volume that live at once while it is searched
+_COPIES = 6
+
+
+def deform(
+    fixed: Array, moving: Array, shape: Sequence[int], spacing: Sequence[float],
+    settings: DeformSettings | None = None, memory: float | None = None,
+) -> Array:  # fmt: skip
+    """Find the displacement that brings the moving features onto the fixed ones.
+
+    Coarse to fine, each level searches a window exhaustively in both directions, smooths by
+    coupled convex optimisation and makes the two directions consistent; gradient descent at half
+    resolution ends it, in both directions where the settings say so: then the forward field and
+    the inverse of the backward one are averaged. Moving features of a later level are warped by
+    what was found before.
+
+    Args:
+        fixed: `(1, d, h, w, C)` float32 features of the fixed image, pooled by two.
+        moving: The same shape.
+        shape: `(D, H, W)` of the images before pooling.
+        spacing: Millimetres between voxels before pooling.
+        settings: See `DeformSettings`; the default is the preset "default".
+        memory: GB (2^30 bytes) that a search may take. A cost volume that needs more is computed
+            in slabs, anew for each step: the same result, later.
+
+    Returns:
+        `(1, D, H, W, 3)` float32 displacement in voxels of the images.
+
+    Reference:
+        Siebert et al., ConvexAdam, IEEE TMI 2024.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.registration import deform
+
+        x = np.random.rand(1, 8, 8, 8, 12).astype("float32")
+        displacement = deform(x, x, (16, 16, 16), (2.0, 2.0, 2.0))
+        ```
+    """
+    settings = settings or DeformSettings()
+    shape = tuple(int(n) for n in shape)
+    fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
+    displacement = None
+    with no_gradient():
+        for level in _usable(settings.levels_for(spacing), shape):
+            planes = _planes(level, shape, memory)
+            search = _search(level, shape, settings.consistency, settings.adam.stretch, planes)
+            displacement = search(fixed, moving, displacement)
+        return _descent(shape, settings.adam, settings.both_ways)(fixed, moving, displacement)
+
+
+def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
+    """Shrink the blocks of a small image: a level needs at least two of them an axis."""
+    largest = max(POOL, min(shape) // 2 // POOL * POOL)
+    return [
+        level
+        if level.grid <= largest
+        else Level(largest, -(-level.grid * level.half_width // largest))
+        for level in levels
+    ]
+
+
+def _planes(level: Level, shape: tuple[int, ...], memory: float | None) -> int | None:
+    """How many planes of the level's cost volume to hold at once; none says all of them."""
+    if memory is None:
+        return None
+    depth, height, width = (n // level.grid for n in shape)
+    window = (2 * level.half_width + 1) ** 3
+    planes = int(memory * 2**30 / (4 * _COPIES * height * width * window))
+    # a slab is computed with the planes around it that its means reach
+    return None if planes >= depth else max(1, planes - 4)
+
+
+# Compiled functions are kept: images of the same shape are not traced twice.
+@cache
+def _search(
+    level: Level, shape: tuple[int, ...], consistency: int, stretch: bool, planes: int | None
+) -> Callable[[Array, Array, Array | None], Array]:
+    """Return the function of fixed, moving and the start that one level is."""
+    before = partial(_pooled, level.grid)
+    after = partial(_agreed, level.grid, shape, consistency, stretch)
+    if planes is None:
+        return compiled(partial(_find, before, partial(_match, level.half_width), after))
+    match = partial(coupled_convex_by_slabs, half_width=level.half_width, planes=planes)
+    return partial(_find, compiled(before), match, compiled(after))
+
+
+def _find(
+    before: Callable[..., Any], match: Callable[[Array, Array], Array], after: Callable[..., Array],
+    fixed: Array, moving: Array, start: Array | None,
+) -> Array:  # fmt: skip
+    """Displacement on the full grid."""
+    fixed, moving = before(fixed, moving, start)
+    return after(match(fixed, moving), match(moving, fixed), start)
+
+
+def _pooled(grid: int, fixed: Array, moving: Array, start: Array | None) -> tuple[Array, Array]:
+    if start is not None:
+        moving = warp(moving, resize_displacement(start, moving.shape[1:4]))
+    factor = grid // POOL
+    if factor == 1:
+        return fixed, moving
+    return average_pool(fixed, factor), average_pool(moving, factor)
+
+
+def _match(half_width: int, fixed: Array, moving: Array) -> Array:
+    return coupled_convex(cost_volume(fixed, moving, half_width))
+
+
+def _agreed(
+    grid: int, shape: tuple[int, ...], consistency: int, stretch: bool,
+    forward: Array, backward: Array, start: Array | None,
+) -> Array:  # fmt: skip
+    forward, _ = inverse_consistency(forward, backward, consistency, stretch)
+    step = resize(forward * float(grid), shape)
+    return step if start is None else compose(start, step)
+
+
+@cache
+def _descent(shape: tuple[int, ...], adam: AdamSettings, both_ways: bool) -> Callable[..., Array]:
+    return compiled(partial(_descend, shape, adam, both_ways))
+
+
+def _descend(
+    shape: tuple[int, ...], adam: AdamSettings, both_ways: bool,
+    fixed: Array, moving: Array, start: Array,
+) -> Array:  # fmt: skip
+    start = resize(start, fixed.shape[1:4]) / float(POOL)
+    found = instance_optimisation(fixed, moving, start, adam)
+    if both_ways:
+        back = instance_optimisation(moving, fixed, invert_displacement(start), adam)
+        found = 0.5 * (found + invert_displacement(back))
+    return resize(found * float(POOL), shape)

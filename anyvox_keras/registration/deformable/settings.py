@@ -1,0 +1,94 @@
+"""How the deformable registration works, and named choices of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from anyvox_keras.registration.deformable.instance_optimisation import AdamSettings
+
+PRESETS = ("default", "convexadam", "diffeomorphic")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One exhaustive search: features pooled by `grid`, a window of `half_width` grid steps."""
+
+    grid: int
+    half_width: int
+
+    def __post_init__(self) -> None:
+        """Levels share the features pooled by two."""
+        if self.grid < 2 or self.grid % 2 or self.half_width < 1:
+            raise ValueError(
+                "a level needs an even `grid` >= 2 and `half_width` >= 1. "
+                f"Received: grid={self.grid}, half_width={self.half_width}"
+            )
+
+
+@dataclass(frozen=True)
+class DeformSettings:
+    """Settings of `deform`.
+
+    Args:
+        levels: Searches, coarse to fine; `None` chooses two (one where voxels are coarse)
+            whose windows together reach `capture`.
+        capture: Capture range in mm, per axis, of the chosen levels.
+        consistency: Iterations of `inverse_consistency` after each search.
+        align: Pad the images so that the pooled grids cover them exactly. Without, the trailing
+            voxels that fill no block are dropped and the field is stretched over them.
+        both_ways: Fine-tune from moving to fixed too, and average with that field's inverse.
+        adam: Settings of the fine-tuning, at half resolution.
+    """
+
+    levels: tuple[Level, ...] | None = None
+    capture: float = 20.0
+    consistency: int = 15
+    align: bool = True
+    both_ways: bool = False
+    adam: AdamSettings = field(
+        # The angle does not depend on how strong the features are, as squared distances do.
+        default_factory=lambda: AdamSettings(smoothness=2.0, distance="cosine")
+    )
+
+    def levels_for(self, spacing: Sequence[float]) -> tuple[Level, ...]:
+        """Return the levels for voxels of `spacing` mm."""
+        if self.levels is not None:
+            return self.levels
+        finest = min(spacing)
+        # blocks of at most 8 mm: larger ones lose the organs, smaller ones cost memory
+        coarse = 2 * max(1, math.floor(4.0 / finest))
+        if coarse == 2:
+            return (Level(2, max(1, math.ceil(self.capture / (2 * finest)))),)
+        fine = Level(max(2, coarse // 4 * 2), 2)
+        rest = self.capture - fine.grid * fine.half_width * finest
+        return (Level(coarse, max(1, math.ceil(rest / (coarse * finest)))), fine)
+
+
+def settings_of(preset: str) -> DeformSettings:
+    """Return the settings that a name stands for.
+
+    "default" searches 20 mm around, compares by the angle between feature vectors and keeps folds
+    rare. "convexadam" is ConvexAdam with the settings of the anatomix paper. "diffeomorphic" is
+    the default with a velocity field, compared in both directions.
+
+    Raises:
+        ValueError: If the name is unknown.
+
+    Example:
+        ```python
+        from anyvox_keras.registration import settings_of
+
+        settings = settings_of("convexadam")
+        ```
+    """
+    default = DeformSettings()
+    if preset == "default":
+        return default
+    if preset == "diffeomorphic":
+        adam = replace(default.adam, velocity=True, symmetric=True)
+        return replace(default, adam=adam)
+    if preset == "convexadam":
+        adam = AdamSettings(smoothness=0.75, stretch=True)
+        return DeformSettings(levels=(Level(2, 1),), align=False, adam=adam)
+    known = ", ".join(PRESETS)
+    raise ValueError(f"`preset` must be one of {known}. Received: preset={preset}")

@@ -1,0 +1,187 @@
+"""What the two images are compared by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from keras import ops
+from scipy import ndimage
+
+from anyvox_keras.backend import compiled, no_gradient, to_numpy
+from anyvox_keras.errors import UserError
+from anyvox_keras.features import FeatureExtractor
+from anyvox_keras.ops import average_pool
+from anyvox_keras.registration.deformable.deform import POOL
+from anyvox_keras.registration.descriptors.mind import mind_ssc
+
+Array = Any
+Extractor = Callable[[np.ndarray], Any]
+KINDS = ("mind", "network", "both")
+#: factor of a network's features in the paper's registration
+NETWORK_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Which features, and how strongly each counts.
+
+    Args:
+        kind: "mind", "network" or "both".
+        extractors: Functions `(D, H, W) -> (D, H, W, C)`, one after the other; for "network" and
+            "both".
+        mind_weight: Factor of the MIND features.
+        network_weights: Factor of each extractor's features, or one for all.
+    """
+
+    kind: str = "mind"
+    extractors: tuple[Extractor, ...] = ()
+    mind_weight: float = 1.0
+    network_weights: tuple[float, ...] = (NETWORK_FACTOR,)
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that mean nothing."""
+        if self.kind not in KINDS:
+            raise UserError(f"features: expected one of {', '.join(KINDS)}, received {self.kind}")
+        if self.kind != "mind" and not self.extractors:
+            raise UserError(f"features: {self.kind} needs at least one extractor, received none")
+        if len(self.network_weights) not in (1, len(self.extractors)):
+            raise ValueError(
+                "`network_weights` must be one number or one an extractor. "
+                f"Received: {self.network_weights}"
+            )
+
+
+def image_features(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    clip: Sequence[float] | None,
+    settings: FeatureSettings,
+    pads: Sequence[int] = (0, 0, 0),
+    memory: float | None = None,
+) -> Array:
+    """Compute the features of one image, pooled by two.
+
+    MIND is taken of the raw image, with a mask of `masked_image`; the network sees the image
+    clipped, and its features are multiplied by the mask.
+
+    Args:
+        image: `(D, H, W)` float32.
+        mask: `(D, H, W)` bool, or none.
+        clip: Lowest and highest value for the network, or none.
+        settings: Which features.
+        pads: Voxels to add behind each axis, repeating the edge.
+        memory: GB that a network may take; where more is needed a `FeatureExtractor` goes over to
+            windows.
+
+    Returns:
+        `(1, (D + pad) // 2, ..., C)` float32.
+    """
+    behind = [(0, int(n)) for n in pads]
+    parts = []
+    if settings.kind != "network":
+        raw = image if mask is None else masked_image(image, mask)
+        raw = np.pad(raw, behind, "edge")[None, ..., None]
+        with no_gradient():
+            parts.append(_pooled_mind()(ops.convert_to_tensor(raw)) * settings.mind_weight)
+    if settings.kind != "mind":
+        parts += _network_features(image, mask, clip, settings, behind, memory)
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
+
+
+def _network_features(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    clip: Sequence[float] | None,
+    settings: FeatureSettings,
+    behind: list[tuple[int, int]],
+    memory: float | None,
+) -> list[Array]:
+    weights = settings.network_weights
+    weights = weights * len(settings.extractors) if len(weights) == 1 else weights
+    seen = image if clip is None else np.clip(image, clip[0], clip[1])
+    parts = []
+    for extractor, weight in zip(settings.extractors, weights, strict=True):
+        if memory is not None and isinstance(extractor, FeatureExtractor):
+            extractor = extractor.within(memory, image.shape)
+        features = np.asarray(to_numpy(extractor(seen)), "float32")
+        if features.ndim != 4 or features.shape[:3] != image.shape:
+            raise ValueError(
+                f"an extractor must return {(*image.shape, 'C')}. Received: {features.shape}"
+            )
+        if mask is not None:
+            features = features * mask[..., None]
+        features = np.pad(features, [*behind, (0, 0)], "edge")[None]
+        with no_gradient():
+            parts.append(average_pool(ops.convert_to_tensor(features), POOL) * weight)
+    return parts
+
+
+@cache
+def _pooled_mind() -> Callable[[Array], Array]:
+    return compiled(lambda image: average_pool(mind_ssc(image), POOL))
+
+
+def masked_image(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Replace voxels outside a mask by the nearest voxel inside.
+
+    Outside is where the 3x3x3 mean of the mask (border replicated) is at most 0.9. The nearest
+    voxel is found on every second voxel and interpolated back (linear, half-pixel centres), so
+    that a descriptor of local structure sees neither the mask's edge nor what lies beyond.
+
+    Args:
+        image: `(D, H, W)` float32.
+        mask: `(D, H, W)`, inside above zero.
+
+    Returns:
+        `(D, H, W)` float32.
+
+    Raises:
+        ValueError: If the shapes differ or the mask is empty.
+
+    Reference:
+        Siebert et al., ConvexAdam, IEEE TMI 2024.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.registration import masked_image
+
+        image = np.random.rand(8, 8, 8).astype("float32")
+        filled = masked_image(image, image > 0.1)
+        ```
+    """
+    if image.shape != mask.shape or not np.any(mask):
+        raise ValueError(
+            f"`mask` must be {image.shape} with voxels above 0. Received: {mask.shape}"
+        )
+    inside = ndimage.uniform_filter((mask > 0).astype("float32"), 3, mode="nearest") > 0.9
+    if inside[::2, ::2, ::2].any():
+        coarse = image[::2, ::2, ::2][_nearest(inside[::2, ::2, ::2])]
+        filled = _double(coarse.astype("float32"), image.shape)
+    else:
+        # A mask thinner than the erosion, two slices say: its own voxels are all there is.
+        inside = mask > 0
+        filled = image[_nearest(inside)]
+    return np.where(inside, image, filled).astype("float32")
+
+
+def _nearest(inside: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Index of the nearest voxel inside, for every voxel."""
+    return tuple(
+        ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    )
+
+
+def _double(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Linear upsampling by two, half-pixel centres, edge repeated."""
+    for axis, size in enumerate(shape):
+        where = np.clip(np.arange(size) / 2 - 0.25, 0, coarse.shape[axis] - 1)
+        low = np.floor(where).astype(int)
+        high = np.minimum(low + 1, coarse.shape[axis] - 1)
+        weight = (where - low).astype("float32")
+        weight = weight.reshape([-1 if a == axis else 1 for a in range(3)])
+        start = coarse.take(low, axis)
+        coarse = start + weight * (coarse.take(high, axis) - start)
+    return coarse

@@ -1,0 +1,114 @@
+"""Adam with a lower rate for the pretrained weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from anyvox_keras.export import export
+
+
+@export
+class LayerRates(keras.optimizers.Adam):
+    """Adam that trains the backbone at a fraction of the head's rate.
+
+    Args:
+        learning_rate: Rate of the head, a number or a schedule.
+        backbone_rate: The backbone's rate as a share of it, in [0, 1].
+        head: What the paths of the head's weights contain.
+        **kwargs: Of `keras.optimizers.Adam`.
+
+    Raises:
+        ValueError: If `backbone_rate` is not in [0, 1].
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        from anyvox_keras.segmentation import LayerRates
+
+        segmenter = avx.Segmenter(avx.UNet(width=4, levels=2), classes=1)
+        segmenter.compile(LayerRates(2e-4, backbone_rate=0.1))
+        ```
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 2e-4,
+        backbone_rate: float = 1.0,
+        head: str = "segmentation_head",
+        epsilon: float = 1e-8,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= backbone_rate <= 1:
+            raise ValueError(
+                f"`backbone_rate` must be in [0, 1]. Received: backbone_rate={backbone_rate}"
+            )
+        super().__init__(learning_rate, epsilon=epsilon, **kwargs)
+        self.backbone_rate, self.head = float(backbone_rate), head
+
+    def _backend_update_step(
+        self, grads: Sequence[Any], variables: Sequence[Any], rate: Any
+    ) -> None:
+        # The one place where every backend's optimizer still holds all weights and their rate.
+        if self.backbone_rate == 1:
+            super()._backend_update_step(grads, variables, rate)
+            return
+        pairs = list(zip(grads, variables, strict=True))
+        for slow in (True, False):
+            group = [(g, v) for g, v in pairs if (self.head not in v.path) == slow]
+            if group:
+                share = rate * self.backbone_rate if slow else rate
+                super()._backend_update_step(*map(list, zip(*group, strict=True)), share)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        own = {"backbone_rate": self.backbone_rate, "head": self.head}
+        return {**super().get_config(), **own}
+
+
+Part = str | int
+
+PARTS = ("all", "decoder", "head")
+
+
+def unfreeze(backbone: keras.Model, part: Part) -> None:
+    """Make a part of a backbone trainable and freeze the rest.
+
+    Args:
+        backbone: The network; `"decoder"` reads the layer names of a `UNet`.
+        part: `"all"`; `"decoder"`, its levels and the output convolution; `"head"`, nothing of the
+            backbone; or a number, its last layers with weights.
+
+    Raises:
+        ValueError: If `part` is unknown, below 0, or asks for a decoder where there is none.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        from anyvox_keras.segmentation import unfreeze
+
+        unet = avx.UNet(width=4, levels=2)
+        unfreeze(unet, "decoder")
+        ```
+    """
+    layers = [layer for layer in backbone.layers if layer.weights]
+    chosen = _chosen(layers, part)
+    # The model's own flag first: setting it reaches down to every layer.
+    backbone.trainable = True
+    for layer in layers:
+        layer.trainable = layer.name in chosen
+
+
+def _chosen(layers: list[keras.Layer], part: Part) -> set[str]:
+    names = [layer.name for layer in layers]
+    if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
+        return set(names[len(names) - min(part, len(names)) :])
+    if part not in PARTS:
+        known = ", ".join(PARTS)
+        raise ValueError(f"`train` must be one of {known}, or a number >= 0. Received: {part!r}")
+    if part == "all":
+        return set(names)
+    decoder = {name for name in names if name.startswith(("decoder_", "output_"))}
+    if part == "decoder" and not decoder:
+        raise ValueError("`train` must not be 'decoder' for a backbone without one. Received: it")
+    return decoder if part == "decoder" else set()

@@ -1,0 +1,98 @@
+"""Additive noise."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, ranged
+from anyvox_keras.synthesis.appearance.effect import Effect, spread
+
+
+@export
+class GaussianNoise(Effect):
+    """Add white Gaussian noise.
+
+    Args:
+        std: Range of the standard deviation, drawn per sample.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If `std` may be negative.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import GaussianNoise
+
+        image = GaussianNoise(std=0.1)(np.zeros((1, 16, 16, 16, 1), "float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        std: random.RangeLike = (0.0, 0.25),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.std = random.Range(std, "std", minimum=0)
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`std` (B,) and `noise` (B, 2): the key of the noise, which active samples expand."""
+        return {"std": ranged(self.std), "noise": random.Draw("key")}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Add the noise."""
+        noise = random.normal(params["noise"], x.shape[1:])
+        return x + spread(params["std"]) * noise
+
+    def settings(self) -> tuple[str, ...]:
+        """Names of the constructor arguments."""
+        return ("std",)
+
+
+@export
+class RicianNoise(GaussianNoise):
+    """Take the magnitude of the image plus complex noise, `sqrt((x + a)^2 + b^2)`.
+
+    a and b are white and normal with one standard deviation.
+
+    Args:
+        std: Range of the standard deviation, drawn per sample.
+        probability: How likely a sample is changed.
+        seed: Seed of the draws made without keys.
+
+    Raises:
+        ValueError: If `std` may be negative.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import RicianNoise
+
+        image = RicianNoise(std=0.1)(np.zeros((1, 16, 16, 16, 1), "float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        std: random.RangeLike = (0.0, 0.1),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(std, probability, seed, **kwargs)
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Add the noise."""
+        noise = random.normal(params["noise"], (2, *x.shape[1:]))
+        std = spread(params["std"])
+        square = ops.square(x + std * noise[:, 0]) + ops.square(std * noise[:, 1])
+        # The slope of a root is infinite at 0.
+        return ops.sqrt(ops.maximum(square, 1e-20))

@@ -1,0 +1,9 @@
+"""Label maps: templates placed, laid over each other, masked."""
+
+from anyvox_keras.synthesis.labels.foreground_mask import ForegroundMask
+from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
+
+__all__ = [
+    "ForegroundMask",
+    "LabelEnsemble",
+]

@@ -1,0 +1,137 @@
+"""Painting templates over each other."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras.backend import Array, is_eager_on_cpu
+from anyvox_keras.synthesis.labels.fixed_point import PeriodicMap, int32, to_voxel
+from anyvox_keras.synthesis.labels.shapes import Shapes
+
+
+def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: str) -> Array:
+    """Paint template k with label k, later ones over earlier ones.
+
+    Args:
+        shapes: K templates a sample.
+        maps: Where they lie, `(B, K, ...)`.
+        count: `(B,)` int32: how many of the K templates are painted.
+        side: Side of the grid.
+        dtype: Integer dtype of the result.
+
+    Returns:
+        `(B, side, side, side)` label map.
+    """
+    if is_eager_on_cpu(count):
+        return overlay_sparse(shapes, maps, count, side, dtype)
+
+    def paint(k: Any, labels: Array) -> Array:
+        one = PeriodicMap(*(field[:, k] for field in maps))
+        painted = _hits(shapes.words, shapes.offsets[:, k], shapes.sizes[:, k], one, side)
+        painted = ops.logical_and(painted, _spread(count > k))
+        return ops.where(painted, ops.cast(k, dtype), labels)
+
+    # A traced torch program has a fixed number of rounds; the others stop after the last template.
+    rounds = shapes.offsets.shape[1] if keras.config.backend() == "torch" else ops.max(count)
+    labels = ops.zeros((ops.shape(count)[0], side, side, side), dtype)
+    return ops.fori_loop(0, rounds, paint, labels)
+
+
+def _hits(words: Array, offset: Array, size: Array, one: PeriodicMap, side: int) -> Array:
+    """Look one template a sample up at every voxel."""
+    coordinates = _coordinates(one, side)
+    inside = _inside(coordinates, one.last)
+    cells = [to_voxel(x, _spread(one.period[:, axis])) for axis, x in enumerate(coordinates)]
+    linear = _linear(cells, [_spread(size[:, axis]) for axis in range(3)])
+    linear = ops.where(inside, linear, int32(0))
+    return ops.logical_and(inside, _bit(words, _spread(offset), linear))
+
+
+def _inside(coordinates: list[Array], last: Array) -> Array:
+    first, second, third = (x <= _spread(last[:, axis]) for axis, x in enumerate(coordinates))
+    return ops.logical_and(ops.logical_and(first, second), third)
+
+
+def _coordinates(one: PeriodicMap, side: int) -> list[Array]:
+    """Coordinates of all voxels along each axis: a broadcast sum of three vectors."""
+    lines = ops.arange(side, dtype="int32")
+    planes = lines[:, None]
+    found = []
+    for axis in range(3):
+        step, shift = one.step[:, axis, :, None, None], one.shift[:, axis, None, None]
+        plane = step[:, 0] * planes + (step[:, 1] * lines + shift)
+        found.append(plane[..., None] + (step[:, 2] * lines)[:, None])
+    return found
+
+
+def _linear(cells: list[Array], size: list[Array]) -> Array:
+    return (cells[0] * size[1] + cells[1]) * size[2] + cells[2]
+
+
+def _bit(words: Array, offset: Array, linear: Array) -> Array:
+    """Read bit `linear & 31` of word `offset + linear // 32`."""
+    word = ops.take(words, offset + ops.right_shift(linear, int32(5)))
+    return ops.bitwise_and(ops.right_shift(word, ops.bitwise_and(linear, int32(31))), int32(1)) > 0
+
+
+def _spread(x: Array) -> Array:
+    return ops.reshape(x, (-1, 1, 1, 1))
+
+
+#: Voxels painted at a time: their coordinates stay in the cache.
+SLAB = 2**18
+
+
+def overlay_sparse(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: str) -> Array:
+    """Do what `overlay` does, looking only at the voxels in a template's bounding box.
+
+    For eager torch on a CPU: sizes depend on values, and slabs are written in place.
+    """
+    volumes = []
+    planes = max(1, SLAB // side**2)
+    for sample, templates in enumerate(count.tolist()):
+        one = PeriodicMap(*(field[sample, :templates] for field in maps))
+        boxes = list(
+            zip(
+                shapes.offsets[sample, :templates].tolist(),
+                shapes.sizes[sample, :templates].tolist(),
+                one.last.tolist(),
+                one.period.tolist(),
+                strict=True,
+            )
+        )
+        bases, lines = _coordinate_parts(one, side)
+        labels = ops.zeros((side, side, side), dtype)
+        for start in range(0, side, planes):
+            slab = labels[start : start + planes].view(-1)
+            for k, box in enumerate(boxes):
+                base = bases[k, :, start : start + planes, :, None]
+                slab[_covered(shapes.words, base + lines[k], *box)] = k
+        volumes.append(labels)
+    return ops.stack(volumes)
+
+
+def _coordinate_parts(maps: PeriodicMap, side: int) -> tuple[Array, Array]:
+    """Split coordinates into what planes and rows give, `(K, 3, S, S)`, and columns."""
+    index = ops.arange(side, dtype="int32")
+    step, shift = maps.step[..., None], maps.shift[..., None]
+    rows = step[:, :, 1] * index + shift
+    bases = (step[:, :, 0] * index)[..., None] + rows[:, :, None]
+    return bases, (step[:, :, 2] * index)[:, :, None, None]
+
+
+def _covered(
+    words: Array,
+    coordinates: Array,
+    offset: int,
+    size: list[int],
+    last: list[int],
+    period: list[int],
+) -> Array:
+    """Flat indices of the voxels that one template covers."""
+    first, second, third = coordinates.reshape(3, -1)
+    (box,) = ops.nonzero((first <= last[0]) & (second <= last[1]) & (third <= last[2]))
+    i, j, k = (to_voxel(x[box], n) for x, n in zip((first, second, third), period, strict=True))
+    linear = (i * size[1] + j) * size[2] + k
+    return box[(words[offset + (linear >> 5)] >> (linear & 31)) & 1 > 0]

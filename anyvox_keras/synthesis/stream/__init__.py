@@ -1,0 +1,11 @@
+"""The endless stream that `fit` eats, and what it is bound to."""
+
+from anyvox_keras.synthesis.stream.synthetic_pairs import SyntheticPairs
+from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticStream
+from anyvox_keras.synthesis.stream.with_synthesis import WithSynthesis
+
+__all__ = [
+    "SyntheticPairs",
+    "SyntheticStream",
+    "WithSynthesis",
+]

@@ -1,0 +1,91 @@
+"""The base of what `fit` eats: numbered samples, a place to go on from."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from anyvox_keras.backend import Array, no_gradient, to_numpy
+
+
+class SeekableStream(keras.utils.PyDataset):
+    """An endless stream of numbered samples.
+
+    Sample `i` of a seed is the same in every batch, epoch, worker and shard. Subclasses write
+    `batch(samples)`, and name the `layer` that turns a batch into what is trained on.
+
+    Args:
+        batch_size: Samples a step.
+        seed: Seed of the data set.
+        steps: Steps an epoch: `len(stream)`. The next epoch goes on with new samples.
+        split: Name that keeps streams of one seed apart: "train", "validation".
+        fixed: Whether every epoch repeats the same samples, as a validation set does.
+        **kwargs: Of `keras.utils.PyDataset` (`workers`, `max_queue_size`).
+
+    Raises:
+        ValueError: If `batch_size` or `steps` is below 1.
+    """
+
+    layer: Any
+
+    def __init__(
+        self, batch_size: int, seed: int, steps: int, split: str, fixed: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("batch_size", batch_size), ("steps", steps)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+        self.batch_size, self.seed, self.steps = batch_size, seed, steps
+        self.split, self.fixed = split, fixed
+        self.position = 0
+        self._begun = self._complete = False
+
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
+        """Hand over the samples of these numbers."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
+        """Hand over the samples of a step of this epoch."""
+        # Not at the first steps, which `fit` reads to learn the shapes.
+        self._complete = self._complete or (self._begun and step == self.steps - 1)
+        first = self.position + step * self.batch_size
+        return (self.batch(range(first, first + self.batch_size)),)
+
+    def seek(self, position: int) -> None:
+        """Make sample number `position` the next epoch's first."""
+        if position < 0:
+            raise ValueError(f"`position` must be >= 0. Received: position={position}")
+        self.position = position
+
+    def on_epoch_begin(self) -> None:
+        """Wait for the epoch's last step."""
+        self._begun, self._complete = True, False
+
+    def on_epoch_end(self) -> None:
+        """Go on to new samples, after a whole epoch: `fit` calls this before the first one too."""
+        if self._complete and not self.fixed:
+            self.position += self.steps * self.batch_size
+        self._begun = self._complete = False
+
+    def arrays(self, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Iterate over batches as numpy arrays, for people with their own loop.
+
+        Args:
+            count: Number of batches; endless by default.
+
+        Yields:
+            `label_map`, `view1` and `view2` as `stream.layer` returns them.
+        """
+        for step in itertools.count() if count is None else range(count):
+            yield {name: to_numpy(array) for name, array in self.draw(step).items()}
+
+    def draw(self, step: int) -> dict[str, Array]:
+        """Draw the batch of a step, counted from `position`, as arrays of the backend."""
+        with no_gradient():
+            return self.layer(self[step][0])

@@ -1,0 +1,56 @@
+"""A stream for training loops of PyTorch."""
+
+import itertools
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import torch
+
+from anyvox_keras.backend import Array, device_name, to_numpy
+from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+
+Batch = dict[str, torch.Tensor]
+
+
+class TorchDataset(torch.utils.data.IterableDataset):
+    """Batches of a stream as tensors, for a `DataLoader` with `batch_size=None`.
+
+    On the torch backend the tensors are on the device that drew them and no copy is made. Workers
+    of a loader take turns, so that any number of them gives the same sequence; they can draw only
+    where a process may be forked: on torch's CPU.
+
+    Args:
+        stream: What draws.
+        count: Number of batches; None: endless.
+
+    Raises:
+        ValueError: On iteration, if a worker cannot draw.
+    """
+
+    def __init__(self, stream: SeekableStream, count: int | None = None) -> None:
+        super().__init__()
+        self.stream, self.count = stream, count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draw from the stream's position on."""
+        worker = torch.utils.data.get_worker_info()
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        if worker is not None and (keras.config.backend() != "torch" or device_name() != "CPU"):
+            where = f"{keras.config.backend()} on {device_name()}"
+            raise ValueError(f"`num_workers` must be 0 on {where}. Received: num_workers={stride}")
+        endless = itertools.count(first, stride)
+        for step in endless if self.count is None else range(first, self.count, stride):
+            yield {name: _tensor(array) for name, array in self.stream.draw(step).items()}
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        if self.count is None:
+            raise TypeError("an endless dataset has no length")
+        return self.count
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    if isinstance(array, torch.Tensor):
+        return array
+    return torch.from_numpy(np.array(to_numpy(array)))

@@ -1,0 +1,108 @@
+"""Train any Keras model on synthetic pairs."""
+
+from typing import Any
+
+import keras
+
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.synthesis.stream.synthetic_pairs import SyntheticPairs
+from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticStream
+
+ENTRIES = ("label_map", "view1", "view2")
+
+
+@export
+class WithSynthesis(keras.Model):
+    """Any Keras model, trained by `fit(stream)` with the synthesis inside its graph.
+
+    The losses and metrics of `compile` see `(pair[y], model(pair[x]))`; the wrapped model itself
+    is not changed and goes on alone after training.
+
+    Args:
+        model: A model of one volume `(B, D, H, W, 1)`.
+        stream: The `SyntheticStream` to bind, or its layer.
+        x: What the model reads: "view1", "view2" or "label_map".
+        y: What its output is compared with.
+        **kwargs: Of `keras.Model`.
+
+    Raises:
+        ValueError: If `x` or `y` is not an entry of the pairs.
+
+    Example:
+        ```python
+        import keras
+        import anyvox_keras as avx
+
+        bank = avx.TemplateBank.geometric(count=50, side=16)
+        stream = avx.SyntheticStream(bank, side=16, steps=2)
+        model = keras.Sequential([keras.layers.Conv3D(stream.classes, 3, padding="same")])
+        trainer = avx.WithSynthesis(model, stream)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        trainer.compile("adam", loss)
+        trainer.fit(stream, verbose=0)
+        ```
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        stream: SyntheticStream | SyntheticPairs,
+        x: str = "view1",
+        y: str = "label_map",
+        **kwargs: Any,
+    ) -> None:
+        for name, entry in (("x", x), ("y", y)):
+            if entry not in ENTRIES:
+                known = ", ".join(ENTRIES)
+                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={entry}")
+        super().__init__(**kwargs)
+        self.model, self.entry_x, self.entry_y = model, x, y
+        self.synthesis = stream if isinstance(stream, SyntheticPairs) else stream.layer
+        side = self.synthesis.labels.side
+        if not model.built:
+            model.build((None, side, side, side, 1))
+
+    def call(self, batch: dict[str, Array], training: bool | None = None) -> dict[str, Array]:
+        """Draw pairs, predict, and hand both on: losses are computed outside of `call`."""
+        pair = self.synthesis(batch)
+        prediction = self.model(pair[self.entry_x], training=training)
+        return {"target": pair[self.entry_y], "prediction": prediction}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Array:
+        """Compare the prediction with the drawn target."""
+        target, prediction = y_pred["target"], y_pred["prediction"]
+        return super().compute_loss(x, target, prediction, sample_weight, training)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Array]:
+        """Update the metrics of `compile` with the drawn target."""
+        return super().compute_metrics(x, y_pred["target"], y_pred["prediction"], sample_weight)
+
+    def fit(self, x: Any = None, **kwargs: Any) -> Any:
+        """Train; the stream's order is kept, so that a run can be repeated and resumed."""
+        kwargs.setdefault("shuffle", False)
+        return super().fit(x, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The wrapped model and the layer that draws."""
+        parts = {"model": self.model, "stream": self.synthesis}
+        own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), **own, "x": self.entry_x, "y": self.entry_y}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "WithSynthesis":
+        """Rebuild both parts."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config.pop(name), custom_objects)
+            for name in ("model", "stream")
+        }
+        return cls(**parts, **config)

@@ -1,0 +1,170 @@
+"""From a folder of segmentations to packed templates, in memory or in a bank file."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anyvox_keras.errors import UserError
+from anyvox_keras.io.load import load_labels
+from anyvox_keras.io.progress import progress
+from anyvox_keras.templates.bank_builder import BankBuilder
+from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, crop_to_box, pack_mask
+
+Groups = Mapping[str, list[Path]]
+
+
+def read_segmentations(folder: Path, scale: float) -> list[PackedMask]:
+    """Read every template of a folder into memory.
+
+    Raises:
+        UserError: If the folder does not exist or holds no shape.
+    """
+    groups = mask_groups(folder)
+    shapes: list[PackedMask] = []
+    failures: list[str] = []
+
+    def keep(_: str, found: list[PackedMask], failed: list[str]) -> None:
+        shapes.extend(found)
+        failures.extend(failed)
+
+    _read(groups, scale, keep)
+    _report(folder, failures, bool(shapes))
+    return shapes
+
+
+def build_bank_file(folder: Path, scale: float, path: Path) -> None:
+    """Build a bank file of a folder; what a killed build has done is not done again.
+
+    Raises:
+        UserError: If the folder does not exist or holds no shape, or the file cannot be written.
+    """
+    groups = mask_groups(folder)
+    with BankBuilder(path, bank_settings(folder, groups, scale)) as builder:
+        _read(groups, scale, builder.add, builder.groups)
+        if not len(builder):
+            builder.discard()
+        _report(folder, builder.failures, bool(len(builder)))
+        builder.finish()
+
+
+def bank_settings(folder: Path, groups: Groups, scale: float) -> dict[str, Any]:
+    """Describe what a bank of a folder is made from: the files' names and sizes, wherever it is."""
+    digest = hashlib.sha256()
+    for path in (path for paths in groups.values() for path in paths):
+        entry = f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n"
+        digest.update(entry.encode("utf-8", "surrogateescape"))
+    return {"files": digest.hexdigest(), "scale": scale}
+
+
+def _read(groups: Groups, scale: float, add: Callable, done: Iterable[str] = ()) -> None:
+    """Read the groups that are not done, under a progress bar."""
+    begun = frozenset(done)
+    missing = {name: paths for name, paths in groups.items() if name not in begun}
+    bar = progress(read_groups(missing, scale), "files", len(groups), len(begun))
+    for name, shapes, failures in bar:
+        add(name, shapes, failures)
+
+
+def _report(folder: Path, failures: list[str], found: bool) -> None:
+    """Name the files that could not be read, once; nothing at all is a mistake."""
+    if failures:
+        lines = "\n  ".join(failures)
+        warnings.warn(f"{len(failures)} files were skipped:\n  {lines}", stacklevel=4)
+    if not found:
+        raise UserError(f"{folder}: expected segmentations ({', '.join(ENDINGS)}), found no shape")
+
+
+#: TotalSegmentator's parts that are merged into one mask a case.
+MERGED = ("rib", "vertebrae")
+ENDINGS = (".nii", ".nii.gz", ".mgz")
+
+
+class Group(NamedTuple):
+    """What one file, or the files of one merged shape, gave."""
+
+    name: str
+    shapes: list[PackedMask]
+    failures: list[str]
+
+
+def read_groups(groups: Mapping[str, list[Path]], scale: float = 1.0) -> Iterator[Group]:
+    """Read groups of files in parallel, in order.
+
+    Args:
+        groups: Of `mask_groups`. The files are only read.
+        scale: Shapes are resampled by it.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        pending: list[Future[Group]] = []
+        for name, paths in groups.items():
+            pending.append(pool.submit(_read_group, name, paths, scale))
+            # A short queue bounds the memory: a finished group waits until it is taken.
+            if len(pending) > 2 * workers:
+                yield pending.pop(0).result()
+        for group in pending:
+            yield group.result()
+
+
+def mask_groups(folder: Path) -> dict[str, list[Path]]:
+    """Group the files that make one shape, or that one multi-label map holds, by name."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder of segmentations, received no folder")
+    groups: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or not path.name.endswith(ENDINGS):
+            continue
+        relative = path.relative_to(folder).as_posix()
+        name = next(relative.removesuffix(end) for end in ENDINGS[::-1] if relative.endswith(end))
+        if path.parent.name == "segmentations":
+            prefix = next((part for part in MERGED if path.name.startswith(f"{part}_")), None)
+            name = (Path(name).parent / prefix).as_posix() if prefix else name
+        groups.setdefault(name, []).append(path)
+    return groups
+
+
+def _read_group(name: str, paths: list[Path], scale: float) -> Group:
+    """Read one group: a merged or single mask, or each label of a map."""
+    group, masks = Group(name, [], []), []
+    binary = paths[0].parent.name == "segmentations"
+    union: np.ndarray | None = None
+    for path in paths:
+        try:
+            labels = load_labels(path).array
+            if binary:
+                union = labels > 0 if union is None else union | (labels > 0)
+        except (UserError, ValueError, OSError) as error:
+            group.failures.append(str(error))
+            continue
+        if not binary:
+            masks += [(f"{name}:{v}", labels == v) for v in np.unique(labels) if v]
+    if union is not None and union.any():
+        masks.append((name, union))
+    for own, mask in masks:
+        _pack(own, _resampled(crop_to_box(mask), scale), group)
+    return group
+
+
+def _pack(name: str, mask: np.ndarray, group: Group) -> None:
+    if max(mask.shape) > LARGEST:
+        expected = f"expected a shape of at most {LARGEST} voxels along each axis"
+        group.failures.append(f"{name}: {expected}, received {mask.shape}")
+    else:
+        group.shapes.append(PackedMask(name, *pack_mask(mask)))
+
+
+def _resampled(mask: np.ndarray, scale: float) -> np.ndarray:
+    """Resample by `scale`, nearest and half-voxel correct; nothing vanishes."""
+    if scale == 1:
+        return mask
+    for axis, n in enumerate(mask.shape):
+        m = max(1, round(n * scale))
+        index = np.floor((np.arange(m) + 0.5) * n / m).astype(int)
+        mask = np.take(mask, index, axis=axis)
+    return mask if mask.any() else np.ones((1, 1, 1), bool)

@@ -1,0 +1,151 @@
+"""Checkpoints that a killed training goes on from as if nothing had happened."""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.io import atomic
+from anyvox_keras.training.training_state import load_state, read_facts, save_state, sync_state
+
+STATE, LAST, BEST = "state", "last.weights.h5", "best.weights.h5"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save a pretraining every minute, and restore it bit for bit on a CPU.
+
+    Writes `last.weights.h5` and what the model's `save_network` leaves for use (`backbone/`, a
+    preset), then `state`, which alone is what `restore` reads: weights, optimizer, metrics, step,
+    position in the stream. Each file takes its place whole, so a kill at any moment leaves a sound
+    one. The arrays are backend-neutral: a run begun on TensorFlow goes on under PyTorch. With an
+    optimizer that averages weights (`use_ema`), the files for use hold the averages.
+
+    Args:
+        folder: Where the files go.
+        stream: The stream that is trained on; `restore` moves it to where the run stood.
+        seconds: Longest time between checkpoints; the first comes after ten steps at most.
+
+    Example:
+        ```python
+        bank = avx.TemplateBank.geometric(20, side=16)
+        stream = avx.SyntheticStream(bank, side=16, steps=1000)
+        checkpoint = Checkpoint("run", stream)
+        # checkpoint.restore(pretrainer)
+        # stream.steps = 1000 - checkpoint.step
+        # pretrainer.fit(stream, callbacks=[checkpoint])
+        ```
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], stream: Any, seconds: float = 60.0) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.stream = stream
+        self.seconds = seconds
+        self.step = 0
+        self.best = math.inf
+        self.waited = 0
+        self.stopped = False
+        self._saved_at: float | None = None
+        self._begun = 0.0
+        self._metrics: list[tuple[Any, Any]] = []
+
+    def restore(self, model: keras.Model) -> bool:
+        """Load `state` if there is one, and move the stream on; tell whether there was one."""
+        path = self.folder / STATE
+        if not path.exists():
+            return False
+        facts = read_facts(path)
+        self._metrics = load_state(path, model)
+        self.step, self.best = int(facts["step"]), float(facts["best"])
+        self.waited, self.stopped = int(facts["waited"]), bool(facts["stopped"])
+        self.stream.seek(int(facts["position"]))
+        self._saved_at = time.monotonic()
+        return True
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Give the metrics their saved sums back, which `fit` has just reset."""
+        self._begun = time.monotonic()
+        if self._metrics:
+            sync_state(self.model)
+            for variable, value in self._metrics:
+                variable.assign(value)
+            self._metrics = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count, and save when it is time."""
+        self.step += 1
+        if self.due():
+            self.save()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Save where the training ended."""
+        self.save()
+
+    def due(self) -> bool:
+        """Whether the next step might end too late."""
+        if self._saved_at is None:
+            return self.step >= 10
+        now = time.monotonic()
+        return now + 2 * (now - self._begun) > self._saved_at + self.seconds
+
+    def save(self) -> None:
+        """Write all files now."""
+        sync_state(self.model)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with averaged(self.model):
+            self._save_weights(self.folder / LAST)
+            self.model.save_network(self.folder, {"steps": self.step})
+        position = self.step * self.stream.batch_size
+        facts = {"step": self.step, "position": position, "best": self.best}
+        facts |= {"waited": self.waited, "stopped": self.stopped}
+        facts["backend"] = keras.backend.backend()
+        save_state(self.folder / STATE, self.model, facts)
+        self._saved_at = time.monotonic()
+
+    def improve(self, loss: float) -> bool:
+        """Keep the weights as the best ones if `loss` is the lowest so far."""
+        if not loss < self.best:
+            self.waited += 1
+            return False
+        self.best, self.waited = loss, 0
+        sync_state(self.model)
+        with averaged(self.model):
+            self._save_weights(self.folder / BEST)
+        return True
+
+    def _save_weights(self, path: Path) -> None:
+        with atomic(path) as temporary:
+            self.model.save_weights(temporary)
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Let the trainable weights be their moving averages for a while, where there are any."""
+    optimizer = model.optimizer
+    if not getattr(optimizer, "use_ema", False) or not optimizer.built:
+        yield
+        return
+    own = _copies(model.trainable_variables)
+    optimizer.finalize_variable_values(model.trainable_variables)
+    # JAX has now one buffer in two variables, and what donates the one deletes the other.
+    _assign(model.trainable_variables, _copies(model.trainable_variables))
+    try:
+        yield
+    finally:
+        _assign(model.trainable_variables, own)
+
+
+def _copies(variables: list[Any]) -> list[np.ndarray]:
+    return [to_numpy(variable).copy() for variable in variables]
+
+
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,143 @@
+"""What happens beside the steps of a run."""
+
+import csv
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from anyvox_keras.io import atomic
+from anyvox_keras.training.checkpoint import Checkpoint, averaged
+from anyvox_keras.training.training_state import sync_state
+
+LOG = "log.csv"
+Report = Callable[[dict[str, Any]], None]
+
+
+class RunProgress(keras.callbacks.Callback):
+    """Rows of the log, validations, checkpoints and the end, in this order at each step.
+
+    Args:
+        run: The `TrainingRun`, for its folder and settings.
+        checkpoint: What saves the run.
+        columns: Metrics of the log beside the loss.
+        validate: Measures a model; its values are logged with `val_` in front.
+        report: Called with each row of the log.
+    """
+
+    def __init__(
+        self,
+        run: Any,
+        checkpoint: Checkpoint,
+        columns: Sequence[str],
+        validate: Callable[[keras.Model], dict[str, float]],
+        report: Report | None,
+    ) -> None:
+        super().__init__()
+        self.settings = run.settings
+        self.checkpoint = checkpoint
+        self.validate = validate
+        self.report = report
+        names = ["loss", *columns]
+        fixed = ["step", "pairs", "learning_rate", "pairs_per_second"]
+        columns = [*fixed, *names, *(f"val_{name}" for name in names)]
+        self.log = RunLog(run.folder / LOG, columns)
+        self._since = (time.monotonic(), checkpoint.step)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Forget the log's rows after the step the run goes on from."""
+        super().set_model(model)
+        self.checkpoint.set_model(model)
+        self.log.rewind(self.checkpoint.step)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Restore the metrics' sums at the first step."""
+        self.checkpoint.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Do what this step asks for."""
+        self.checkpoint.step += 1
+        step, done = self.checkpoint.step, self.checkpoint.step >= self.settings.steps
+        if logs is not None:
+            # Shown by Keras's bar, which reads the same dict after this callback.
+            logs["pairs_per_second"] = self._pairs_per_second()
+        if step % self.settings.log_every == 0 or done:
+            self._write_row(step, dict(logs or {}), done)
+        if done or self.checkpoint.stopped:
+            self.model.stop_training = True
+            self.checkpoint.save()
+        elif self.checkpoint.due():
+            self.checkpoint.save()
+
+    def _write_row(self, step: int, logs: dict[str, Any], done: bool) -> None:
+        facts = {"step": step, "pairs": step * self.settings.batch_size}
+        row = {**facts, "learning_rate": float(self.model.optimizer.learning_rate), **logs}
+        sync_state(self.model)
+        if step % self.settings.validate_every == 0 or done:
+            row |= self._validate()
+            self._judge(float(row.get("val_loss", row["loss"])))
+        self.model.reset_metrics()
+        self.log.append(row)
+        if self.report is not None:
+            self.report(row)
+        self._since = (time.monotonic(), step)
+
+    def _pairs_per_second(self) -> float:
+        then, before = self._since
+        pairs = (self.checkpoint.step - before) * self.settings.batch_size
+        return round(pairs / max(time.monotonic() - then, 1e-9), 3)
+
+    def _validate(self) -> dict[str, float]:
+        with averaged(self.model):
+            results = self.validate(self.model)
+        return {f"val_{name}": float(value) for name, value in results.items()}
+
+    def _judge(self, loss: float) -> None:
+        patience = self.settings.patience
+        improved = self.checkpoint.improve(loss)
+        self.checkpoint.stopped = not improved and 0 < patience <= self.checkpoint.waited
+
+
+class RunLog:
+    """`log.csv`: one row every few steps.
+
+    Keras's `CSVLogger` appends whatever comes; this one forgets the rows after the step from which
+    a run goes on, so that a resumed log reads as an unbroken one.
+
+    Args:
+        path: The CSV file.
+        columns: Names of all columns, the first of them `step`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], columns: list[str]) -> None:
+        self.path = Path(path)
+        self.columns = columns
+
+    def rewind(self, step: int) -> None:
+        """Keep the rows up to and including `step`."""
+        rows = []
+        if self.path.exists():
+            with open(self.path, newline="") as file:
+                # A row cut short by a kill has an empty last column at most; it is beyond `step`.
+                rows = [row for row in csv.DictReader(file) if _step(row) <= step]
+        with atomic(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row; absent columns stay empty."""
+        with open(self.path, "a", newline="") as file:
+            csv.DictWriter(file, self.columns, extrasaction="ignore").writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _step(row: dict[str, str]) -> float:
+    try:
+        return int(row["step"])
+    except (KeyError, TypeError, ValueError):
+        return float("inf")

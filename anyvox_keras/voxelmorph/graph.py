@@ -1,0 +1,135 @@
+"""How VoxelMorph's layers are connected."""
+
+import secrets
+from typing import Any
+
+import keras
+
+from anyvox_keras.networks.conv3d import ZeroConv3D
+from anyvox_keras.networks.initializers import AroundZero, KaimingNormal
+from anyvox_keras.networks.padding import CropLike, ReflectPadToMultiple
+from anyvox_keras.networks.upsample import UpSample
+from anyvox_keras.registration.layers.correlation import Correlation
+from anyvox_keras.registration.layers.integrate_velocity import IntegrateVelocity
+from anyvox_keras.registration.layers.mind_channels import MINDChannels
+from anyvox_keras.registration.layers.rescale_displacement import RescaleDisplacement
+from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
+from anyvox_keras.voxelmorph.conventions import CONVENTIONS
+
+
+class Graph:
+    """Lays out UNet and flow, and what follows; `convolutions` names the weights in order."""
+
+    def __init__(self, config: dict[str, Any], policy: Any) -> None:
+        self.config = config
+        self.policy = policy
+        self.conventions = CONVENTIONS[config["conventions"]]
+        self.seed = secrets.randbits(31) if config["seed"] is None else config["seed"]
+        self.convolutions: list[str] = []
+        fixed, moving = config["channels"]
+        self.inputs = {
+            "fixed": keras.Input((None, None, None, fixed), name="fixed"),
+            "moving": keras.Input((None, None, None, moving), name="moving"),
+        }
+        self.outputs = self._lay_out(**self.inputs)
+
+    def _lay_out(self, fixed: Any, moving: Any) -> dict[str, Any]:
+        # VoxelMorph's source, which moves, comes first.
+        seen = [moving, fixed]
+        if self.config["mind"]:
+            seen = [MINDChannels(name=f"{x.name}_channels")(x) for x in seen]
+        x = keras.layers.Concatenate(dtype=self.policy, name="pair")(seen)
+        flow = self._flow(self._unet(x, self._matches(*seen)))
+        stride = self.config["flow_stride"] / self.config["integration_stride"]
+        return warp_both(self.config, rescaled("velocity", stride)(flow), fixed, moving)
+
+    def _matches(self, moving: Any, fixed: Any) -> dict[int, Any]:
+        """Where the images match, by the stride of the grid on which that is told."""
+        if not self.config["correlation"]:
+            return {}
+        # Descriptors are compared without the image's own channel.
+        first = 1 if self.config["mind"] else 0
+        pad = ReflectPadToMultiple(self._multiple, dtype=FLOAT32, name="correlation_pad")
+        compared = [pad(x[..., first:]) for x in (fixed, moving)]
+        return {
+            stride: Correlation(stride, name=f"correlation_{stride}")(compared)
+            for stride in self.config["correlation"]
+        }
+
+    @property
+    def _multiple(self) -> int:
+        return 2 ** len(self.config["encoder"])
+
+    def _unet(self, x: Any, matches: dict[int, Any]) -> Any:
+        encoder, decoder = self.config["encoder"], self.config["decoder"]
+        x = ReflectPadToMultiple(self._multiple, dtype=self.policy, name="pad")(x)
+        skips = []
+        for level, filters in enumerate(encoder, 1):
+            if (stride := 2 ** (level - 1)) in matches:
+                x = self._join(f"encoder_{level}", [x, matches[stride]])
+            x = self._block(x, f"encoder_{level}", filters)
+            skips.append(x)
+            x = keras.layers.MaxPooling3D(
+                2, data_format="channels_last", dtype=self.policy, name=f"encoder_{level}_pool"
+            )(x)
+        doublings = len(encoder) - (self.config["flow_stride"].bit_length() - 1)
+        for level, filters in enumerate(decoder, 1):
+            x = self._block(x, f"decoder_{level}", filters)
+            if level <= doublings:
+                x = self._up(x, skips.pop(), f"decoder_{level}")
+        return x
+
+    def _block(self, x: Any, name: str, filters: int) -> Any:
+        x = self._conv(name, filters, KaimingNormal([self.seed, len(self.convolutions)]))(x)
+        slope = self.config["slope"]
+        return keras.layers.LeakyReLU(slope, dtype=self.policy, name=f"{name}_act")(x)
+
+    def _conv(self, name: str, filters: int, initial: Any, **kwargs: Any) -> ZeroConv3D:
+        self.convolutions.append(name)
+        arguments = {"dtype": self.policy, "use_bias": True, **kwargs}
+        return ZeroConv3D(filters, kernel_initializer=initial, name=name, **arguments)
+
+    def _up(self, x: Any, skip: Any, name: str) -> Any:
+        x = UpSample(self.conventions.upsampling, dtype=self.policy, name=f"{name}_up")(x)
+        return self._join(name, [x, skip])
+
+    def _join(self, name: str, parts: list[Any]) -> Any:
+        return keras.layers.Concatenate(dtype=self.policy, name=f"{name}_join")(parts)
+
+    def _flow(self, x: Any) -> Any:
+        if self.conventions.projection:
+            initial = KaimingNormal([self.seed, len(self.convolutions)])
+            x = self._conv("projection", 3, initial, kernel_size=1, dtype=FLOAT32)(x)
+        initial = AroundZero(seed=[self.seed, len(self.convolutions)])
+        return self._conv("flow", 3, initial, dtype=FLOAT32)(x)
+
+
+FLOAT32 = "float32"
+
+
+def warp_both(config: dict[str, Any], velocity: Any, fixed: Any, moving: Any) -> dict[str, Any]:
+    """Connect the layers behind a velocity; returns the outputs of `VoxelMorph`."""
+    outputs = {"velocity": velocity}
+    outputs |= _one_way(config, ("displacement", "moved"), velocity, moving, fixed)
+    # A displacement that is not integrated has no inverse at hand.
+    if config["steps"]:
+        outputs |= _one_way(config, ("inverse", "moved_back"), -velocity, fixed, moving)
+    return outputs
+
+
+def rescaled(name: str, factor: float) -> keras.layers.Layer:
+    """Make the layer that brings a field to another grid, where there is another."""
+    if factor == 1:
+        return keras.layers.Identity(dtype=FLOAT32, name=name)
+    return RescaleDisplacement(factor, name=name)
+
+
+def _one_way(
+    config: dict[str, Any], names: tuple[str, str], velocity: Any, moving: Any, fixed: Any
+) -> dict[str, Any]:
+    field, image = names
+    outside = CONVENTIONS[config["conventions"]].outside
+    u = IntegrateVelocity(config["steps"], outside, name=f"{field}_integral")(velocity)
+    u = rescaled(f"{field}_rescaled", config["integration_stride"])(u)
+    u = CropLike(dtype=FLOAT32, name=field)(u, fixed)
+    return {field: u, image: SpatialTransformer(outside=outside, name=image)([moving, u])}

@@ -1,0 +1,230 @@
+"""The pairwise registration network."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.export import export
+from anyvox_keras.voxelmorph.conventions import CONVENTIONS
+from anyvox_keras.voxelmorph.graph import Graph
+
+
+@export
+class VoxelMorph(keras.Model):
+    """Predict the deformation between two images in one pass (Balakrishnan et al., TMI 2019).
+
+    A UNet reads both images; a convolution makes a stationary velocity of its features; scaling
+    and squaring integrates the velocity `v`, and `-v` for the way back (Dalca et al., MIA 2019);
+    each image is warped onto the other. Encoder level: 3x3x3 convolution, leaky ReLU, 2x max
+    pooling. Decoder level: convolution, leaky ReLU, 2x upsampling, skip behind it along channels;
+    convolutions left over follow. Any space: images are padded by reflection to a multiple of
+    `2**len(encoder)` for the UNet, the displacement is cropped back.
+
+    Takes `{"fixed": (B, D, H, W, C), "moving": ...}`, on one grid. Returns float32 arrays:
+
+    - `displacement` `(B, D, H, W, 3)`: `moved(x) = moving(x + u(x))`, in voxels, and `moved`;
+    - `inverse` and `moved_back`, the fixed image on the moving one; only if `steps > 0`;
+    - `velocity`: what is integrated, on the padded grid at `integration_stride`, in its voxels.
+
+    Args:
+        channels: Of each image, or of the fixed and the moving one: intensities or features.
+        encoder: Channels of each level.
+        decoder: Channels of the convolutions that follow; at least one a level.
+        steps: Squarings of the integration; 0 takes the flow for the displacement.
+        flow_stride: Voxels of the image for one of the flow, a power of two: 2 saves the decoder's
+            most expensive level.
+        integration_stride: The same for the velocity; None takes `flow_stride`.
+        conventions: Details of VoxelMorph's release "0.3" (PyTorch: upsampling linear between
+            corners, a projection before the flow, zeros outside) or "0.2" (TensorFlow: nearest
+            upsampling, no projection, the edge goes on outside).
+        mind: Whether the UNet reads the MIND-SSC descriptors of each image beside its intensities:
+            a small price for seeing across contrasts from the first step on. Images of one channel.
+        correlation: Strides of the encoder's grids, such as `(2, 4)`, that are told where the
+            images match within two voxels of that grid (`Correlation`), by their MIND descriptors
+            with `mind`, by the channels given without: what makes training short.
+        slope: Of the leaky ReLU; None takes the release's, 0 or 0.2.
+        seed: Seed of the initial weights; None draws one.
+
+    Raises:
+        ValueError: If a size is below one, the decoder too short, a stride no power of two, the
+            release unknown, a correlation's stride none of the encoder's, or `mind` asked for with
+            several channels.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+
+        fixed, moving = np.random.default_rng(0).random((2, 1, 20, 24, 18, 1)).astype("float32")
+        model = avx.VoxelMorph(encoder=(4, 8), decoder=(8, 4, 4), flow_stride=2)
+        displacement, moved = model.register(fixed, moving)
+        ```
+    """
+
+    def __init__(
+        self,
+        channels: int | Sequence[int] = 1,
+        encoder: Sequence[int] = (16,) * 5,
+        decoder: Sequence[int] = (16,) * 6,
+        steps: int = 5,
+        flow_stride: int = 1,
+        integration_stride: int | None = None,
+        conventions: str = "0.3",
+        mind: bool = False,
+        correlation: Sequence[int] = (),
+        slope: float | None = None,
+        seed: int | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        config: dict[str, Any] = dict(
+            channels=[channels] * 2 if isinstance(channels, int) else list(channels),
+            encoder=list(encoder),
+            decoder=list(decoder),
+            steps=steps,
+            flow_stride=flow_stride,
+            integration_stride=flow_stride if integration_stride is None else integration_stride,
+            conventions=conventions,
+            mind=mind,
+            correlation=list(correlation),
+            slope=slope,
+            seed=seed,
+        )
+        _check(config)
+        if slope is None:
+            config["slope"] = CONVENTIONS[conventions].slope
+        graph = Graph(config, keras.dtype_policies.get(dtype or keras.config.dtype_policy()))
+        super().__init__(inputs=graph.inputs, outputs=graph.outputs, **kwargs)
+        self._config = config
+        self._policy = graph.policy
+        self._of_shape = _OfShape()
+        #: names of the layers with weights, from the input on
+        self.convolutions: tuple[str, ...] = tuple(graph.convolutions)
+
+    def register(self, fixed: Any, moving: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Bring moving images onto fixed ones.
+
+        Args:
+            fixed: `(B, D, H, W, C)`.
+            moving: The same grid.
+
+        Returns:
+            Displacement `(B, D, H, W, 3)` in voxels, and moved images `(B, D, H, W, C)`; float32.
+
+        Raises:
+            ValueError: If the images have other channels, or not one grid.
+        """
+        outputs = self.register_both(fixed, moving)
+        return outputs["displacement"], outputs["moved"]
+
+    def register_both(self, fixed: Any, moving: Any) -> dict[str, np.ndarray]:
+        """Bring each image onto the other: all outputs of the model; arguments of `register`."""
+        pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
+        _check_pair(pair, self._config["channels"])
+        outputs = self._of_shape(self, pair["fixed"].shape[1:4]).predict_on_batch(pair)
+        return {name: to_numpy(array) for name, array in outputs.items()}
+
+    @classmethod
+    def from_voxelmorph(cls, source: Any, channels: Sequence[int] | None = None) -> "VoxelMorph":
+        """Take over the network and the weights of VoxelMorph's own packages.
+
+        Args:
+            source: A `VxmPairwise` of `voxelmorph` 0.3, in three dimensions; or the path of an
+                `.h5` file of the dense TensorFlow network of `voxelmorph` 0.1 or 0.2 (`VxmDense`).
+            channels: Of the fixed and the moving image; a `VxmPairwise` knows only their sum, of
+                which None takes half for each.
+
+        Raises:
+            UserError: If the file can't be read, or the network has parts that this one lacks.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            from anyvox_keras.voxelmorph.from_tensorflow import from_tensorflow
+
+            return from_tensorflow(cls, source)
+        from anyvox_keras.voxelmorph.torch_weights import from_torch
+
+        return from_torch(cls, source, channels)
+
+    def to_voxelmorph(self) -> Any:
+        """Return a `VxmPairwise` of `voxelmorph` 0.3 with the same weights, bit for bit.
+
+        Raises:
+            ValueError: If `VxmPairwise` can't hold this network: other conventions than "0.3", a
+                stride, or a decoder that is not one longer than the encoder with its last
+                size twice.
+            ImportError: If `voxelmorph` is not installed.
+        """
+        from anyvox_keras.voxelmorph.torch_weights import to_torch
+
+        return to_torch(self)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        policy = keras.dtype_policies.serialize(self._policy)
+        return {**self._config, "dtype": policy, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "VoxelMorph":
+        """Build from `get_config`; the functional default would forget the class."""
+        return cls(**config)
+
+
+class _OfShape:
+    """Models of one static grid on shared weights.
+
+    TensorFlow loosens the shapes of a function that it has seen with two; sampling needs them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], keras.Model] = {}
+
+    def __call__(self, model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+        if shape not in self._known:
+            inputs = {
+                name: keras.Input((*shape, symbol.shape[-1]), name=name)
+                for name, symbol in model.input.items()
+            }
+            self._known[shape] = keras.Model(inputs, model(inputs))
+        return self._known[shape]
+
+
+def _check(config: dict[str, Any]) -> None:
+    for name in ("channels", "encoder", "decoder"):
+        if not config[name] or min(config[name]) < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
+    if config["mind"] and config["channels"] != [1, 1]:
+        raise ValueError(f"`mind` needs one channel. Received: channels={config['channels']}")
+    if len(config["decoder"]) < len(config["encoder"]):
+        raise ValueError(
+            "`decoder` must be as long as `encoder` at least. "
+            f"Received: {len(config['decoder'])} and {len(config['encoder'])} levels"
+        )
+    grids = [2**level for level in range(len(config["encoder"]))]
+    if not set(config["correlation"]) <= set(grids):
+        raise ValueError(
+            f"`correlation` must hold strides of the encoder, of {grids}. "
+            f"Received: correlation={config['correlation']}"
+        )
+    for name in ("flow_stride", "integration_stride"):
+        if config[name] not in [2**level for level in range(len(config["encoder"]) + 1)]:
+            raise ValueError(
+                f"`{name}` must be 1, 2, 4 ... within the encoder. Received: {name}={config[name]}"
+            )
+    if config["conventions"] not in CONVENTIONS:
+        raise ValueError(
+            f"`conventions` must be one of {', '.join(CONVENTIONS)}. "
+            f"Received: conventions={config['conventions']!r}"
+        )
+
+
+def _check_pair(pair: dict[str, np.ndarray], channels: Sequence[int]) -> None:
+    for (name, image), count in zip(pair.items(), channels, strict=True):
+        if image.ndim != 5 or image.shape[-1] != count:
+            raise ValueError(f"`{name}` must be (B, D, H, W, {count}). Received: {image.shape}")
+    fixed, moving = (image.shape for image in pair.values())
+    if fixed[:4] != moving[:4]:
+        raise ValueError(f"`fixed` and `moving` must have one grid. Received: {fixed}, {moving}")

@@ -1,0 +1,216 @@
+"""A training of VoxelMorph in a folder."""
+
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from anyvox_keras.errors import UserError
+from anyvox_keras.features import FeatureExtractor
+from anyvox_keras.io import atomic, prepare_folder
+from anyvox_keras.registration.losses import DiceLoss, FeatureLoss
+from anyvox_keras.synthesis import LabelEnsemble, SyntheticStream
+from anyvox_keras.templates import open_banks
+from anyvox_keras.training.schedules import warm_cosine
+from anyvox_keras.training.training_run import TrainingRun
+from anyvox_keras.voxelmorph.deformed_pairs import DeformedPairs
+from anyvox_keras.voxelmorph.joined_pairs import JoinedPairs
+from anyvox_keras.voxelmorph.load_network import load_network
+from anyvox_keras.voxelmorph.register_scans import IMAGE_LOSSES
+from anyvox_keras.voxelmorph.scan_files import ScanSet, scan_files
+from anyvox_keras.voxelmorph.scan_pairs import ScanPairs
+from anyvox_keras.voxelmorph.trainer import VoxelMorphTrainer
+from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
+from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
+
+FEATURES = "features"
+ENCODER, DECODER = (16, 32, 32, 32), (32, 32, 32, 32, 16)
+#: strides of the grids that are told where the images match
+CORRELATION = (2, 4)
+
+
+class VoxelMorphRun(TrainingRun):
+    """Train a `VoxelMorph` by settings into a folder that a killed run goes on from.
+
+    Files: `config.toml`, `log.csv`, `network.keras` and `last.weights.h5` (as they are now),
+    `best.weights.h5` (lowest loss on the fixed validation pairs), `state`, and, for the loss
+    `feature` on scans, their features, computed once. After a kill, `train` ends with the same
+    weights as an unbroken run (bit for bit on a CPU).
+
+    Args:
+        folder: The run's folder.
+        settings: What to train; a folder that holds a run must have been begun with the same.
+
+    Raises:
+        UserError: If the folder's run has other settings; from `train`, if the data can't be used.
+
+    Example:
+        ```python
+        from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
+
+        run = VoxelMorphRun("run", VoxelMorphSettings(side=48, steps=300))
+        print(run.step, run.finished)  # `run.train()` goes on from there to the end
+        ```
+    """
+
+    settings: VoxelMorphSettings
+    settings_class = VoxelMorphSettings
+
+    def prepare(self) -> None:
+        """Read the data, find weights and extractor, then make the folder."""
+        s = self.settings
+        if s.data:
+            self._training_scans()
+            if "dice" in s.losses and not s.synthetic and not self.scans.labelled:
+                raise UserError(f"{s.data}: expected labels of the scans, for the loss dice")
+        self.network  # noqa: B018
+        if "feature" in s.losses:
+            self.extractor  # noqa: B018
+        super().prepare()
+
+    @cached_property
+    def scans(self) -> ScanSet:
+        """The scans on their common grid, in memory."""
+        return ScanSet(scan_files(self.settings.data), self.settings.spacing)
+
+    def _training_scans(self) -> list[int]:
+        chosen = self.scans.of("train")
+        if len(chosen) < 2:
+            raise UserError(
+                f"{self.settings.data}: expected two scans to train on at least, "
+                f"received {len(chosen)}"
+            )
+        return chosen
+
+    @cached_property
+    def extractor(self) -> FeatureExtractor:
+        """What computes the features of the loss `feature`."""
+        extractor: FeatureExtractor = FeatureExtractor.from_preset(self.settings.extractor)
+        return extractor
+
+    @cached_property
+    def network(self) -> VoxelMorph:
+        """The network that training starts from."""
+        s = self.settings
+        if s.weights:
+            return load_network(s.weights, self.policy)
+        encoder = [int(n) for n in s.numbers("encoder")] or ENCODER
+        return VoxelMorph(
+            encoder=encoder,
+            decoder=[int(n) for n in s.numbers("decoder")] or DECODER,
+            steps=s.integration,
+            flow_stride=s.flow_stride,
+            conventions="0.2",
+            mind=s.mind,
+            correlation=[n for n in CORRELATION if n < 2 ** len(encoder)] if s.correlation else [],
+            seed=s.seed,
+            dtype=self.policy,
+        )
+
+    def streams(self) -> tuple[Any, Any]:
+        """Make the endless training pairs and the fixed validation pairs."""
+        s = self.settings
+        found: list[tuple[Any, Any]] = []
+        if s.synthetic:
+            bank = open_banks(s.templates or "geometric", s.shapes, s.side, s.seed)
+            drawn = SyntheticStream(bank, s.side, s.batch_size, s.seed, steps=s.steps)
+            found.append((drawn, drawn.held_out(self._validation_steps)))
+        if s.data:
+            carried, masks = self._carried(), self.scans.masks
+            training = self._scan_pairs(self._training_scans(), carried, masks, s.steps, False)
+            # Without scans held back the pairs are of those trained on.
+            checked = self.scans.of("validation")
+            checked = checked if len(checked) > 1 else self._training_scans()
+            steps = self._validation_steps
+            found.append((training, self._scan_pairs(checked, carried, masks, steps, True)))
+        training, validation = (
+            part[0] if len(part) == 1 else JoinedPairs(*part) for part in zip(*found, strict=True)
+        )
+        return training, validation if s.validation_pairs else None
+
+    @property
+    def _validation_steps(self) -> int:
+        return max(1, -(-self.settings.validation_pairs // self.settings.batch_size))
+
+    def _scan_pairs(
+        self, chosen: list[int], carried: Any, masks: Any, steps: int, fixed: bool
+    ) -> ScanPairs:
+        def of(arrays: Any) -> list[np.ndarray]:
+            return [arrays[i] for i in chosen]
+
+        return ScanPairs(
+            of(self.scans.images),
+            {name: of(arrays) for name, arrays in carried.items()},
+            masks and of(masks),
+            steps,
+            self.settings.batch_size,
+            self.settings.seed,
+            "validation" if fixed else "train",
+            fixed,
+        )
+
+    def _carried(self) -> dict[str, list[np.ndarray]]:
+        """What moves along with the scans."""
+        carried = {}
+        if "feature" in self.settings.losses:
+            carried[FEATURES] = [self._features(i) for i in range(len(self.scans.files))]
+        # To learn from, or only to measure.
+        if self.scans.labelled:
+            carried["labels"] = self.scans.labels
+        return carried
+
+    def _features(self, number: int) -> np.ndarray:
+        """The features of a scan, computed once, memory-mapped as float16."""
+        path = self.folder / FEATURES / f"{number:05d}.npy"
+        if not path.exists():
+            prepare_folder(path.parent)
+            with atomic(path) as temporary:
+                found = self.extractor(self.scans.images[number][..., 0]).astype("float16")
+                np.save(temporary, found)
+        stored: np.ndarray = np.load(path, mmap_mode="r")
+        return stored
+
+    def model(self) -> VoxelMorphTrainer:
+        """Make the trainer, compiled."""
+        s = self.settings
+        weights = dict(zip(s.losses, s.numbers("loss_weights"), strict=False))
+        losses, factors = {}, {}
+        for name in s.losses:
+            key, loss = self._loss(name)
+            losses[key], factors[key] = loss, weights.get(name, 1.0)
+        scales, std = s.numbers("deform_scale"), s.numbers("deform_std")
+        trainer = VoxelMorphTrainer(
+            self.network, losses, factors, s.smoothness,
+            deform=DeformedPairs(LabelEnsemble(s.side).labels, scales, (std[0], std[1])),
+            dice=s.synthetic or self.scans.labelled,
+        )  # fmt: skip
+        rate = s.learning_rate
+        if s.schedule == "cosine":
+            rate = warm_cosine(s.learning_rate, s.steps, min(100, s.steps // 10))
+        trainer.compile(keras.optimizers.Adam(rate))
+        return trainer
+
+    def _loss(self, name: str) -> tuple[str, keras.losses.Loss]:
+        """What a loss compares, and the loss."""
+        if name == "dice":
+            return "labels", DiceLoss()
+        if name == "feature" and self.settings.data:
+            return FEATURES, FeatureLoss(self.extractor, recompute=False)
+        return "image", FeatureLoss(self.extractor) if name == "feature" else IMAGE_LOSSES[name]()
+
+    def describe(self, model: Any, stream: Any) -> str:
+        """Name the network, and what it learns from by what."""
+        own = self.network.get_config()
+        sizes = f"encoder {own['encoder']}, decoder {own['decoder']}"
+        lines = [f"network: {self.network.count_params():,} parameters, {sizes}"]
+        if self.settings.synthetic:
+            lines.append(f"synthetic pairs: {self.settings.side}^3 voxels")
+        if self.settings.data:
+            shape = " x ".join(map(str, self.scans.grid.shape))
+            lines.append(f"scans: {len(self._training_scans())}, {shape} voxels")
+        return "\n".join([*lines, f"losses: {', '.join(self.settings.losses)}"])
+
+    def columns(self, model: Any) -> list[str]:
+        """Each loss, folds and Dice."""
+        return [metric.name for metric in model.metrics if metric.name != "loss"]
