@@ -50,15 +50,18 @@ def resident_mb() -> float:
 
 def extra_mb(before: float) -> float:
     """Most memory since: of the GPU where PyTorch or JAX computes on one, else resident."""
+    import importlib
+
     from anyvox_keras import backend
 
     if backend.device_name() == "CPU":
         return backend.peak_memory_mb() - before
+    framework = importlib.import_module(backend.NAME)
     if backend.NAME == "torch":
-        return backend.torch.cuda.max_memory_allocated() / 2**20
+        return framework.cuda.max_memory_allocated() / 2**20
     if backend.NAME == "jax":
-        return backend.jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
-    return backend.tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
+        return framework.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+    return framework.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
 
 
 def measure_keras(options: argparse.Namespace) -> dict[str, float]:

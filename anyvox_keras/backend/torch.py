@@ -1,0 +1,200 @@
+"""The backend's functions on PyTorch."""
+
+from typing import Any
+
+import torch
+from keras import ops
+
+from anyvox_keras.backend.arrays import Array, Function, standardize, standardize_gradient
+from anyvox_keras.backend.torch_program import TorchProgram
+
+
+def compiled(fn: Function) -> Function:
+    """Compile a pure function of arrays by inductor, on a GPU.
+
+    On a CPU it stays eager: inductor takes about a minute to compile one volume's synthesis.
+    Static settings are bound before (`functools.partial`) and the result is kept, since each call
+    of this function starts an empty compilation cache.
+    """
+    return torch.compile(fn, dynamic=False) if torch.cuda.is_available() else fn
+
+
+def recorded(fn: Function) -> Function:
+    """Do what `compiled` does, as a single graph.
+
+    For functions whose control flow depends on shapes only; they are traced once by `make_fx`,
+    since Dynamo breaks the graph at every NumPy constant, into hundreds of pieces.
+    """
+    return TorchProgram(fn, torch._inductor.compile) if torch.cuda.is_available() else fn
+
+
+def recorded_over_samples(fn: Function, like: Any) -> Function:
+    """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`.
+
+    The graph is that of one sample: a loop over samples would be written out in it.
+    """
+    program = recorded(fn)
+    return lambda batch, *shared: map_samples(lambda one: program(one, *shared), batch, like)
+
+
+def repeat(count: int, body: Function, state: Any) -> Any:
+    """Apply `body(number, state)` for numbers 0..count-1, which stay Python's and cost nothing."""
+    for number in range(count):
+        state = body(number, state)
+    return state
+
+
+def map_samples(fn: Function, batch: Any, like: Any) -> Any:
+    """Apply a function to one sample after another and stack what it returns.
+
+    A sample is then computed the same way, to the last bit, in a batch of any size.
+
+    Args:
+        fn: Function of one sample: the structure of `batch` without the leading axis.
+        batch: Structure of arrays with a leading batch axis.
+        like: Shapes of what `fn` returns, which torch does not ask for.
+    """
+    return ops.map(fn, batch)
+
+
+def value_and_gradient(fn: Function) -> Function:
+    """Turn scalar `fn(x, *rest)` into a function that returns `(value, d value / d x)`."""
+
+    def value_and_gradient_of(x: Array, *rest: Array) -> tuple[Array, Array]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            value = fn(x, *rest)
+            (gradient,) = torch.autograd.grad(value, x)
+        return value.detach(), gradient
+
+    return value_and_gradient_of
+
+
+def no_gradient() -> Any:
+    """Record no graph."""
+    return torch.no_grad()
+
+
+def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
+    """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid").
+
+    A permuted view of channels-last memory is torch's own channels_last_3d: nothing is copied.
+    """
+    weight = kernel.permute(4, 3, 0, 1, 2).contiguous(memory_format=torch.channels_last_3d)
+    y = torch.nn.functional.conv3d(x.permute(0, 4, 1, 2, 3), weight, stride=strides)
+    return y.permute(0, 2, 3, 4, 1)
+
+
+def grid_sample(x: Array, coordinates: Array) -> Array | None:
+    """Trilinear sampling with zeros outside by torch's own kernel."""
+    size = torch.tensor(x.shape[1:4], dtype=torch.float32, device=x.device)
+    normalised = ((2 * coordinates + 1) / size - 1).flip(-1)
+    y = torch.nn.functional.grid_sample(
+        x.permute(0, 4, 1, 2, 3), normalised.to(x.dtype), align_corners=False
+    )
+    return y.permute(0, 2, 3, 4, 1)
+
+
+def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
+    """Fourier transform over the last three axes; returns the real and the imaginary part."""
+    y = torch.fft.fftn(_complex(real, imag), dim=(-3, -2, -1))
+    return y.real, y.imag
+
+
+def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
+    """Inverse of `fft3`, scaled by the number of voxels."""
+    y = torch.fft.ifftn(_complex(real, imag), dim=(-3, -2, -1))
+    return y.real, y.imag
+
+
+def _complex(real: Array, imag: Array | None) -> Array:
+    return torch.complex(real, ops.zeros_like(real) if imag is None else imag)
+
+
+def is_eager_on_cpu(x: Array) -> bool:
+    """Whether Python may look at `x` for free: running eagerly, on a CPU.
+
+    There, work that no value needs is skipped; elsewhere shapes and control flow are static.
+    """
+    if torch.compiler.is_compiling() or TorchProgram.recording:
+        return False
+    on_cpu: bool = x.device.type == "cpu"
+    return on_cpu
+
+
+def device_name() -> str:
+    """Name the device that computes, as the framework calls it."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+
+
+def reflect_pad(x: Array, width: int = 1) -> Array:
+    """Mirror `(B, D, H, W, C)` about its border voxels.
+
+    Rank 5 is padded by torch channels-first only; the permuted view keeps the memory as it is.
+    """
+    y = torch.nn.functional.pad(x.permute(0, 4, 1, 2, 3), (width,) * 6, mode="reflect")
+    return y.permute(0, 2, 3, 4, 1)
+
+
+def batch_normalize(
+    x: Array, gamma: Array, beta: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Normalise channels by the statistics of all else; returns `(y, mean, biased variance)`.
+
+    The native gradient takes a third of the time of the written-out formula. The forward kernel
+    adds millions of floats one by one on a CPU (a variance at 128^3 is off by 1e-3), so the sums
+    are made here in stages. Statistics are float32 for any dtype.
+    """
+    y, mean, variance = _BatchNormalize.apply(x, gamma, beta, epsilon)
+    return y, mean, variance
+
+
+class _BatchNormalize(torch.autograd.Function):
+    """The shifted two-moment formula forward, torch's own kernel backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Array, gamma: Array, beta: Array, epsilon: float
+    ) -> tuple[Array, Array, Array]:
+        rows = x.reshape(-1, x.shape[-1])
+        wide = rows.float()
+        shift = wide[:: max(1, len(rows) // 512)].mean(0)
+        centred = wide - shift
+        offset = centred.mean(0)
+        variance = (centred.square_().mean(0) - offset * offset).clamp_min_(0)
+        mean, scale = shift + offset, torch.rsqrt(variance + epsilon)
+        y = torch.addcmul(beta - mean * gamma * scale, rows, gamma * scale).to(x.dtype)
+        ctx.save_for_backward(x, gamma, mean, scale)
+        ctx.epsilon = epsilon
+        ctx.mark_non_differentiable(mean, variance)
+        return y.reshape(x.shape), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, slope: Array, *_: Array) -> tuple[Array | None, ...]:
+        x, gamma, mean, scale = ctx.saved_tensors
+        first = (t.permute(0, 4, 1, 2, 3) for t in (slope.contiguous(), x))
+        of_x, of_gamma, of_beta = torch.ops.aten.native_batch_norm_backward(
+            *first, gamma, None, None, mean, scale, True, ctx.epsilon, [True] * 3
+        )
+        return of_x.permute(0, 2, 3, 4, 1), of_gamma, of_beta, None
+
+
+def standardize_over_space(x: Array, epsilon: float) -> Array:
+    """`(x - mean) / sqrt(variance + epsilon)` over the space of float32 `(B, D, H, W, C)`.
+
+    Not by `ops.custom_gradient`: its closure and the output hold each other, which torch never
+    frees.
+    """
+    return _Standardize.apply(x, epsilon)
+
+
+class _Standardize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Array, epsilon: float) -> Array:
+        y, scale = standardize(x, epsilon)
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, slope: Array) -> tuple[Array, None]:
+        return standardize_gradient(slope, *ctx.saved_tensors), None
