@@ -35,14 +35,16 @@ _HOME = {
     "SyntheticStream": "synthesis",
     "TemplateBank": "templates",
     "UNet": "networks",
-    "VoxelMorph": "registration",
+    "VoxelMorph": "voxelmorph",
     "WithSynthesis": "synthesis",
     "register": "registration",
 }
 #: folders that are reached as `avx.random`, `avx.metrics` ...
 _FOLDERS = (
+    "backend",
     "contrastive",
     "features",
+    "geometry",
     "io",
     "metrics",
     "networks",
@@ -53,6 +55,8 @@ _FOLDERS = (
     "segmentation",
     "synthesis",
     "templates",
+    "training",
+    "voxelmorph",
 )
 
 __all__ = [

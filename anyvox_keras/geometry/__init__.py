@@ -1,6 +1,6 @@
 """Geometry in millimetres, without files: grids, volumes, warps, resampling."""
 
-from anyvox_keras.geometry.grid import Grid, ras_grid, working_grid
+from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.resample import resample_to
 from anyvox_keras.geometry.volume import Volume, min_max, require_same_grid
 from anyvox_keras.geometry.warp import Warp
@@ -10,8 +10,6 @@ __all__ = [
     "Volume",
     "Warp",
     "min_max",
-    "ras_grid",
     "require_same_grid",
     "resample_to",
-    "working_grid",
 ]

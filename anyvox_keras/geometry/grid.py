@@ -6,6 +6,11 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
+#: beyond this ratio of spacings a cube of voxels is no longer a neighbourhood
+ANISOTROPY = 1.5
+#: fewest voxels along an axis: two blocks of the finest pooling and the reach of MIND
+FEWEST = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -89,86 +94,77 @@ class Grid:
         low, high = -margin - 1e-6, np.asarray(self.shape) - 1 + margin + 1e-6
         return np.asarray(((voxels >= low) & (voxels <= high)).all(-1))
 
+    @property
+    def centre(self) -> np.ndarray:
+        """World coordinates of the middle of the field of view."""
+        return self.to_world((np.array(self.shape) - 1) / 2)
 
-def ras_grid(grid: Grid, spacing: Sequence[float] | None = None) -> Grid:
-    """Turn a scan's axes to the nearest R, A, S and give it the chosen spacing.
+    def recentred(self, shape: Sequence[int], axes: np.ndarray) -> "Grid":
+        """Make a lattice of other voxels about the same centre.
 
-    The field of view stays, its centre exactly, its extent to the next whole voxel.
+        Args:
+            shape: Its voxels along each axis.
+            axes: `(3, 3)`, the step in the world along each axis, one per column.
+        """
+        affine = np.eye(4)
+        affine[:3, :3] = axes
+        affine[:3, 3] = self.centre - axes @ ((np.asarray(shape) - 1) / 2)
+        return Grid(tuple(int(n) for n in shape), affine)
 
-    Args:
-        grid: The scan's own lattice.
-        spacing: Mm along R, A, S; None keeps the scan's.
+    def to_ras(self, spacing: float | Sequence[float] | None = None) -> "Grid":
+        """Turn the axes to the nearest R, A, S, over the same field of view.
 
-    Example:
-        ```python
-        import numpy as np
+        The centre stays exactly, the extent to the next whole voxel.
 
+        Args:
+            spacing: Millimetres along R, A, S, or one number for all; None keeps the grid's own.
 
+        Example:
+            ```python
+            >>> grid = Grid((20, 30, 40), np.diag([-1.0, 2, 1, 1])).to_ras((2, 2, 2))
+            >>> grid.shape, grid.orientation
+            ((10, 30, 20), 'RAS')
+            ```
+        """
+        turns = nib.io_orientation(self.affine)
+        order = np.argsort(turns[:, 0])  # the array axis of R, of A, of S
+        matrix = self.affine[:3, :3][:, order] * turns[order, 1]
+        own = np.asarray(self.spacing)[order]
+        wanted = own if spacing is None else np.broadcast_to(np.asarray(spacing, "float64"), 3)
+        # One thousandth of a voxel forgives the rounding of a header.
+        size = np.ceil(np.asarray(self.shape)[order] * own / wanted - 1e-3)
+        return self.recentred(np.maximum(size, 1).astype(int), matrix / own * wanted)
 
-        grid = ras_grid(Grid((20, 30, 40), np.diag([-1.0, 2, 1, 1])), (2, 2, 2))
-        grid.shape, grid.orientation  # (10, 30, 20), "RAS"
-        ```
-    """
-    turns = nib.io_orientation(grid.affine)
-    order = np.argsort(turns[:, 0])  # the array axis of R, of A, of S
-    shape = np.asarray(grid.shape)[order]
-    matrix = grid.affine[:3, :3][:, order] * turns[order, 1]
-    own = np.asarray(grid.spacing)[order]
-    wanted = own if spacing is None else np.asarray(spacing, "float64")
-    # One thousandth of a voxel forgives the rounding of a header.
-    size = np.maximum(np.ceil(shape * own / wanted - 1e-3), 1).astype(int)
-    affine = np.eye(4)
-    affine[:3, :3] = matrix / own * wanted
-    centre = grid.to_world((np.asarray(grid.shape) - 1) / 2)
-    affine[:3, 3] = centre - affine[:3, :3] @ ((size - 1) / 2)
-    return Grid(tuple(size), affine)
+    def to_nearly_cubic(self) -> "Grid":
+        """Make voxels nearly cubic, over the same field of view.
 
+        A grid whose spacings differ by at most half is its own. Otherwise (thick slices) voxels
+        become cubes of the same volume; an axis shorter than eight voxels is continued at both
+        ends.
 
-# Beyond this ratio of spacings a cube of voxels is no longer a neighbourhood.
-_ANISOTROPY = 1.5
-# Two blocks of the finest pooling and the reach of MIND.
-_SHORTEST = 8
+        Example:
+            ```python
+            >>> Grid((100, 100, 20), np.diag([1.0, 1.0, 8.0, 1.0])).to_nearly_cubic().shape
+            (50, 50, 80)
+            ```
+        """
+        spacing = np.array(self.spacing)
+        thick = spacing.max() > ANISOTROPY * spacing.min()
+        if not thick and min(self.shape) >= FEWEST:
+            return self
+        return self._cubes(np.cbrt(np.prod(spacing)) if thick else spacing)
 
+    def to_cubes(self, voxels: int) -> "Grid":
+        """Make about so many cubes over the same field of view, none finer than the finest axis."""
+        spacing = np.array(self.spacing)
+        side = np.cbrt(np.prod(spacing * self.shape) / voxels)
+        return self._cubes(max(float(side), float(spacing.min())))
 
-def working_grid(grid: Grid) -> Grid:
-    """Return a lattice of nearly cubic voxels over the same field of view.
+    def padded(self, margin: int) -> "Grid":
+        """Add so many voxels at both ends of every axis."""
+        return self.recentred([n + 2 * margin for n in self.shape], self.affine[:3, :3])
 
-    A grid whose spacings differ by at most half is its own. Otherwise (thick slices) voxels are
-    cubes of the same volume; an axis shorter than eight voxels is continued at both ends.
-
-    Example:
-        ```python
-        import numpy as np
-
-
-
-        thick = Grid((100, 100, 20), np.diag([1.0, 1.0, 5.0, 1.0]))
-        cubes = working_grid(thick)
-        ```
-    """
-    spacing = np.array(grid.spacing)
-    if spacing.max() <= _ANISOTROPY * spacing.min() and min(grid.shape) >= _SHORTEST:
-        return grid
-    if spacing.max() <= _ANISOTROPY * spacing.min():
-        side = spacing
-    else:
-        side = np.full(3, float(np.prod(spacing) ** (1 / 3)))
-    extent = spacing * np.array(grid.shape)
-    shape = np.maximum(np.ceil(extent / side - 1e-6).astype(int), _SHORTEST)
-    axes = grid.affine[:3, :3] / spacing * side
-    centre = grid.to_world((np.array(grid.shape) - 1) / 2)
-    affine = np.eye(4)
-    affine[:3, :3] = axes
-    affine[:3, 3] = centre - axes @ ((shape - 1) / 2)
-    return Grid(tuple(int(n) for n in shape), affine)
-
-
-def network_grid(grid: Grid, spacing: float = 0.0) -> Grid:
-    """Return a lattice of nearly cubic voxels over a scan, its axes nearest to R, A, S.
-
-    Args:
-        grid: The scan's own.
-        spacing: Mm of the voxels; 0 keeps the scan's, or, where it has thick slices, cubes of the
-            same volume (see `working_grid`).
-    """
-    return ras_grid(working_grid(grid), (spacing,) * 3 if spacing else None)
+    def _cubes(self, side: float | np.ndarray) -> "Grid":
+        spacing = np.array(self.spacing)
+        shape = np.ceil(spacing * np.array(self.shape) / side - 1e-6).astype(int)
+        return self.recentred(np.maximum(shape, FEWEST), self.affine[:3, :3] / spacing * side)

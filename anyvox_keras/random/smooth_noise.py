@@ -64,7 +64,6 @@ def upsample_sum(nodes: Sequence[Array], shape: Sequence[int]) -> Array:
         ```python
         import numpy as np
 
-
         grids = [np.ones((1, n, n, n), "float32") for n in (4, 8)]
         field = upsample_sum(grids, (32, 32, 32))  # 2 everywhere
         ```

@@ -10,7 +10,6 @@ import numpy as np
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.geometry import Grid
-from anyvox_keras.geometry.grid import working_grid
 from anyvox_keras.networks import DEFAULT, preset_metadata
 from anyvox_keras.registration.affine.align import align_pair
 from anyvox_keras.registration.deformable.deform import deform
@@ -135,7 +134,7 @@ def _deformation(
 ) -> np.ndarray:
     """Displacement of the fixed grid, before the affine map."""
     own = pair.images[0].grid
-    grid = working_grid(own)
+    grid = own.to_nearly_cubic()
     pads = _pads(grid, settings)
     features: list[Array] = [
         image_features(array, inside, clip, compared, pads, memory)

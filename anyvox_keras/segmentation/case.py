@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Volume, min_max, ras_grid, require_same_grid, resample_to
+from anyvox_keras.geometry import Volume, min_max, require_same_grid, resample_to
 from anyvox_keras.io import load_labels, load_volume
 from anyvox_keras.segmentation.dataset import CaseFiles
 
@@ -71,7 +71,7 @@ def load_case(files: CaseFiles, spacing: Sequence[float] | None = None) -> Case:
     require_same_grid(labels, image)
     # Headers of one scan differ by rounding: the image's counts.
     labels = Volume(labels.array, image.affine, labels.header, None, labels.name)
-    grid = ras_grid(image.grid, spacing)
+    grid = image.grid.to_ras(spacing)
     return Case(
         files.name,
         min_max(resample_to(image, grid).array),

@@ -9,7 +9,7 @@ from scipy import ndimage, special
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.features import sliding_window_slabs
-from anyvox_keras.geometry import Grid, Volume, min_max, ras_grid, resample_to
+from anyvox_keras.geometry import Grid, Volume, min_max, resample_to
 from anyvox_keras.io import load_volume
 from anyvox_keras.segmentation.pad_to import pad_to
 
@@ -78,14 +78,14 @@ class Predictor:
             UserError: If the image can't be used.
         """
         volume = load_volume(image)
-        grid = ras_grid(volume.grid, self.spacing)
+        grid = volume.grid.to_ras(self.spacing)
         labels = self.label_map(min_max(resample_to(volume, grid).array))
         return self._back(labels, grid, volume)
 
     def probabilities(self, image: Any) -> np.ndarray:
         """Return `(D, H, W, classes + 1)` float32 on the image's grid, by linear interpolation."""
         volume = load_volume(image)
-        grid = ras_grid(volume.grid, self.spacing)
+        grid = volume.grid.to_ras(self.spacing)
         whole = np.concatenate(list(self.slabs(min_max(resample_to(volume, grid).array))))
         classes = [
             # Beyond the working grid lies background, class 0.

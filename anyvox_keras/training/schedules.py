@@ -57,7 +57,7 @@ class EpochCosine(keras.optimizers.schedules.LearningRateSchedule):
     Example:
         ```python
         import keras
-
+        from anyvox_keras.training import EpochCosine
 
         keras.optimizers.Adam(EpochCosine(2e-4, steps=500 * 75))
         ```

@@ -42,7 +42,7 @@ class DeformedPairs(Float32Layer):
     Example:
         ```python
         import anyvox_keras as avx
-
+        from anyvox_keras.voxelmorph import DeformedPairs
 
         bank = avx.TemplateBank.geometric(count=50, side=16)
         stream = avx.SyntheticStream(bank, side=16)

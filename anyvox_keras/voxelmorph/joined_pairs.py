@@ -22,6 +22,7 @@ class JoinedPairs(SeekableStream):
         ```python
         import anyvox_keras as avx
         from anyvox_keras.voxelmorph.scan_pairs import ScanPairs
+        from anyvox_keras.voxelmorph import JoinedPairs
 
         bank = avx.TemplateBank.geometric(count=50, side=16)
         scans = list(np.random.rand(3, 16, 16, 16, 1).astype("float32"))

@@ -9,7 +9,6 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.geometry import min_max
-from anyvox_keras.geometry.grid import network_grid
 from anyvox_keras.registration.affine.align import align_pair
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.losses import (
@@ -68,6 +67,7 @@ def register_scans(
 
     Example:
         ```python
+        from anyvox_keras.voxelmorph import register_scans
 
 
         fixed, moving = np.random.rand(2, 16, 16, 16).astype("float32")
@@ -83,7 +83,7 @@ def register_scans(
     start = time.perf_counter()
     affine = align_pair(pair, FeatureSettings())
     own = pair.images[0].grid
-    grid = network_grid(own, spacing)
+    grid = own.to_nearly_cubic().to_ras(spacing or None)
     placed = pair.placed(grid, affine)
     images = [
         _scaled(array, inside, clip)

@@ -10,7 +10,6 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid, Volume, min_max, require_same_grid, resample_to
-from anyvox_keras.geometry.grid import network_grid
 from anyvox_keras.io import list_images, load_labels, load_mask, load_volume, read_table
 
 COLUMNS = ("image", "labels", "mask", "split")
@@ -80,7 +79,7 @@ class ScanSet:
     def __init__(self, files: Sequence[ScanFile], spacing: float = 0.0) -> None:
         self.files = list(files)
         self._volumes = [load_volume(file.image) for file in files]
-        self.grid: Grid = network_grid(self._volumes[0].grid, spacing)
+        self.grid: Grid = self._volumes[0].grid.to_nearly_cubic().to_ras(spacing or None)
         self.images = [
             min_max(resample_to(volume, self.grid).array)[..., None] for volume in self._volumes
         ]

@@ -54,6 +54,7 @@ class VoxelMorphTrainer(StreamTrained):
         ```python
         import anyvox_keras as avx
         from anyvox_keras.registration import DiceLoss
+        from anyvox_keras.voxelmorph import VoxelMorphTrainer
 
         bank = avx.TemplateBank.geometric(count=50, side=16)
         stream = avx.SyntheticStream(bank, side=16, steps=2)

@@ -48,6 +48,7 @@ class VoxelMorphRun(TrainingRun):
     Example:
         ```python
         from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
+        from anyvox_keras.voxelmorph import VoxelMorphRun
 
         run = VoxelMorphRun("run", VoxelMorphSettings(side=48, steps=300))
         print(run.step, run.finished)  # `run.train()` goes on from there to the end

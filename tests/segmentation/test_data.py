@@ -8,7 +8,7 @@ from scipy import ndimage
 from segmentation.made_data import made_folder, made_pair, write
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Grid, ras_grid
+from anyvox_keras.geometry import Grid
 from anyvox_keras.io import list_images
 from anyvox_keras.segmentation import Case, CropStream, count_classes, load_case, read_dataset
 
@@ -144,7 +144,7 @@ def test_resampling_keeps_the_field_of_view():
     own = Grid(
         (20, 30, 41), np.array([[0, 0, 1.5, 7], [-2, 0, 0, 5], [0, 1, 0, 3], [0, 0, 0, 1.0]])
     )
-    grid = ras_grid(own, (1, 1, 1))
+    grid = own.to_ras((1, 1, 1))
     assert grid.orientation == "RAS"
     np.testing.assert_allclose(np.multiply(grid.shape, grid.spacing), (62, 40, 30))
     middles = [g.to_world((np.asarray(g.shape) - 1) / 2) for g in (own, grid)]

@@ -48,7 +48,7 @@ class AffinePair:
         """Find the surrounds."""
         self.images, self.given, self.clips = (fixed, moving), masks, clips
         self.features = features
-        self.centre = fixed.grid.to_world((np.array(fixed.shape) - 1) / 2)
+        self.centre = fixed.grid.centre
         self.inside = [
             without_padding(image) if mask is None else mask
             for image, mask in zip(self.images, masks, strict=True)
@@ -58,7 +58,7 @@ class AffinePair:
 
     def information(self, matrix: np.ndarray, voxels: int) -> float:
         """Mutual information where the images overlap, times the share of the lattice that is."""
-        grid = lattice(self.images[0].grid, voxels)
+        grid = self.images[0].grid.to_cubes(voxels)
         (first, here), (second, there) = self._place(0, grid), self._place(1, grid, matrix)
         both = here & there
         if both.sum() < _FEWEST:
@@ -69,7 +69,7 @@ class AffinePair:
         self, matrix: np.ndarray, voxels: int, model: str, iterations: int, halvings: int
     ) -> tuple[np.ndarray, float]:
         """Improve a map (fixed to moving world) on a lattice; return it and the loss before."""
-        grid = lattice(self.images[0].grid, voxels)
+        grid = self.images[0].grid.to_cubes(voxels)
         if voxels not in self._fixed:
             self._fixed[voxels] = self._features(0, grid)
         axes = matrix[:3, :3] @ (grid.affine[:3, :3] / grid.spacing)
@@ -91,7 +91,7 @@ class AffinePair:
 
     def _features(self, which: int, grid: Grid, matrix: np.ndarray | None = None) -> Array:
         """Features and, as last channel, their weight."""
-        array, inside = self._place(which, grid if which == 0 else _wider(grid), matrix)
+        array, inside = self._place(which, grid if which == 0 else grid.padded(_MARGIN), matrix)
         mask = None if self.given[which] is None else inside
         features = image_features(array, mask, self.clips[which], self.features)
         weight = ops.convert_to_tensor(inside[None, ..., None].astype("float32"))
@@ -114,25 +114,6 @@ class AffinePair:
             array = ndimage.gaussian_filter(image.array, sigma)
             self._smooth[key] = Volume(array, image.affine, None, image.finite, image.name)
         return self._smooth[key]
-
-
-def lattice(grid: Grid, voxels: int) -> Grid:
-    """Return cubes over the grid's field of view, about `voxels`, none finer than its finest."""
-    spacing = np.array(grid.spacing)
-    extent = spacing * grid.shape
-    side = max(float((np.prod(extent) / voxels) ** (1 / 3)), float(spacing.min()))
-    shape = np.maximum(np.ceil(extent / side - 1e-6).astype(int), 8)
-    axes = grid.affine[:3, :3] / spacing * side
-    affine = np.eye(4)
-    affine[:3, :3] = axes
-    affine[:3, 3] = grid.to_world((np.array(grid.shape) - 1) / 2) - axes @ ((shape - 1) / 2)
-    return Grid(tuple(int(n) for n in shape), affine)
-
-
-def _wider(grid: Grid) -> Grid:
-    affine = grid.affine.copy()
-    affine[:3, 3] -= grid.affine[:3, :3] @ np.full(3, _MARGIN)
-    return Grid(tuple(n + 2 * _MARGIN for n in grid.shape), affine)
 
 
 @cache

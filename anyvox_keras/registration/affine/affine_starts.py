@@ -44,7 +44,7 @@ def affine_starts(
         ```
     """
     pairs = [
-        (_middle(fixed), _middle(moving)),
+        (fixed.grid.centre, moving.grid.centre),
         (_mass(fixed, fixed_mask), _mass(moving, moving_mask)),
     ]
     turns = [np.eye(3), *(_turn(axis, a) for axis, a in itertools.product(range(3), angles))]
@@ -55,10 +55,6 @@ def affine_starts(
         matrix[:3, 3] = there - turn @ here
         starts.append(matrix)
     return starts
-
-
-def _middle(volume: Volume) -> np.ndarray:
-    return volume.grid.to_world((np.array(volume.shape) - 1) / 2)
 
 
 def _mass(volume: Volume, mask: np.ndarray | None) -> np.ndarray:

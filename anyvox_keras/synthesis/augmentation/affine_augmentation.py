@@ -41,7 +41,7 @@ class AffineAugmentation(RandomLayer):
     Example:
         ```python
         import numpy as np
-
+        from anyvox_keras.synthesis import AffineAugmentation
 
         pair = {"label_map": np.ones((1, 16, 16, 16), "int32")}
         pair = AffineAugmentation()(pair, training=True)

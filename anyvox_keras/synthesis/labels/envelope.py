@@ -30,7 +30,6 @@ def envelope(mask: Array, radius: Array) -> Array:
         ```python
         import numpy as np
 
-
         mask = np.zeros((1, 16, 16, 16), bool)
         mask[:, 5:11, 5:11, 5:11] = True
         rim = envelope(mask, np.array([2], "int32"))
