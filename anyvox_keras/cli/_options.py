@@ -32,6 +32,23 @@ MEMORY = click.option(
     help="At most this much memory; what does not fit is computed in pieces.",
 )
 
+
+def _prefer_form(context: click.Context, _: Any, form: str | None) -> None:
+    """Hold for this command: every image is read so."""
+    if form is not None:
+        from anyvox_keras.io import prefer_form
+
+        context.with_resource(prefer_form(form))
+
+
+FORM = click.option(
+    "--form",
+    type=click.Choice(["sform", "qform"]),
+    expose_value=False,
+    callback=_prefer_form,
+    help="Where images say to lie in two ways, go by this one; ITK's choice if not given.",
+)
+
 #: shapes of the geometric bank
 GEOMETRIC = 500
 

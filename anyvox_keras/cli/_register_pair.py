@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from anyvox_keras.cli._options import FORM
 from anyvox_keras.errors import UserError
 
 #: options that name a file
@@ -35,6 +36,8 @@ OPTIONS = (
     click.option("--moving-seg", type=Path, help="Labels of the moving image, warped too."),
     click.option("--fixed-points", type=Path, help="Landmarks (CSV, x,y,z, mm, LPS), for the TRE."),
     click.option("--moving-points", type=Path, help="The same landmarks in the moving image."),
+    click.option("--ras", is_flag=True, help="Points of CSV files are RAS, not LPS as in ITK."),
+    FORM,
 )
 
 

@@ -4,17 +4,29 @@ import warnings
 from pathlib import Path
 
 import click
+import numpy as np
+
+from anyvox_keras.cli._options import FORM, OVERWRITE
+from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Volume
 
 
 @click.command()
 @click.option("--warp", required=True, type=Path, help="Displacement field (ITK, mm, LPS).")
 @click.option("--image", type=Path, help="Moving image or label map to warp.")
 @click.option("--reference", type=Path, help="Image whose grid the result gets.")
-@click.option("--points", type=Path, help="CSV with columns x,y,z in mm.")
-@click.option("--out", required=True, type=Path, help="NIfTI, or CSV for points.")
+@click.option("--points", type=Path, help="CSV with columns x,y,z in mm, .fcsv or .mrk.json.")
+@click.option("--out", required=True, type=Path, help="NIfTI, or a file of points.")
 @click.option("--labels", is_flag=True, help="The image holds labels: nearest, integers kept.")
-@click.option("--ras", is_flag=True, help="Points are RAS, not LPS as in ITK.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option(
+    "--outside",
+    type=float,
+    metavar="V",
+    help="Value beyond the image; else the image's own background, 0 for labels.",
+)
+@click.option("--ras", is_flag=True, help="Points of CSV files are RAS, not LPS as in ITK.")
+@FORM
+@OVERWRITE
 def apply(
     warp: Path,
     image: Path | None,
@@ -22,6 +34,7 @@ def apply(
     points: Path | None,
     out: Path,
     labels: bool,
+    outside: float | None,
     ras: bool,
     overwrite: bool,
 ) -> None:
@@ -36,30 +49,42 @@ def apply(
         raise click.UsageError("expected either --image or --points")
     if image is not None and reference is None:
         raise click.UsageError("--image needs --reference")
-    check_output(out, overwrite)
+    check_output(out, overwrite, (warp, image, reference, points))
     if points is not None:
         _warp_points(warp, points, out, ras)
     else:
-        _warp_image(warp, image, reference, out, labels)
+        _warp_image(warp, image, reference, out, labels, outside)
 
 
-def _warp_image(warp: Path, image: Path | None, like: Path | None, out: Path, labels: bool) -> None:
+def _warp_image(
+    warp: Path,
+    image: Path | None,
+    like: Path | None,
+    out: Path,
+    labels: bool,
+    outside: float | None,
+) -> None:
     from anyvox_keras.io import load_labels, load_reference, load_volume, load_warp, save_volume
 
     field, target = load_warp(warp), load_reference(like)
-    moving = load_labels(image) if labels else load_volume(image)
-    moved = field.resample(moving, target.grid)
-    save_volume(out, moved.array, target, overwrite=True)
+    moving = load_labels(image) if labels else load_volume(image, varies=False)
+    if labels and outside is not None and (outside < 0 or outside != int(outside)):
+        raise UserError(f"--outside: expected a label, an integer from 0 up, received {outside:g}")
+    moved = field.resample(moving, target.grid, outside=outside)
+    array = moved.array
+    if moving.finite is not None:  # what was NaN stays NaN
+        known = field.resample(Volume(moving.finite, moving.affine), target.grid, outside=1).array
+        array = np.where(known, array, np.nan)
+    save_volume(out, array, target, overwrite=True)
 
 
 def _warp_points(warp: Path, points: Path, out: Path, ras: bool) -> None:
-    from anyvox_keras.io import TO_LPS, load_points, load_warp, save_points
+    from anyvox_keras.io import TO_LPS, load_warp, read_landmarks, save_points
 
-    field, listed = load_warp(warp), load_points(points)
-    start = listed if ras else listed * TO_LPS
+    field, listed = load_warp(warp), read_landmarks(points, ras)
+    start = listed.points * TO_LPS
     outside = int((~field.grid.contains(start)).sum())
     if outside:
-        message = f"{outside} of {len(start)} points lie outside the warp and stay where they are"
-        warnings.warn(message, stacklevel=1)
-    moved = field.points(start)
-    save_points(out, moved if ras else moved * TO_LPS, overwrite=True)
+        message = f"{outside} of {len(start)} points lie outside the warp"
+        warnings.warn(f"{message}; they are moved by its affine part", stacklevel=1)
+    save_points(out, field.points(start) * TO_LPS, overwrite=True, like=listed, ras=ras)

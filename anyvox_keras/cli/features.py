@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
+from anyvox_keras.cli._options import FORM, MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
 
 
 @click.command()
@@ -12,6 +12,7 @@ from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set
 @click.argument("out", type=Path)
 @WEIGHTS
 @click.option("--mask", type=Path, help="Features are zero outside.")
+@FORM
 @MEMORY
 @PRECISION
 @OVERWRITE

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from anyvox_keras.cli._options import OVERWRITE
+from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.progress import progress
@@ -52,6 +52,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 @click.option("--flips", is_flag=True, help="Average over the eight flips of each window.")
 @click.option("--largest", is_flag=True, help="Keep the largest component of each class.")
 @click.option("--probabilities", is_flag=True, help="Write NAME_probabilities.nii.gz (4D) too.")
+@FORM
 @OVERWRITE
 def predict(
     runs: tuple[Path, ...],

@@ -43,7 +43,7 @@ class Grid:
             raise ValueError(
                 f"`affine` must be a finite (4, 4) matrix. Received: {affine.tolist()}"
             )
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        if not is_invertible(affine):
             raise ValueError(f"`affine` must be invertible. Received: {affine.tolist()}")
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "affine", affine)
@@ -168,3 +168,39 @@ class Grid:
         spacing = np.array(self.spacing)
         shape = np.ceil(spacing * np.array(self.shape) / side - 1e-6).astype(int)
         return self.recentred(np.maximum(shape, FEWEST), self.affine[:3, :3] / spacing * side)
+
+
+def is_invertible(affine: np.ndarray) -> bool:
+    """Say whether the axes of a `(4, 4)` matrix span the space, whatever their unit.
+
+    Example:
+        ```python
+        >>> is_invertible(np.diag([1e-6, 1e-6, 1e-6, 1.0]))
+        True
+        ```
+    """
+    axes = np.asarray(affine, "float64")[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(affine).all() or not lengths.all():
+        return False
+    return bool(abs(np.linalg.det(axes / lengths)) > 1e-6)
+
+
+# of a cosine between two axes: beyond it ITK refuses a direction
+_SHEAR = 1.01e-4
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Say whether the axes of an invertible `(4, 4)` matrix are not at right angles, as for ITK.
+
+    Example:
+        ```python
+        >>> matrix = np.eye(4)
+        >>> matrix[0, 1] = 0.1
+        >>> is_sheared(matrix)
+        True
+        ```
+    """
+    axes = np.asarray(affine, "float64")[:3, :3]
+    axes = axes / np.linalg.norm(axes, axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR)

@@ -43,6 +43,27 @@ def resample_to(
     return Volume(array, grid.affine, None, None if inside.all() else inside, volume.name)
 
 
+def background(volume: Volume) -> float:
+    """What lies beyond an image: the dark end of its border, and 0 for labels and masks.
+
+    The border is the outermost voxels of the six faces that are finite; the value is their first
+    percentile: air in a CT, zero in a map of t values, whatever a few odd voxels hold.
+
+    Example:
+        ```python
+        >>> background(Volume(np.full((4, 4, 4), -1000, "float32"), np.eye(4)))
+        -1000.0
+        ```
+    """
+    if volume.array.dtype.kind != "f":
+        return 0.0
+    border = np.ones(volume.shape, bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    if volume.finite is not None and (border & volume.finite).any():
+        border &= volume.finite
+    return float(np.percentile(volume.array[border], 1, method="lower"))
+
+
 def _transform(
     array: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], order: int, fill: float
 ) -> np.ndarray:

@@ -1,12 +1,13 @@
 """A map between two images in millimetres, as ITK keeps it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.resample import by_slabs, sample
+from anyvox_keras.geometry.resample import background, by_slabs, sample
 from anyvox_keras.geometry.volume import Volume
 
 
@@ -15,24 +16,27 @@ class Warp:
     """A displacement field in the world: the point `p` of its grid goes to `p + d(p)`.
 
     For a registration the grid is the fixed image's, and `p + d(p)` lies in the moving image.
-    Between voxels `d` is linear; beyond the grid it is zero, as in ITK's
-    `DisplacementFieldTransform`.
+    Between voxels `d` is linear, as in ITK's `DisplacementFieldTransform`; beyond the grid, where
+    that is zero, the map is its affine part.
 
     Args:
         vectors: `(D, H, W, 3)`, millimetres, RAS.
         grid: where the vectors are given.
+        beyond: `(4, 4)`, mm, RAS: where points outside the grid go; the default is the field's
+            affine part by least squares.
 
     Example:
         ```python
         >>> warp = Warp(np.ones((4, 4, 4, 3)), Grid((4, 4, 4), np.eye(4)))
         >>> warp.points(np.array([[1.0, 1.0, 1.0], [9.0, 9.0, 9.0]]))
-        array([[2., 2., 2.],
-               [9., 9., 9.]])
+        array([[ 2.,  2.,  2.],
+               [10., 10., 10.]])
         ```
     """
 
     vectors: np.ndarray
     grid: Grid
+    beyond: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check the layout."""
@@ -42,7 +46,11 @@ class Warp:
 
     @classmethod
     def from_voxels(
-        cls, displacement: np.ndarray, grid: Grid, moving_grid: Grid | None = None
+        cls,
+        displacement: np.ndarray,
+        grid: Grid,
+        moving_grid: Grid | None = None,
+        beyond: np.ndarray | None = None,
     ) -> "Warp":
         """Build from a displacement in voxels: `x` of `grid` goes to `x + u(x)` of `moving_grid`.
 
@@ -51,7 +59,7 @@ class Warp:
         """
         target = grid.voxels() + np.asarray(displacement, "float64")
         vectors = (moving_grid or grid).to_world(target) - grid.to_world(grid.voxels())
-        return cls(vectors, grid)
+        return cls(vectors, grid, beyond)
 
     def to_voxels(self, moving_grid: Grid | None = None) -> np.ndarray:
         """Return the displacement in voxels, float32: the inverse of `from_voxels`."""
@@ -59,19 +67,38 @@ class Warp:
         voxels = (moving_grid or self.grid).to_voxel(target) - self.grid.voxels()
         return voxels.astype("float32")
 
+    @cached_property
+    def affine(self) -> np.ndarray:
+        """The map beyond the grid, `(4, 4)`, mm, RAS."""
+        if self.beyond is not None:
+            return self.beyond
+        step = tuple(slice(None, None, max(1, n // 24)) for n in self.grid.shape)
+        where = self.grid.to_world(self.grid.voxels()[step]).reshape(-1, 3)
+        # about the centre, so that far from the origin the columns stay independent
+        centre = where.mean(0)
+        design = np.c_[where - centre, np.ones(len(where))]
+        fit = np.linalg.lstsq(design, self.vectors[step].reshape(-1, 3), rcond=None)[0]
+        matrix = np.eye(4)
+        matrix[:3, :3] += fit[:3].T
+        matrix[:3, 3] = fit[3] - fit[:3].T @ centre
+        return matrix
+
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Map `(N, 3)` points, mm, RAS; one outside the grid stays where it is."""
+        """Map `(N, 3)` points, mm, RAS; one outside the grid is moved by the affine part."""
         points = np.asarray(points, "float64")
         voxels = self.grid.to_voxel(points)
         parts = [sample(self.vectors[..., axis], voxels, 1, 0.0) for axis in range(3)]
-        return points + np.stack(parts, -1)
+        moved = points + np.stack(parts, -1)
+        beyond = ~self.grid.contains(points)
+        moved[beyond] = points[beyond] @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return moved
 
     def resample(
         self,
         volume: Volume,
         reference: Grid | None = None,
         order: int | None = None,
-        outside: float = 0.0,
+        outside: float | None = None,
     ) -> Volume:
         """Pull a moving image or label map back onto the fixed grid, in one interpolation.
 
@@ -79,7 +106,12 @@ class Warp:
             volume: the moving image.
             reference: grid of the result, inside the warp's; the default is the warp's own.
             order: 1 linear, 0 nearest; the default is 1 for float arrays and 0 for labels.
-            outside: value where the warp points beyond the moving image.
+            outside: value where the warp points beyond the moving image; the default is an
+                image's own background (see `background`), and 0 for labels.
+
+        Returns:
+            A `Volume` on the reference; `finite` is false beyond the moving image, and where that
+            was not finite.
 
         Raises:
             UserError: the reference reaches beyond the warp, where nothing is known; or the warp
@@ -88,19 +120,22 @@ class Warp:
         grid = reference or self.grid
         self._require_inside(grid)
         order = int(volume.array.dtype.kind == "f") if order is None else order
-        met = False
+        fill = background(volume) if outside is None else outside
+        known = np.ones(volume.shape, bool) if volume.finite is None else volume.finite
 
         def values(voxels: np.ndarray) -> np.ndarray:
-            nonlocal met
-            points = self.points(grid.to_world(voxels))
-            met = met or bool(volume.grid.contains(points).any())
-            return sample(volume.array, volume.grid.to_voxel(points), order, outside)
+            there = volume.grid.to_voxel(self.points(grid.to_world(voxels)))
+            value = sample(volume.array, there, order, fill)
+            inside = sample(known, there, 0, 0)
+            return np.stack([np.where(inside, value, fill), inside], -1)
 
-        array = by_slabs(grid.shape, values)
-        if not met:
+        array, inside = np.moveaxis(by_slabs(grid.shape, values), -1, 0)
+        if not inside.any():
             where = _describe(volume.grid)
             raise UserError(f"{volume.name}: the warp leads elsewhere; this image has {where}")
-        return Volume(array, grid.affine, name=volume.name)
+        finite = None if inside.all() else inside.astype(bool)
+        array = np.ascontiguousarray(array, volume.array.dtype)
+        return Volume(array, grid.affine, finite=finite, name=volume.name)
 
     def _require_inside(self, grid: Grid) -> None:
         """Refuse a reference that the field does not cover: zero there would be wrong."""

@@ -2,6 +2,8 @@
 
 from anyvox_keras.io.affine_file import load_affine, save_affine
 from anyvox_keras.io.csv_table import read_table
+from anyvox_keras.io.form_codes import prefer_form
+from anyvox_keras.io.landmarks import TO_LPS, Landmarks
 from anyvox_keras.io.list_images import case_name, list_images
 from anyvox_keras.io.load import load_labels, load_mask, load_reference, load_volume
 from anyvox_keras.io.output import (
@@ -9,16 +11,18 @@ from anyvox_keras.io.output import (
     atomic,
     check_output,
     prepare_folder,
+    refuse_inputs,
     refuse_old_results,
     save_json,
 )
-from anyvox_keras.io.points_file import load_points, save_points
+from anyvox_keras.io.points_file import load_points, read_landmarks, save_points
 from anyvox_keras.io.save_volume import save_volume
-from anyvox_keras.io.warp_file import TO_LPS, load_warp, save_warp
+from anyvox_keras.io.warp_file import load_warp, save_warp
 
 __all__ = [
     "REGISTRATION_FILES",
     "TO_LPS",
+    "Landmarks",
     "atomic",
     "case_name",
     "check_output",
@@ -30,8 +34,11 @@ __all__ = [
     "load_reference",
     "load_volume",
     "load_warp",
+    "prefer_form",
     "prepare_folder",
+    "read_landmarks",
     "read_table",
+    "refuse_inputs",
     "refuse_old_results",
     "save_affine",
     "save_json",

@@ -1,8 +1,10 @@
 """Affine transforms as text that ITK reads."""
 
 import os
+from collections.abc import Callable, Iterable
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
@@ -51,21 +53,109 @@ def save_affine(path: str | os.PathLike[str], matrix: np.ndarray, overwrite: boo
 
 
 def load_affine(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read the `(4, 4)` matrix, mm, RAS, of an ITK affine text file with any centre.
+    """Read the `(4, 4)` matrix, mm, RAS, of the linear transforms in an ITK text file.
+
+    Several transforms are composed as ITK's `CompositeTransform` does: the last of the file acts
+    first. Affine, rigid (Euler, versor), similarity, translation and identity are known, each with
+    any centre.
 
     Raises:
-        UserError: missing, or not one affine transform with twelve parameters.
+        UserError: missing, damaged, or a transform of another kind.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-        numbers = np.array(fields["Parameters"].split(), "float64")
-        centre = np.array(fields.get("FixedParameters", "0 0 0").split(), "float64")
-    except (OSError, UnicodeDecodeError, KeyError, ValueError) as error:
+            found = _transforms(file)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected an ITK affine text file ({error})") from error
-    if numbers.size != 12 or centre.size != 3:
-        raise UserError(f"{path}: expected 12 parameters, received {numbers.size}")
     lps = np.eye(4)
-    lps[:3, :3] = numbers[:9].reshape(3, 3)
-    lps[:3, 3] = numbers[9:] + centre - lps[:3, :3] @ centre
+    for kind, parameters, fixed in found:
+        try:
+            lps = lps @ _matrix(kind, parameters, fixed)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+    if not np.isfinite(lps).all():
+        raise UserError(f"{path}: expected finite parameters, received NaN or infinity")
     return _FLIP @ lps @ _FLIP
+
+
+Transform = tuple[str, np.ndarray, np.ndarray]
+
+
+def _transforms(lines: Iterable[str]) -> list[Transform]:
+    """Kind, parameters and fixed parameters of each transform of a file, but a composite's own."""
+    found: list[dict[str, str]] = []
+    for line in lines:
+        name, _, text = line.partition(":")
+        if name == "Transform":
+            found.append({"Transform": text.strip()})
+        elif name in ("Parameters", "FixedParameters") and found:
+            found[-1][name] = text
+    transforms = [
+        (fields["Transform"].split("_")[0], _numbers(fields, "Parameters"),
+         _numbers(fields, "FixedParameters"))
+        for fields in found
+        if not fields["Transform"].startswith("CompositeTransform")
+    ]  # fmt: skip
+    if not transforms:
+        raise ValueError("no transform in it")
+    return transforms
+
+
+def _numbers(fields: dict[str, str], name: str) -> np.ndarray:
+    return np.array(fields.get(name, "").split(), "float64")
+
+
+def _matrix(kind: str, parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """The `(4, 4)` matrix in LPS of one transform."""
+    if kind not in _LINEAR:
+        raise ValueError(f"expected a transform of {', '.join(_LINEAR)}, received {kind}")
+    count, axes = _LINEAR[kind]
+    if parameters.size != count:
+        raise ValueError(f"expected {count} parameters of {kind}, received {parameters.size}")
+    linear = axes(parameters, fixed)
+    centre = fixed[:3] if fixed.size >= 3 else np.zeros(3)
+    lps = np.eye(4)
+    lps[:3, :3] = linear
+    shift = {0: np.zeros(3), 3: parameters, 7: parameters[3:6]}.get(count, parameters[-3:])
+    lps[:3, 3] = shift + centre - linear @ centre
+    return lps
+
+
+def _versor(parameters: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """Rotation of a unit quaternion given by its vector part."""
+    length = float(np.sum(parameters[:3] ** 2))
+    if length > 1:
+        raise ValueError(f"expected a versor of length 1 at most, received {length**0.5:g}")
+    return Rotation.from_quat([*parameters[:3], (1 - length) ** 0.5]).as_matrix()
+
+
+def _euler(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Rotation about x, y and z: Rz Rx Ry, or Rz Ry Rx where the fourth fixed parameter says so."""
+    x, y, z = parameters[:3]
+    zyx = fixed.size > 3 and fixed[3] != 0
+    order, angles = ("ZYX", [z, y, x]) if zyx else ("ZXY", [z, x, y])
+    return Rotation.from_euler(order, angles).as_matrix()
+
+
+def _nine(parameters: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return parameters[:9].reshape(3, 3)
+
+
+def _unit(_: np.ndarray, __: np.ndarray) -> np.ndarray:
+    return np.eye(3)
+
+
+def _similarity(parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    return _versor(parameters, fixed) * parameters[6]
+
+
+#: kind -> how many parameters, and the linear part of them
+_LINEAR: dict[str, tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "AffineTransform": (12, _nine),
+    "MatrixOffsetTransformBase": (12, _nine),
+    "Euler3DTransform": (6, _euler),
+    "VersorRigid3DTransform": (6, _versor),
+    "Similarity3DTransform": (7, _similarity),
+    "TranslationTransform": (3, _unit),
+    "IdentityTransform": (0, _unit),
+}

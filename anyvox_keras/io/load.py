@@ -1,5 +1,6 @@
 """Read an image."""
 
+import math
 import os
 import warnings
 import zlib
@@ -11,18 +12,22 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.volume import Volume, require_same_grid
+from anyvox_keras.io.form_codes import read_affine, require_no_shear
 
 
-def load_volume(source: Any, what: str = "image") -> Volume:
+def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume:
     """Read a 3D image as float32, with its geometry, and refuse one that cannot be used.
 
     Scattered NaN and infinities become the smallest finite value; `Volume.finite` remembers where
-    they were, a mask should leave them out, and a warning says how many there are.
+    they were, a mask should leave them out, and a warning says how many there are. Where float32
+    would round an image's steps away (2^30 + 0..49), the smallest value is subtracted, with a
+    warning. A header that claims more voxels than its file can hold is refused unread.
 
     Args:
         source: path of a NIfTI file, nibabel image, `Volume` (returned as it is), or an array
             `(D, H, W)`, which gets voxels of 1 mm.
         what: what to call the image in messages, such as `"fixed image"`.
+        varies: refuse an image that is the same everywhere, where nothing can be matched.
 
     Returns:
         A `Volume`; its array is float32 `(D, H, W)`, axes as stored.
@@ -37,28 +42,29 @@ def load_volume(source: Any, what: str = "image") -> Volume:
         ```
     """
     if isinstance(source, Volume):
+        require_no_shear(source.grid.affine, source.name)
         return source
     if isinstance(source, np.ndarray):
-        array, finite = _usable(source, what)
+        array, finite = _usable(source, what, varies)
         return Volume(array, np.eye(4), None, finite, what)
     image, name = open_image(source, what)
     affine = read_affine(image, name)
-    array, finite = _usable(read_array(image, name, what), name)
+    array, finite = _usable(read_array(image, name, what), name, varies)
     return Volume(array, affine, copy_header(image), finite, name)
 
 
-def _usable(raw: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _usable(raw: np.ndarray, name: str, varies: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Return float32 values without NaN, and where they were finite (`None`: everywhere)."""
     if raw.ndim != 3:
         raise UserError(f"{name}: expected a 3D array (D, H, W), received shape {raw.shape}")
-    # values beyond float32's range count as infinite, whatever the file's type
-    with np.errstate(over="ignore"):
-        array = np.array(raw, "float32", order="C")
-    finite = np.isfinite(array)
+    if raw.dtype.kind not in "iufb":
+        raise UserError(f"{name}: expected one real number per voxel, received {raw.dtype}")
+    array, finite = _float32(raw)
     if not finite.any():
         raise UserError(f"{name}: expected finite values, received none (all NaN or infinite)")
+    array = _without_offset(raw, array, finite, name)
     low, high = array[finite].min(), array[finite].max()
-    if low == high:
+    if varies and low == high:
         raise UserError(f"{name}: expected an image that varies, received {low:g} everywhere")
     if finite.all():
         return array, None
@@ -67,6 +73,34 @@ def _usable(raw: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     warnings.warn(message, stacklevel=3)
     array[~finite] = low
     return array, finite
+
+
+# float32 must tell so many values apart between the smallest and the largest
+_LEVELS = 1000
+
+
+def _float32(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values in float32 and where they are finite; beyond its range they are not."""
+    with np.errstate(over="ignore"):
+        array = np.array(raw, "float32", order="C")
+    return array, np.isfinite(array)
+
+
+def _without_offset(
+    raw: np.ndarray, array: np.ndarray, finite: np.ndarray, name: str
+) -> np.ndarray:
+    """Take the smallest value off, with a word, where float32 alone would round the rest away."""
+    low, high = array[finite].min(), array[finite].max()
+    if high - low >= _LEVELS * np.spacing(max(abs(low), abs(high))):
+        return array
+    known = raw[finite]
+    offset, largest = known.min(), known.max()
+    if raw.dtype.itemsize < 4 or offset == largest:
+        return array
+    message = f"{name}: float32 cannot tell its values of {offset:.12g} to {largest:.12g} apart"
+    warnings.warn(f"{message}; {offset:.12g} is subtracted from them", stacklevel=4)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(raw - offset, "float32", order="C")
 
 
 #: how far a scaled float may lie from its integer
@@ -188,7 +222,7 @@ def load_reference(source: Any, what: str = "reference") -> Volume:
     image, name = open_image(source, what)
     shape = tuple(image.shape)
     if len(shape) < 3 or min(shape[:3]) < 2:
-        raise UserError(f"{name}: expected a 3D {what}, received shape {shape}")
+        raise UserError(f"{name}: expected a 3D {what}, received one slice of shape {shape}")
     zeros = np.broadcast_to(np.float32(0), shape[:3])
     return Volume(zeros, read_affine(image, name), copy_header(image), None, name)
 
@@ -211,7 +245,8 @@ def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
         raise UserError(f"{path}: expected a NIfTI {what}, received a folder")
     try:
         image = nib.load(path)
-    except _BROKEN as error:
+    # readers of a dozen formats, which raise whatever junk makes them raise
+    except Exception as error:
         raise UserError(_broken(path, what, error)) from error
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise UserError(f"{path}: expected a NIfTI {what}, received {type(image).__name__}")
@@ -221,26 +256,45 @@ def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
 def read_array(image: Any, name: str, what: str = "image") -> np.ndarray:
     """Return the values of a 3D image; trailing axes of one are dropped."""
     shape = tuple(image.shape)
-    spatial, rest = shape[:3], shape[3:]
-    if len(spatial) < 3 or min(spatial) < 2:
-        raise UserError(f"{name}: expected a 3D {what}, received a 2D one of shape {shape}")
-    if any(n != 1 for n in rest):
-        raise UserError(f"{name}: expected a 3D {what} of one volume, received shape {shape}")
-    if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
-        raise UserError(f"{name}: expected one number a voxel, received {image.get_data_dtype()}")
+    if any(n != 1 for n in shape[3:]):
+        received = f"{len(shape)}D of shape {shape}"
+        raise UserError(f"{name}: expected a 3D {what} of one volume, received {received}")
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise UserError(f"{name}: expected a 3D {what}, received one slice of shape {shape}")
+    return read_values(image, name, what).reshape(shape[:3])
+
+
+def read_values(image: Any, name: str, what: str) -> np.ndarray:
+    """Return the values as stored, scaled by slope and intercept; any number of axes."""
     try:
-        return np.asanyarray(image.dataobj).reshape(spatial)
-    except _BROKEN as error:
+        kind = image.get_data_dtype()
+        if kind.fields is not None or kind.kind not in "iufb":
+            raise UserError(f"{name}: expected one real number per voxel, received {kind}")
+        _require_bytes(image, name, kind.itemsize, what)
+        return np.asanyarray(image.dataobj)
+    except UserError:
+        raise
+    except (*_BROKEN, MemoryError) as error:
         raise UserError(_broken(name, what, error)) from error
 
 
-def read_affine(image: Any, name: str) -> np.ndarray:
-    """Return the voxel to world matrix; a useless one is the user's mistake."""
-    affine = np.asarray(image.affine, "float64") if image.affine is not None else np.eye(4)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        rows = affine[:3].tolist()
-        raise UserError(f"{name}: expected an invertible affine in the header, received {rows}")
-    return affine
+# gzip cannot pack more than this into a byte
+_GZIP = 1032
+
+
+def _require_bytes(image: Any, name: str, itemsize: int, what: str) -> None:
+    """Refuse a header that claims more voxels than the file can hold, before room is made."""
+    holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
+    path = holder.filename if holder is not None else None
+    if path is None or not nib.is_proxy(image.dataobj):
+        return
+    claimed = math.prod(int(n) for n in image.shape) * itemsize
+    packed = {".gz": _GZIP, ".mgz": _GZIP}.get(Path(path).suffix.lower())
+    plain = Path(path).suffix.lower() in (".nii", ".img", ".mgh")
+    size = os.path.getsize(path)
+    if claimed > size * (packed or (1 if plain else math.inf)):
+        reason = f"its header claims {claimed / 1e6:.3g} MB, it holds {size / 1e6:.2g} MB"
+        raise UserError(_broken(name, what, ValueError(reason)))
 
 
 def copy_header(image: Any) -> nib.Nifti1Header:

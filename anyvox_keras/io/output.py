@@ -5,7 +5,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,21 @@ import numpy as np
 from anyvox_keras.errors import UserError
 
 
-def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+def check_output(
+    path: str | os.PathLike[str], overwrite: bool = False, inputs: Iterable[Any] = ()
+) -> Path:
     """Make the folder of an output file, prove that it can be written, and return the path.
 
     Call it before a long computation, not after.
 
+    Args:
+        path: the output.
+        overwrite: an existing file may be replaced.
+        inputs: what is read, see `refuse_inputs`.
+
     Raises:
-        UserError: the file exists and `overwrite` is false, or its folder cannot be written.
+        UserError: the file exists and `overwrite` is false, its folder cannot be written, or it is
+            an input of the same command.
 
     Example:
         ```python
@@ -30,12 +38,30 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         ```
     """
     path = Path(path)
+    refuse_inputs([path], inputs)
     if path.is_dir():
         raise UserError(f"{path}: expected a file to write, received a folder")
     if path.exists() and not overwrite:
         raise UserError(f"{path}: the output exists already; pass --overwrite to replace it")
     prepare_folder(path.parent)
     return path
+
+
+def refuse_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[Any]) -> None:
+    """Refuse outputs that would replace what the same command reads, links followed.
+
+    Args:
+        outputs: files to write.
+        inputs: paths to read; whatever is no path of a file is passed over.
+
+    Raises:
+        UserError: naming the file.
+    """
+    read = [Path(one) for one in inputs if isinstance(one, str | os.PathLike)]
+    for output in map(Path, outputs):
+        for source in read:
+            if output.exists() and source.exists() and output.samefile(source):
+                raise UserError(f"{output}: the output would replace an input of this command")
 
 
 def prepare_folder(folder: str | os.PathLike[str]) -> Path:

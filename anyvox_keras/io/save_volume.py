@@ -8,6 +8,7 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.volume import Volume
+from anyvox_keras.io.form_codes import FORMS, require_no_shear
 from anyvox_keras.io.output import atomic, check_output
 
 
@@ -44,6 +45,7 @@ def save_volume(
         raise ValueError(f"`array` must be {like.shape} or with channels. Received: {array.shape}")
     if not str(path).endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: expected a name ending in .nii or .nii.gz")
+    require_no_shear(like.grid.affine if isinstance(like, Volume) else like.affine, str(path))
     path = check_output(path, overwrite)
     array = array.astype(_stored_type(array))
     image = nib.Nifti1Image(array, like.affine, _header(like))
@@ -63,13 +65,14 @@ def _stored_type(array: np.ndarray) -> str:
 
 
 def _header(like: Volume | Grid) -> nib.Nifti1Header:
-    """Keep units and form codes; drop what described the old values."""
+    """Keep the form codes; both forms say the grid's place, in mm; drop what the old values had."""
     header = like.header.copy() if isinstance(like, Volume) and like.header else None
-    if header is None:
-        header = nib.Nifti1Header()
-        header.set_xyzt_units("mm")
-        header.set_sform(like.affine, code="scanner")
-        header.set_qform(like.affine, code="scanner", strip_shears=True)
+    codes = {form: 0 if header is None else int(header[f"{form}_code"]) for form in FORMS}
+    header = header or nib.Nifti1Header()
+    # the grid is in mm, whatever the file was in; the unit of time stays
+    header["xyzt_units"] = (int(header["xyzt_units"]) & ~7) | 2
+    header.set_sform(like.affine, code=codes["sform"] or 1)
+    header.set_qform(like.affine, code=codes["qform"] or 1)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     header.set_intent("none")

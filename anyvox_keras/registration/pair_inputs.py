@@ -1,6 +1,7 @@
 """The two images of a registration and what belongs to them, checked."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to
+from anyvox_keras.geometry.grid import is_invertible
 from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
 from anyvox_keras.registration.affine.affine_descent import MODELS
 
@@ -55,6 +57,7 @@ class PairInputs:
         initial: Any = None,
         fixed_points: Any = None,
         moving_points: Any = None,
+        ras: bool = False,
     ) -> "PairInputs":
         """Read arguments of `register`, and refuse what can't be used.
 
@@ -74,13 +77,15 @@ class PairInputs:
             None if fixed_mask is None else masks[0],
             None if moving_mask is None else masks[1],
         )
+        landmarks = landmarks_of(fixed_points, moving_points, ras)
+        _tell_outside(landmarks, (fixed, moving))
         return cls(
             (fixed, moving),
             masks,
             given,
             labels,
             (fixed_clip, moving_clip),
-            landmarks_of(fixed_points, moving_points),
+            landmarks,
             model,
             None if initial is None else _initial(initial),
         )
@@ -151,8 +156,11 @@ def _initial(source: Any) -> np.ndarray:
     affine = np.asarray(source, "float64")
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise UserError("initial: expected an invertible matrix, received a singular one")
+    if not is_invertible(affine) or not np.allclose(affine[3], (0, 0, 0, 1)):
+        raise UserError(
+            "initial: expected an invertible matrix with the last row 0 0 0 1, "
+            f"received {affine.tolist()}"
+        )
     return affine
 
 
@@ -191,13 +199,28 @@ def place(
     return volume.array, inside
 
 
-def landmarks_of(fixed: Any, moving: Any) -> tuple[np.ndarray, np.ndarray] | None:
+def _tell_outside(
+    landmarks: tuple[np.ndarray, np.ndarray] | None, images: tuple[Volume, Volume]
+) -> None:
+    """Warn of landmarks beyond their image: often the other convention of signs."""
+    for points, image, what in zip(landmarks or (), images, ("fixed", "moving"), strict=False):
+        outside = int((~image.grid.contains(points)).sum())
+        if outside:
+            message = f"{outside} of {len(points)} {what} points lie outside the {what} image"
+            after = "; only the affine part moves them" if what == "fixed" else ""
+            warnings.warn(f"{message} (RAS for LPS?){after}", stacklevel=4)
+
+
+def landmarks_of(
+    fixed: Any, moving: Any, ras: bool = False
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Read the same landmarks of both images.
 
     Args:
-        fixed: `(N, 3)` points of the fixed image, mm, RAS; a CSV file of `x,y,z`, mm, LPS as ITK
-            has them; or none.
+        fixed: `(N, 3)` points of the fixed image, mm, RAS; a file of points (see
+            `read_landmarks`), mm, LPS as ITK has them; or none.
         moving: The same of the moving image, in the same order.
+        ras: CSV files hold RAS.
 
     Returns:
         Two `(N, 3)` float64 arrays, mm, RAS; or none without landmarks.
@@ -210,7 +233,9 @@ def landmarks_of(fixed: Any, moving: Any) -> tuple[np.ndarray, np.ndarray] | Non
     if fixed is None or moving is None:
         raise UserError("landmarks: expected points of both images, received one image's only")
     points = [
-        load_points(one) * TO_LPS if isinstance(one, str | os.PathLike) else np.asarray(one, float)
+        load_points(one, ras) * TO_LPS
+        if isinstance(one, str | os.PathLike)
+        else np.asarray(one, float)
         for one in (fixed, moving)
     ]
     shapes = [array.shape for array in points]

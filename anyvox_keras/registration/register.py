@@ -48,6 +48,7 @@ def register(
     feature_settings: FeatureSettings | None = None,
     fixed_points: Any = None,
     moving_points: Any = None,
+    ras: bool = False,
     memory: float | None = None,
 ) -> Registration:
     """Bring `moving` onto `fixed` without training.
@@ -80,8 +81,9 @@ def register(
         settings: Instead of a preset.
         feature_settings: Instead of `features`, `extractor` and `weights`: weights per feature.
         fixed_points: Landmarks of the fixed image, for the TRE: `(N, 3)`, mm, RAS, or a CSV file
-            of `x,y,z`, mm, LPS.
+            of `x,y,z`, mm, LPS; or 3D Slicer's `.fcsv`, `.mrk.json`.
         moving_points: The same landmarks of the moving image, in the same order.
+        ras: CSV files of landmarks hold RAS.
         memory: GB (2^30 bytes) that the process may take, 12 if not given. What does not fit is
             computed in pieces: the cost volume in slabs, which changes nothing, and a
             `FeatureExtractor`'s features by overlapping windows.
@@ -116,6 +118,7 @@ def register(
         initial=initial,
         fixed_points=fixed_points,
         moving_points=moving_points,
+        ras=ras,
     )
     space = room(memory or _MEMORY, pair.images[0].shape, strict=memory is not None)
     start = time.perf_counter()

@@ -108,7 +108,12 @@ class Registration:
     @cached_property
     def warp(self) -> Warp:
         """The whole map in the world: fixed point to moving point, mm, RAS."""
-        return Warp.from_voxels(self.displacement, self.fixed.grid)
+        return Warp.from_voxels(self.displacement, self.fixed.grid, beyond=self._beyond)
+
+    @property
+    def _beyond(self) -> np.ndarray | None:
+        """Where points outside the fixed image go, if the affine map says it."""
+        return None if np.array_equal(self.affine, np.eye(4)) else self.affine
 
     @cached_property
     def moved(self) -> np.ndarray:
@@ -212,8 +217,11 @@ class Registration:
         save_volume(folder / "moved.nii.gz", self.moved, self.fixed, True)
         if self.moved_seg is not None:
             save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed, True)
-        save_warp(folder / "warp.nii.gz", self.displacement, fixed, overwrite=True)
-        save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, overwrite=True)
+        there, back = self._beyond, None
+        if there is not None:
+            back = np.linalg.inv(there)
+        save_warp(folder / "warp.nii.gz", self.displacement, fixed, None, True, there)
+        save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, None, True, back)
         save_affine(folder / "affine.tfm", self.affine, True)
         self._save_report(folder / "report.png")
         save_json(folder / "metrics.json", self.metrics, True)

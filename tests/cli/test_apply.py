@@ -8,7 +8,14 @@ from scipy import ndimage
 
 from anyvox_keras.cli import main
 from anyvox_keras.geometry import Grid
-from anyvox_keras.io import load_points, save_points, save_volume, save_warp
+from anyvox_keras.io import (
+    load_points,
+    load_warp,
+    read_landmarks,
+    save_points,
+    save_volume,
+    save_warp,
+)
 
 FIXED_AFFINE = np.array([[-2.0, 0.2, 0, 9], [0.2, 2, 0, 1], [0, 0, 3, -4], [0, 0, 0, 1]])
 FIXED = Grid((12, 14, 10), FIXED_AFFINE)
@@ -42,7 +49,7 @@ def theirs(folder, image, interpolator):
 
 
 def test_image_equals_sitk(folder):
-    assert main(arguments(folder)) == 0
+    assert main([*arguments(folder), "--outside", "0"]) == 0
     ours = nib.load(folder / "out.nii.gz")
     assert ours.get_data_dtype() == np.float32
     np.testing.assert_allclose(ours.affine, FIXED.affine, atol=1e-5)
@@ -79,7 +86,52 @@ def test_points_outside_warn(folder, capsys):
     files = ["--warp", folder / "warp.nii.gz", "--points", folder / "in.csv"]
     assert main(["apply", *map(str, files), "--out", str(folder / "out.csv")]) == 0
     assert "1 of 2 points" in capsys.readouterr().err
-    assert load_points(folder / "out.csv")[1].tolist() == [1e4, 0, 0]
+    warp = load_warp(folder / "warp.nii.gz")
+    truth = warp.affine[:3, :3] @ [-1e4, 0, 0] + warp.affine[:3, 3]
+    np.testing.assert_allclose(load_points(folder / "out.csv")[1], truth * [-1, -1, 1], rtol=1e-6)
+
+
+def test_names_and_columns_of_points_survive(folder):
+    text = "\ufeffName;X;Y;Z;Comment\nleft;1,5;2;3;sure\n\nright;4;5;6;\n"
+    (folder / "in.csv").write_text(text, encoding="utf-8")
+    files = ["--warp", folder / "warp.nii.gz", "--points", folder / "in.csv"]
+    assert main(["apply", *map(str, files), "--out", str(folder / "out.csv")]) == 0
+    assert main(["apply", *map(str, files), "--out", str(folder / "out.mrk.json")]) == 0
+    rows = [line.split(";") for line in (folder / "out.csv").read_text().splitlines()]
+    assert [row[0] for row in rows] == ["Name", "left", "right"]
+    assert [row[4] for row in rows] == ["Comment", "sure", ""]
+    json_file = read_landmarks(folder / "out.mrk.json")
+    assert [row["label"] for row in json_file.rows] == ["left", "right"]
+    np.testing.assert_allclose(json_file.points, load_points(folder / "out.csv"), atol=1e-5)
+
+
+def test_beyond_the_image_lies_its_own_background(folder):
+    image = np.full(MOVING.shape, -1000, "float32")
+    image[4:12, 4:12, 4:10] = 50
+    wide = Grid((30, 8, 8), np.diag([2.0, 2, 2, 1]))
+    save_warp(folder / "still.nii.gz", np.zeros((*wide.shape, 3)), wide)
+    save_volume(folder / "ct.nii.gz", image, MOVING)
+    image[5, 5, 5] = np.nan
+    save_volume(folder / "map.nii.gz", image, MOVING)
+    save_volume(folder / "wide.nii.gz", np.zeros(wide.shape), wide)
+    save_volume(folder / "ones.nii.gz", np.ones(MOVING.shape), MOVING)
+    found = {}
+    for name, more in (("ct", ()), ("map", ("--outside", "7")), ("ones", ())):
+        files = {"--warp": "still", "--image": name, "--reference": "wide", "--out": f"{name}_"}
+        words = [word for k, v in files.items() for word in (k, str(folder / f"{v}.nii.gz"))]
+        assert main(["apply", *words, *more]) == 0
+        found[name] = nib.load(folder / f"{name}_.nii.gz").get_fdata()
+    assert (found["ct"][20:] == -1000).all()
+    assert (found["map"][20:] == 7).all()
+    assert np.isnan(found["map"]).sum() == 1  # 2 mm voxels: one is nearest to the one of 1.5 mm
+    assert (found["ones"] == 1).all()
+
+
+def test_an_output_replaces_no_input(folder, capsys):
+    before = (folder / "moving.nii.gz").read_bytes()
+    assert main([*arguments(folder, out="moving.nii.gz"), "--overwrite"]) == 2
+    assert "replace an input" in capsys.readouterr().err
+    assert (folder / "moving.nii.gz").read_bytes() == before
 
 
 def test_existing_output_is_kept_unless_overwritten(folder, capsys):

@@ -9,7 +9,9 @@ import pytest
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import load_labels, load_mask, load_volume
 
-OBLIQUE = np.array([[1.9, 0.3, 0.1, -20], [-0.3, 1.9, 0.2, 5], [0, -0.2, 3.0, 7], [0, 0, 0, 1.0]])
+OBLIQUE = nib.affines.from_matvec(
+    nib.eulerangles.euler2mat(0.1, -0.05, 0.15) @ np.diag([1.9, 1.9, 3]), [-20, 5, 7]
+)
 
 
 def write(path, array, affine=OBLIQUE, **header):
@@ -90,11 +92,11 @@ def broken_files(folder, values):
         short: "cannot be read",
         plain: "cannot be read",
         write(folder / "flat.nii", values[0]): "3D",
-        write(folder / "thin.nii", values[:1]): "2D",
-        write(folder / "series.nii", flat): "one volume",
+        write(folder / "thin.nii", values[:1]): "one slice",
+        write(folder / "series.nii", flat): "4D",
         write(folder / "constant.nii", flat[..., 0]): "varies",
         write(folder / "nan.nii", flat[..., 0] * np.nan): "finite",
-        write(folder / "colour.nii", colour): "one number a voxel",
+        write(folder / "colour.nii", colour): "one real number",
     }
 
 
