@@ -8,7 +8,7 @@ import numpy as np
 
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Volume
+from anyvox_keras.geometry import Volume, background
 
 
 @click.command()
@@ -70,7 +70,8 @@ def _warp_image(
     moving = load_labels(image) if labels else load_volume(image, varies=False)
     if labels and outside is not None and (outside < 0 or outside != int(outside)):
         raise UserError(f"--outside: expected a label, an integer from 0 up, received {outside:g}")
-    moved = field.resample(moving, target.grid, outside=outside)
+    fill = background(moving) if outside is None else outside
+    moved = field.resample(moving, target.grid, outside=fill)
     array = moved.array
     if moving.finite is not None:  # what was NaN stays NaN
         known = field.resample(Volume(moving.finite, moving.affine), target.grid, outside=1).array

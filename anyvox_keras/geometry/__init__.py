@@ -1,7 +1,7 @@
 """Geometry in millimetres, without files: grids, volumes, warps, resampling."""
 
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.resample import resample_to
+from anyvox_keras.geometry.resample import background, resample_to
 from anyvox_keras.geometry.volume import Volume, min_max, require_same_grid
 from anyvox_keras.geometry.warp import Warp
 
@@ -9,6 +9,7 @@ __all__ = [
     "Grid",
     "Volume",
     "Warp",
+    "background",
     "min_max",
     "require_same_grid",
     "resample_to",

@@ -7,7 +7,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.resample import background, by_slabs, sample
+from anyvox_keras.geometry.resample import by_slabs, sample
 from anyvox_keras.geometry.volume import Volume
 
 
@@ -98,7 +98,7 @@ class Warp:
         volume: Volume,
         reference: Grid | None = None,
         order: int | None = None,
-        outside: float | None = None,
+        outside: float = 0.0,
     ) -> Volume:
         """Pull a moving image or label map back onto the fixed grid, in one interpolation.
 
@@ -106,8 +106,8 @@ class Warp:
             volume: the moving image.
             reference: grid of the result, inside the warp's; the default is the warp's own.
             order: 1 linear, 0 nearest; the default is 1 for float arrays and 0 for labels.
-            outside: value where the warp points beyond the moving image; the default is an
-                image's own background (see `background`), and 0 for labels.
+            outside: value where the warp points beyond the moving image, 0 as in ITK if not given;
+                see `background` for an image's own.
 
         Returns:
             A `Volume` on the reference; `finite` is false beyond the moving image, and where that
@@ -120,14 +120,13 @@ class Warp:
         grid = reference or self.grid
         self._require_inside(grid)
         order = int(volume.array.dtype.kind == "f") if order is None else order
-        fill = background(volume) if outside is None else outside
         known = np.ones(volume.shape, bool) if volume.finite is None else volume.finite
 
         def values(voxels: np.ndarray) -> np.ndarray:
             there = volume.grid.to_voxel(self.points(grid.to_world(voxels)))
-            value = sample(volume.array, there, order, fill)
+            value = sample(volume.array, there, order, outside)
             inside = sample(known, there, 0, 0)
-            return np.stack([np.where(inside, value, fill), inside], -1)
+            return np.stack([np.where(inside, value, outside), inside], -1)
 
         array, inside = np.moveaxis(by_slabs(grid.shape, values), -1, 0)
         if not inside.any():

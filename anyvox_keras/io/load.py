@@ -24,8 +24,8 @@ def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume
     warning. A header that claims more voxels than its file can hold is refused unread.
 
     Args:
-        source: path of a NIfTI file, nibabel image, `Volume` (returned as it is), or an array
-            `(D, H, W)`, which gets voxels of 1 mm.
+        source: path of a NIfTI file, nibabel image, `Volume`, or an array `(D, H, W)`, which gets
+            voxels of 1 mm; what a masked array masks counts as not finite.
         what: what to call the image in messages, such as `"fixed image"`.
         varies: refuse an image that is the same everywhere, where nothing can be matched.
 
@@ -42,8 +42,7 @@ def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume
         ```
     """
     if isinstance(source, Volume):
-        require_no_shear(source.grid.affine, source.name)
-        return source
+        return _volume(source)
     if isinstance(source, np.ndarray):
         array, finite = _usable(source, what, varies)
         return Volume(array, np.eye(4), None, finite, what)
@@ -53,12 +52,25 @@ def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume
     return Volume(array, affine, copy_header(image), finite, name)
 
 
+def _volume(source: Volume) -> Volume:
+    """Make sure of what a file's reader makes sure of: no shear, float32, finite."""
+    require_no_shear(source.grid.affine, source.name)
+    if source.array.dtype == "float32" and np.isfinite(source.array).all():
+        return source
+    array, finite = _usable(source.array, source.name, varies=False)
+    if source.finite is not None:
+        finite = source.finite if finite is None else source.finite & finite
+    return Volume(array, source.affine, source.header, finite, source.name)
+
+
 def _usable(raw: np.ndarray, name: str, varies: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Return float32 values without NaN, and where they were finite (`None`: everywhere)."""
     if raw.ndim != 3:
         raise UserError(f"{name}: expected a 3D array (D, H, W), received shape {raw.shape}")
     if raw.dtype.kind not in "iufb":
         raise UserError(f"{name}: expected one real number per voxel, received {raw.dtype}")
+    if isinstance(raw, np.ma.MaskedArray):
+        raw = raw.astype("float64").filled(np.nan)
     array, finite = _float32(raw)
     if not finite.any():
         raise UserError(f"{name}: expected finite values, received none (all NaN or infinite)")

@@ -11,7 +11,7 @@ from keras import ops
 
 from anyvox_keras.backend import compiled, no_gradient, to_numpy
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Volume, Warp, resample_to
+from anyvox_keras.geometry import Volume, Warp, background, resample_to
 from anyvox_keras.io import (
     load_labels,
     load_volume,
@@ -117,8 +117,11 @@ class Registration:
 
     @cached_property
     def moved(self) -> np.ndarray:
-        """The moving image on the fixed grid, `(D, H, W)` float32, interpolated once."""
-        return self.warp.resample(self.moving).array
+        """The moving image on the fixed grid, `(D, H, W)` float32, interpolated once.
+
+        Beyond the moving image lies its own background (see `background`).
+        """
+        return self.warp.resample(self.moving, outside=background(self.moving)).array
 
     @cached_property
     def moved_seg(self) -> np.ndarray | None:
@@ -196,9 +199,9 @@ class Registration:
                     f"received shape {x.shape}"
                 )
             x = Volume(x, self.moving.affine)
-        volume = load_labels(x) if labels else load_volume(x)
-        image = Volume(volume.array.astype("int32" if labels else "float32"), volume.affine)
-        return self.warp.resample(image).array
+        volume = load_labels(x) if labels else load_volume(x, varies=False)
+        image = Volume(volume.array, volume.affine, finite=volume.finite)
+        return self.warp.resample(image, outside=background(image)).array
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
         """Write the results: images, warps (ITK), affine, report and metrics.

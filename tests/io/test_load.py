@@ -1,12 +1,14 @@
 """What readers accept, and the one clear line for what they refuse."""
 
 import gzip
+import struct
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.geometry import Volume
 from anyvox_keras.io import load_labels, load_mask, load_volume
 
 OBLIQUE = nib.affines.from_matvec(
@@ -93,6 +95,7 @@ def broken_files(folder, values):
         plain: "cannot be read",
         write(folder / "flat.nii", values[0]): "3D",
         write(folder / "thin.nii", values[:1]): "one slice",
+        write(folder / "shifted.nii", values[None]): "4D",
         write(folder / "series.nii", flat): "4D",
         write(folder / "constant.nii", flat[..., 0]): "varies",
         write(folder / "nan.nii", flat[..., 0] * np.nan): "finite",
@@ -149,3 +152,59 @@ def test_real_scans_load(data):
         volume = load_volume(path)
         assert volume.shape == nib.load(path).shape
         assert volume.array.dtype == np.float32
+
+
+def test_a_large_offset_leaves_the_steps(tmp_path):
+    steps = np.arange(50).repeat(8).reshape(8, 10, 5)
+    for raw in (
+        steps + 2**30,
+        (steps + 2**30).astype("int32"),
+        -(2**30) - steps,
+        (steps + 2**62).astype("uint64"),
+        1e9 + 10.0 * steps,
+    ):
+        with pytest.warns(UserWarning, match="is subtracted"):
+            found = load_volume(raw).array.astype("float64")
+        np.testing.assert_array_equal(found, raw - raw.min())
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "f2"])
+def test_every_type_keeps_its_values(tmp_path, kind):
+    raw = np.arange(60).reshape(3, 4, 5).astype(kind)
+    np.testing.assert_array_equal(load_volume(raw).array, np.arange(60).reshape(3, 4, 5))
+    if kind != "f2":
+        image = nib.Nifti1Image(raw, np.eye(4), dtype=raw.dtype)
+        image.header.set_slope_inter(2, -7)
+        nib.save(image, tmp_path / "a.nii.gz")
+        expected = nib.load(tmp_path / "a.nii.gz").get_fdata()
+        np.testing.assert_array_equal(load_volume(tmp_path / "a.nii.gz").array, expected)
+
+
+def test_masked_voxels_and_volumes_with_nan_count_as_not_finite(values):
+    masked = np.ma.masked_array(values, values > 2.0)
+    broken = Volume(np.where(values > 2.0, np.nan, values), np.eye(4))
+    for source in (masked, broken):
+        with pytest.warns(UserWarning, match="not finite"):
+            volume = load_volume(source)
+        np.testing.assert_array_equal(volume.finite, values <= 2.0)
+        assert np.isfinite(volume.array).all()
+
+
+@pytest.mark.parametrize("side", [1500, 2000, 32767])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_header_that_lies_is_refused_unread(tmp_path, side, ending):
+    raw = bytearray(nib.Nifti1Image(np.zeros((4, 4, 4), "int16"), np.eye(4)).to_bytes())
+    raw[40:56] = struct.pack("<8h", 3, side, side, side, 1, 1, 1, 1)
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(gzip.compress(raw) if ending == ".nii.gz" else raw)
+    with pytest.raises(UserError, match="its header claims"):
+        load_volume(path)
+
+
+@pytest.mark.parametrize("code", [1, 1536, 9999, 32, 128])
+def test_types_that_are_no_real_number_are_one_line(tmp_path, code):
+    raw = bytearray(nib.Nifti1Image(np.zeros((4, 4, 4), "int16"), np.eye(4)).to_bytes())
+    raw[70:72] = struct.pack("<h", code)
+    (tmp_path / "a.nii").write_bytes(raw + bytes(4096))
+    with pytest.raises(UserError, match="expected"):
+        load_volume(tmp_path / "a.nii")
