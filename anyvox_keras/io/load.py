@@ -70,7 +70,7 @@ def _usable(raw: np.ndarray, name: str, varies: bool) -> tuple[np.ndarray, np.nd
     if raw.dtype.kind not in "iufb":
         raise UserError(f"{name}: expected one real number per voxel, received {raw.dtype}")
     if isinstance(raw, np.ma.MaskedArray):
-        raw = raw.astype("float64").filled(np.nan)
+        raw = np.ma.filled(raw.astype("float64"), np.nan)
     array, finite = _float32(raw)
     if not finite.any():
         raise UserError(f"{name}: expected finite values, received none (all NaN or infinite)")
