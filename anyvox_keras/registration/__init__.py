@@ -5,6 +5,7 @@ from anyvox_keras.registration.affine.affine_pair import without_padding
 from anyvox_keras.registration.affine.affine_starts import affine_starts
 from anyvox_keras.registration.affine.align import align
 from anyvox_keras.registration.affine.mutual_information import mutual_information
+from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
@@ -40,11 +41,15 @@ from anyvox_keras.registration.losses.mind_loss import MINDLoss
 from anyvox_keras.registration.losses.mutual_information_loss import MutualInformationLoss
 from anyvox_keras.registration.losses.torch_module import as_torch_module
 from anyvox_keras.registration.pair_inputs import landmarks_of, place
+from anyvox_keras.registration.pair_options import PairOptions
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
 
 __all__ = [
+    "ConvexSearch",
+    "PairOptions",
+    "Search",
     "AdamSettings",
     "BendingEnergy",
     "ComposeTransforms",

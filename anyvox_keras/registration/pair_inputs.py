@@ -2,9 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to
 from anyvox_keras.geometry.grid import is_invertible
 from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
 from anyvox_keras.registration.affine.affine_descent import MODELS
+from anyvox_keras.registration.pair_options import PairOptions
 
 Clip = Sequence[float] | None
 
@@ -42,51 +43,29 @@ class PairInputs:
     initial: np.ndarray | None
 
     @classmethod
-    def read(
-        cls,
-        fixed: Any,
-        moving: Any,
-        *,
-        fixed_mask: Any = None,
-        moving_mask: Any = None,
-        fixed_clip: Clip = None,
-        moving_clip: Clip = None,
-        fixed_seg: Any = None,
-        moving_seg: Any = None,
-        affine: str | bool | None = None,
-        initial: Any = None,
-        fixed_points: Any = None,
-        moving_points: Any = None,
-        ras: bool = False,
-    ) -> "PairInputs":
+    def read(cls, fixed: Any, moving: Any, **options: Unpack[PairOptions]) -> Self:
         """Read arguments of `register`, and refuse what can't be used.
 
         Raises:
             UserError: One line says which and why.
         """
-        fixed, moving = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
-        model = _model(affine)
-        masks = (_mask(fixed_mask, fixed, "fixed mask"), _mask(moving_mask, moving, "moving mask"))
-        labels = (_labels(fixed_seg, fixed, "fixed"), _labels(moving_seg, moving, "moving"))
+        images = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
+        given = _two(options, "mask", images, _mask)
+        labels = _two(options, "seg", images, _labels)
         _require_shared_label(*labels)
-        for clip, what in ((fixed_clip, "fixed"), (moving_clip, "moving")):
-            if clip is not None and not clip[0] < clip[1]:
-                low, high = clip
-                raise UserError(f"{what} clip: expected LO below HI, received {low:g} {high:g}")
-        given = (
-            None if fixed_mask is None else masks[0],
-            None if moving_mask is None else masks[1],
+        initial = options.get("initial")
+        landmarks = landmarks_of(
+            options.get("fixed_points"), options.get("moving_points"), options.get("ras", False)
         )
-        landmarks = landmarks_of(fixed_points, moving_points, ras)
-        _tell_outside(landmarks, (fixed, moving))
+        _tell_outside(landmarks, images)
         return cls(
-            (fixed, moving),
-            masks,
+            images,
+            (_finite(given[0], images[0]), _finite(given[1], images[1])),
             given,
             labels,
-            (fixed_clip, moving_clip),
+            _two(options, "clip", images, _clip),
             landmarks,
-            model,
+            _model(options.get("affine")),
             None if initial is None else _initial(initial),
         )
 
@@ -108,21 +87,41 @@ class PairInputs:
         return both
 
 
-def _mask(source: Any, image: Volume, what: str) -> np.ndarray | None:
-    """The mask's voxels that hold a finite value; none where both are the whole image."""
-    if source is None:
-        return image.finite
-    inside = load_mask(source, of=image, what=what).array
+def _two(
+    options: PairOptions, kind: str, images: tuple[Volume, Volume], read: Callable[..., Any]
+) -> tuple[Any, Any]:
+    """Read an option of the fixed and of the moving image; None where it is not given."""
+
+    def one(side: str, image: Volume) -> Any:
+        source = cast(dict[str, Any], options).get(f"{side}_{kind}")
+        return None if source is None else read(source, image, side)
+
+    return one("fixed", images[0]), one("moving", images[1])
+
+
+def _mask(source: Any, image: Volume, side: str) -> np.ndarray:
+    """The mask's voxels that hold a finite value."""
+    inside = load_mask(source, of=image, what=f"{side} mask").array
     inside = inside if image.finite is None else inside & image.finite
     if not inside.any():
-        raise UserError(f"{what}: expected finite voxels inside, received none")
+        raise UserError(f"{side} mask: expected finite voxels inside, received none")
     return inside
 
 
-def _labels(source: Any, image: Volume, what: str) -> Volume | None:
-    if source is None:
-        return None
-    labels = load_labels(source, f"{what} label map")
+def _finite(mask: np.ndarray | None, image: Volume) -> np.ndarray | None:
+    """Where an image counts: in its mask, else where it is finite, else everywhere."""
+    return image.finite if mask is None else mask
+
+
+def _clip(source: Sequence[float], image: Volume, side: str) -> Sequence[float]:
+    if len(source) != 2 or not source[0] < source[1]:
+        values = " ".join(f"{value:g}" for value in source)
+        raise UserError(f"{side} clip: expected LO below HI, received {values}")
+    return source
+
+
+def _labels(source: Any, image: Volume, side: str) -> Volume:
+    labels = load_labels(source, f"{side} label map")
     if isinstance(source, np.ndarray):
         labels = Volume(labels.array, image.affine, None, None, labels.name)
     require_same_grid(labels, image)

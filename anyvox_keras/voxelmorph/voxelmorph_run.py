@@ -17,7 +17,7 @@ from anyvox_keras.training.training_run import TrainingRun
 from anyvox_keras.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.voxelmorph.joined_pairs import JoinedPairs
 from anyvox_keras.voxelmorph.load_network import load_network
-from anyvox_keras.voxelmorph.register_scans import IMAGE_LOSSES
+from anyvox_keras.voxelmorph.network_search import IMAGE_LOSSES
 from anyvox_keras.voxelmorph.scan_files import ScanSet, scan_files
 from anyvox_keras.voxelmorph.scan_pairs import ScanPairs
 from anyvox_keras.voxelmorph.trainer import VoxelMorphTrainer

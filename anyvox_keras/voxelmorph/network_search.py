@@ -1,0 +1,114 @@
+"""A trained VoxelMorph as the search of `register`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyvox_keras.errors import UserError
+from anyvox_keras.features import FeatureExtractor
+from anyvox_keras.geometry import min_max
+from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
+from anyvox_keras.registration.losses import (
+    FeatureLoss,
+    LocalNCCLoss,
+    MINDLoss,
+    MutualInformationLoss,
+)
+from anyvox_keras.registration.pair_inputs import PairInputs
+from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.voxelmorph.refine import refine
+from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
+
+#: losses that compare intensities, by the names of the settings
+IMAGE_LOSSES = {"mind": MINDLoss, "mi": MutualInformationLoss, "ncc": LocalNCCLoss}
+#: what `refine` may minimise
+LOSSES = ("feature", *IMAGE_LOSSES)
+
+
+@dataclass(frozen=True)
+class NetworkSearch:
+    """What a trained network says of two scans, whatever grids they lie on, refined or not.
+
+    The network sees both on a lattice over the fixed image, axes nearest to R, A, S, intensities
+    min-max scaled to [0, 1]; beyond a mask the smallest value stands. Its displacement is brought
+    to the fixed grid.
+
+    Args:
+        model: A `VoxelMorph` of one channel per image, such as `load_network` returns.
+        iterations: Steps of instance optimisation, see `refine`; 0 takes what the network says.
+        loss: What they minimise: "mind", "feature" (computed once per image and warped), "mi" or
+            "ncc".
+        extractor: For "feature"; `anyvox-base` by default.
+        smoothness: Weight of the penalty in `refine`.
+        spacing: Millimetres of the lattice, such as the network was trained on; None keeps the
+            fixed image's.
+
+    Raises:
+        UserError: A network of several channels, or an unknown loss.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+        from anyvox_keras.voxelmorph import NetworkSearch
+
+        fixed, moving = np.random.rand(2, 16, 16, 16).astype("float32")
+        model = avx.VoxelMorph(encoder=(4, 8), decoder=(8, 4, 4), flow_stride=2)
+        result = avx.register(fixed, moving, method=NetworkSearch(model))
+        ```
+    """
+
+    model: VoxelMorph
+    iterations: int = 0
+    loss: str = "mind"
+    extractor: FeatureExtractor | None = None
+    smoothness: float = 0.5
+    spacing: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot register."""
+        if list(self.model.get_config()["channels"]) != [1, 1]:
+            raise UserError("expected a network of one channel per image, received one of features")
+        if self.loss not in LOSSES:
+            raise UserError(f"loss: expected one of {', '.join(LOSSES)}, received {self.loss}")
+
+    def displacement(
+        self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
+    ) -> np.ndarray:
+        """Ask the network once, and refine; see `registration.Search`."""
+        own = pair.images[0].grid
+        grid = own.to_nearly_cubic().to_ras(self.spacing or None)
+        placed = pair.placed(grid, affine)
+        images = [
+            _scaled(array, inside, clip)
+            for (array, inside), clip in zip(placed, pair.clips, strict=True)
+        ]
+        if self.iterations:
+            field = self._refined(images, placed[0][1])
+        else:
+            field = self.model.register(*images)[0]
+        return resample_deformation(field[0], grid, own)
+
+    def _refined(self, images: list[np.ndarray], inside: np.ndarray | None) -> np.ndarray:
+        options: dict[str, Any] = {"smoothness": self.smoothness, "iterations": self.iterations}
+        fixed, moving = images
+        options["mask"] = None if inside is None else inside[None]
+        if self.loss != "feature":
+            return refine(self.model, fixed, moving, IMAGE_LOSSES[self.loss](), **options)[0]
+        extractor = self.extractor or FeatureExtractor.from_preset()
+        options["compared"] = tuple(extractor(image) for image in images)
+        loss = FeatureLoss(extractor, recompute=False)
+        return refine(self.model, fixed, moving, loss, **options)[0]
+
+
+def _scaled(
+    array: np.ndarray, inside: np.ndarray | None, clip: Sequence[float] | None
+) -> np.ndarray:
+    """`(1, D, H, W, 1)` in [0, 1]."""
+    if clip is not None:
+        array = np.clip(array, clip[0], clip[1])
+    if inside is not None:
+        array = np.where(inside, array, array[inside].min())
+    return min_max(array)[None, ..., None]
