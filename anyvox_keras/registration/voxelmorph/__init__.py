@@ -1,3 +1,0 @@
-"""VoxelMorph: the pairwise registration network, its layers, and weights from its packages."""
-
-__all__ = []
