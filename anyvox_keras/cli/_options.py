@@ -1,6 +1,5 @@
 """Options that several sub-commands share."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,8 +8,9 @@ TEMPLATES = click.option(
     "--templates",
     default="geometric",
     show_default=True,
-    metavar="geometric|FOLDER",
-    help="Where shapes come from: drawn, or every mask of a folder of segmentations.",
+    metavar="geometric|anatomical|FOLDER",
+    help="Where shapes come from: drawn, a bank file, or every mask of a folder of segmentations; "
+    "several are separated by commas.",
 )
 WEIGHTS = click.option(
     "--weights",
@@ -49,8 +49,8 @@ FORM = click.option(
     help="Where images say to lie in two ways, go by this one; ITK's choice if not given.",
 )
 
-#: shapes of the geometric bank
-GEOMETRIC = 500
+#: shapes of a bank that is drawn
+DRAWN = 500
 
 
 class Shard(click.ParamType):
@@ -69,17 +69,6 @@ class Shard(click.ParamType):
         if not 0 <= index < parts:
             self.fail(f"expected I/N with 0 <= I < N, received {value}", param, ctx)
         return index, parts
-
-
-def open_templates(
-    templates: str, side: int, resample: bool = False, cache: Path | None = None
-) -> Any:
-    """Return the bank that `--templates` names."""
-    from anyvox_keras.templates import TemplateBank
-
-    if templates == "geometric":
-        return TemplateBank.geometric(GEOMETRIC, side)
-    return TemplateBank.from_segmentations(templates, side, resample=resample, cache=cache)
 
 
 def set_precision(precision: str | None) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from anyvox_keras.cli._options import TEMPLATES, Shard, open_templates
-from anyvox_keras.errors import UserError
+from anyvox_keras.cli._options import DRAWN, TEMPLATES, Shard
 
 
 @click.command()
@@ -15,6 +14,12 @@ from anyvox_keras.errors import UserError
 @click.option("--count", required=True, type=click.IntRange(1), help="Pairs in all.")
 @click.option("--seed", default=0, help="The same seed gives the same pairs everywhere.")
 @click.option("--resample", is_flag=True, help="Scale the shapes of a folder by side / 128.")
+@click.option(
+    "--voxel-mm",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Spacing that shapes of a folder are resampled to first; 0 keeps each file's own.",
+)
 @click.option("--cache", type=Path, help="Keep the shapes of a folder, packed, in this file.")
 @click.option("--first", default=0, type=click.IntRange(0), help="Number of the first pair.")
 @click.option("--shard", type=Shard(), default="0/1", help="I/N: make the I-th of N parts.")
@@ -26,6 +31,7 @@ def synthesize(
     count: int,
     seed: int,
     resample: bool,
+    voxel_mm: float,
     cache: Path | None,
     first: int,
     shard: tuple[int, int],
@@ -37,10 +43,13 @@ def synthesize(
     A pair is named by its number. The same command again goes on where it stood.
     """
     from anyvox_keras.synthesis import PairFile, PairFolder
+    from anyvox_keras.templates import check_sources, open_banks
 
-    _check_templates(templates)
+    check_sources(templates)
     settings: dict[str, Any] = {"templates": templates, "side": side, "seed": seed}
     settings |= {"resample": resample, "first": first, "count": count}
+    if voxel_mm:
+        settings["voxel_mm"] = voxel_mm
     index, parts = shard
     numbers = range(first + count * index // parts, first + count * (index + 1) // parts)
     store: Any
@@ -51,18 +60,10 @@ def synthesize(
         store = PairFolder(out, numbers, settings, overwrite)
     with store:
         if store.missing:
-            _fill(store, open_templates(templates, side, resample, cache), side, seed)
+            how: dict[str, Any] = {"resample": resample, "voxel_mm": voxel_mm, "cache": cache}
+            _fill(store, open_banks(templates, DRAWN, side, **how), side, seed)
         store.finish()
     click.echo(f"{out}: {len(numbers)} pairs")
-
-
-def _check_templates(templates: str) -> None:
-    """Find a wrong folder before the output is begun; the bank itself may take minutes."""
-    if templates == "geometric":
-        return
-    files = (path for path in Path(templates).rglob("*") if path.suffix in (".nii", ".gz", ".mgz"))
-    if next(files, None) is None:
-        raise UserError(f"{templates}: expected `geometric` or a folder of segmentations")
 
 
 def _fill(store: Any, bank: Any, side: int, seed: int) -> None:

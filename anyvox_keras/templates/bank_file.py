@@ -26,6 +26,7 @@ class BankFile(NamedTuple):
         offsets: `(N,)` int64: where each template's words start.
         sizes: `(N, 3)` int32: extents of each bounding box.
         names: One name a template.
+        groups: `(N,)`: number of each template's group; banks without groups store none.
         settings: What the bank was made from.
     """
 
@@ -33,6 +34,7 @@ class BankFile(NamedTuple):
     offsets: np.ndarray
     sizes: np.ndarray
     names: list[str]
+    groups: np.ndarray
     settings: dict[str, Any]
 
 
@@ -42,13 +44,17 @@ def write_index(
     sizes: np.ndarray,
     names: Sequence[str],
     settings: dict[str, Any],
+    lengths: Sequence[int] = (),
 ) -> None:
     """Complete a file whose words are written: the index behind them, then the header.
 
-    Before this, the header is zeros, and the file does not open.
+    Before this, the header is zeros, and the file does not open. `lengths` are the templates of
+    each group; empty: each is one of its own, and the file is what it was before there were groups.
     """
     words = (file.seek(0, 2) - START) // 4
-    parts = {"names": list(names), "settings": settings}
+    parts: dict[str, Any] = {"names": list(names), "settings": settings}
+    if len(lengths):
+        parts["groups"] = [int(n) for n in lengths]
     index = offsets.astype("<i8").tobytes() + sizes.astype("<i4").tobytes()
     index += json.dumps(parts).encode()
     write_all(file, index)
@@ -81,8 +87,10 @@ def read_bank(path: Path) -> BankFile:
     offsets = np.frombuffer(index, "<i8", count)
     sizes = np.frombuffer(index, "<i4", 3 * count, 8 * count).reshape(-1, 3)
     parts = json.loads(index[20 * count :])
+    lengths = parts.get("groups", [1] * count)
+    groups = np.repeat(np.arange(len(lengths)), lengths)
     mapped = np.memmap(path, "<i4", "r", START, (words,))
-    return BankFile(mapped, offsets, sizes, parts["names"], parts["settings"])
+    return BankFile(mapped, offsets, sizes, parts["names"], groups, parts["settings"])
 
 
 def write_all(file: BinaryIO, data: Any) -> None:

@@ -6,6 +6,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from anyvox_keras.templates.packed_mask import crop_to_box
+from anyvox_keras.templates.painting import (
+    body_axes,
+    draw_rotation,
+    fit_points,
+    paint_balls,
+)
 
 Generator = np.random.Generator
 
@@ -50,13 +56,13 @@ def draw_geometric_shape(rng: Generator, side: int) -> tuple[str, np.ndarray]:
 
 def ellipsoid(rng: Generator, n: int) -> np.ndarray:
     """Draw a rotated ellipsoid in a cube of `n` voxels."""
-    return np.asarray(sum(u**2 for u in _body_axes(rng, n)) <= 1)
+    return np.asarray(sum(u**2 for u in body_axes(rng, n)) <= 1)
 
 
 def superquadric(rng: Generator, n: int) -> np.ndarray:
     """Draw a rotated body |x|^p + |y|^q + |z|^r <= 1."""
     powers = 2.0 ** rng.uniform(-0.5, 3.0, 3)
-    axes = _body_axes(rng, n)
+    axes = body_axes(rng, n)
     return sum(np.abs(u) ** p for u, p in zip(axes, powers, strict=True)) <= 1
 
 
@@ -75,7 +81,7 @@ def blob(rng: Generator, n: int) -> np.ndarray:
 
 def shell(rng: Generator, n: int) -> np.ndarray:
     """Draw the wall of a rotated ellipsoid, at least 1.5 voxels thick; half are cut open."""
-    axes = _body_axes(rng, n)
+    axes = body_axes(rng, n)
     radius = np.sqrt(sum(u**2 for u in axes))
     wall = max(rng.uniform(0.08, 0.35), min(3.0 / n, 1.0))
     mask = (radius <= 1) & (radius >= 1 - wall)
@@ -88,22 +94,22 @@ def tube(rng: Generator, n: int) -> np.ndarray:
     """Draw balls along a smooth tapered curve that spans the cube."""
     radius = max(rng.uniform(0.03, 0.1) * n, 1.0)
     along = np.linspace(0, 1, 2 + int(6 * n / radius))[:, None]
-    curve = np.outer(along[:, 0] - 0.5, _rotation(rng)[0]) * 1.6
+    curve = np.outer(along[:, 0] - 0.5, draw_rotation(rng)[0]) * 1.6
     for wave in (1, 2, 3):
         phase = rng.uniform(0, 2 * np.pi, 3)
         curve += rng.normal(0, 0.25 / wave, 3) * np.sin(np.pi * wave * along + phase)
     taper = np.linspace(1.0, rng.uniform(0.4, 1.0), len(along))
-    return _balls(n, _fit(curve, n, radius), radius * taper)
+    return paint_balls(n, fit_points(curve, n, radius), radius * taper)
 
 
 def branching(rng: Generator, n: int) -> np.ndarray:
     """Draw a binary tree of tapered branches, four generations deep."""
     radius = max(rng.uniform(0.04, 0.08) * n, 1.0)
-    root = _rotation(rng)[0]
+    root = draw_rotation(rng)[0]
     branches = list(_branches(rng, -0.7 * root, 0.7 * root, radius, 4))
     points = np.concatenate([points for points, _ in branches])
     radii = np.concatenate([radii for _, radii in branches])
-    return _balls(n, _fit(points, n, radius), radii)
+    return paint_balls(n, fit_points(points, n, radius), radii)
 
 
 def _branches(
@@ -118,41 +124,6 @@ def _branches(
             length = np.linalg.norm(reach) * rng.uniform(0.6, 0.85)
             child = turned / np.linalg.norm(turned) * length
             yield from _branches(rng, start + reach, child, thinner, generations - 1)
-
-
-def _balls(n: int, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Paint the union of balls; a ball smaller than a voxel still paints the nearest one."""
-    mask = np.zeros((n, n, n), bool)
-    for centre, radius in zip(centres, radii, strict=True):
-        nearest = np.clip(np.floor(centre + 0.5).astype(int), 0, n - 1)
-        low = np.clip(np.floor(centre - radius).astype(int), 0, n - 1)
-        high = np.clip(np.ceil(centre + radius).astype(int) + 1, 1, n)
-        x, y, z = np.ogrid[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        square = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2
-        mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]] |= square <= radius**2
-        mask[tuple(nearest)] = True
-    return mask
-
-
-def _fit(points: np.ndarray, n: int, margin: float) -> np.ndarray:
-    """Scale and shift points so that they fill a cube of `n` voxels less a margin."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    scale = max(n - 1 - 2 * margin, 1.0) / max(float((high - low).max()), 1e-6)
-    return (points - (low + high) / 2) * scale + (n - 1) / 2
-
-
-def _body_axes(rng: Generator, n: int) -> list[np.ndarray]:
-    """Rotated voxel coordinates in units of the body's half axes."""
-    half = 0.5 * n * np.array([1.0, rng.uniform(0.35, 1.0), rng.uniform(0.25, 1.0)])
-    x = np.arange(n, dtype="float32") - (n - 1) / 2
-    rows = (_rotation(rng) / half[:, None]).astype("float32")
-    return [r[0] * x[:, None, None] + r[1] * x[:, None] + r[2] * x for r in rows]
-
-
-def _rotation(rng: Generator) -> np.ndarray:
-    """Draw a uniform rotation as the orthonormal part of a Gaussian matrix."""
-    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
-    return q * np.sign(np.diag(r))
 
 
 KINDS: dict[str, tuple[float, Callable[[Generator, int], np.ndarray]]] = {

@@ -40,7 +40,18 @@ def pack_mask(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
     """
     if mask.ndim != 3:
         raise ValueError(f"`mask` must be (D, H, W). Received: shape={mask.shape}")
-    box = crop_to_box(mask != 0)
+    return pack_box(crop_to_box(mask != 0))
+
+
+def pack_box(box: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Pack a bool array as it is, as the members of a group are, which share one box.
+
+    Example:
+        ```python
+        >>> pack_box(np.zeros((1, 1, 3), bool))[1]
+        (1, 1, 3)
+        ```
+    """
     bits = np.packbits(box.reshape(-1), bitorder="little")
     padded = np.zeros(-(-bits.size // 4) * 4, "uint8")
     padded[: bits.size] = bits

@@ -19,7 +19,28 @@ from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, crop_to_box,
 Groups = Mapping[str, list[Path]]
 
 
-def read_segmentations(folder: Path, scale: float) -> list[PackedMask]:
+class Scale(NamedTuple):
+    """How shapes are resampled.
+
+    Attributes:
+        factor: Voxels of the bank for one of the file, or of `voxel_mm`.
+        voxel_mm: Spacing to resample to before; None keeps the file's.
+    """
+
+    factor: float = 1.0
+    voxel_mm: float | None = None
+
+    def of(self, spacing: Iterable[float]) -> list[float]:
+        """Factors along the axes of a file with this spacing in mm."""
+        if self.voxel_mm is None:
+            return [self.factor] * 3
+        return [self.factor * float(mm) / self.voxel_mm for mm in spacing]
+
+
+AS_STORED = Scale()
+
+
+def read_segmentations(folder: Path, scale: Scale) -> list[PackedMask]:
     """Read every template of a folder into memory.
 
     Raises:
@@ -38,7 +59,7 @@ def read_segmentations(folder: Path, scale: float) -> list[PackedMask]:
     return shapes
 
 
-def build_bank_file(folder: Path, scale: float, path: Path) -> None:
+def build_bank_file(folder: Path, scale: Scale, path: Path) -> None:
     """Build a bank file of a folder; what a killed build has done is not done again.
 
     Raises:
@@ -53,16 +74,18 @@ def build_bank_file(folder: Path, scale: float, path: Path) -> None:
         builder.finish()
 
 
-def bank_settings(folder: Path, groups: Groups, scale: float) -> dict[str, Any]:
+def bank_settings(folder: Path, groups: Groups, scale: Scale) -> dict[str, Any]:
     """Describe what a bank of a folder is made from: the files' names and sizes, wherever it is."""
     digest = hashlib.sha256()
     for path in (path for paths in groups.values() for path in paths):
         entry = f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n"
         digest.update(entry.encode("utf-8", "surrogateescape"))
-    return {"files": digest.hexdigest(), "scale": scale}
+    settings = {"files": digest.hexdigest(), "scale": scale.factor}
+    # Banks from before `voxel_mm` existed go on to open.
+    return settings if scale.voxel_mm is None else {**settings, "voxel_mm": scale.voxel_mm}
 
 
-def _read(groups: Groups, scale: float, add: Callable, done: Iterable[str] = ()) -> None:
+def _read(groups: Groups, scale: Scale, add: Callable, done: Iterable[str] = ()) -> None:
     """Read the groups that are not done, under a progress bar."""
     begun = frozenset(done)
     missing = {name: paths for name, paths in groups.items() if name not in begun}
@@ -82,7 +105,9 @@ def _report(folder: Path, failures: list[str], found: bool) -> None:
 
 #: TotalSegmentator's parts that are merged into one mask a case.
 MERGED = ("rib", "vertebrae")
-ENDINGS = (".nii", ".nii.gz", ".mgz")
+ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh")
+#: Images that are named as skipped, not passed over without a word.
+UNREAD = (".nrrd", ".mha", ".mhd", ".hdr", ".nii.bz2", ".nii.zip", ".nii.zst")
 
 
 class Group(NamedTuple):
@@ -93,7 +118,7 @@ class Group(NamedTuple):
     failures: list[str]
 
 
-def read_groups(groups: Mapping[str, list[Path]], scale: float = 1.0) -> Iterator[Group]:
+def read_groups(groups: Mapping[str, list[Path]], scale: Scale = AS_STORED) -> Iterator[Group]:
     """Read groups of files in parallel, in order.
 
     Args:
@@ -113,15 +138,19 @@ def read_groups(groups: Mapping[str, list[Path]], scale: float = 1.0) -> Iterato
 
 
 def mask_groups(folder: Path) -> dict[str, list[Path]]:
-    """Group the files that make one shape, or that one multi-label map holds, by name."""
+    """Group the files that make one shape, or that one multi-label map holds, by name.
+
+    Where a case has a folder `segmentations`, nothing else of the case is read: what lies beside
+    it (`ct.nii.gz`, `mri.nii.gz`) is a scan, not a label map.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder of segmentations, received no folder")
     groups: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or not path.name.endswith(ENDINGS):
+        if not _is_read(path, folder):
             continue
         relative = path.relative_to(folder).as_posix()
-        name = next(relative.removesuffix(end) for end in ENDINGS[::-1] if relative.endswith(end))
+        name = relative[: -len(_ending(path))]
         if path.parent.name == "segmentations":
             prefix = next((part for part in MERGED if path.name.startswith(f"{part}_")), None)
             name = (Path(name).parent / prefix).as_posix() if prefix else name
@@ -129,14 +158,35 @@ def mask_groups(folder: Path) -> dict[str, list[Path]]:
     return groups
 
 
-def _read_group(name: str, paths: list[Path], scale: float) -> Group:
+def _ending(path: Path) -> str:
+    """The ending by which a file counts as an image, the longest that fits; else an empty one."""
+    fitting = [end for end in (*ENDINGS, *UNREAD) if path.name.lower().endswith(end)]
+    return max(fitting, key=len, default="")
+
+
+def _is_read(path: Path, folder: Path) -> bool:
+    """Whether a file may hold shapes, or must be named as one that cannot be read."""
+    if path.name.startswith(".") or not _ending(path) or path.is_dir():
+        return False
+    inside = path.relative_to(folder).parents
+    if "segmentations" in {part.name for part in inside}:
+        return True
+    cases = [folder / part for part in inside if part != Path()] or [folder]
+    return not any((case / "segmentations").is_dir() for case in cases)
+
+
+def _read_group(name: str, paths: list[Path], scale: Scale) -> Group:
     """Read one group: a merged or single mask, or each label of a map."""
     group, masks = Group(name, [], []), []
     binary = paths[0].parent.name == "segmentations"
     union: np.ndarray | None = None
+    factors = [scale.factor] * 3
     for path in paths:
         try:
-            labels = load_labels(path).array
+            if _ending(path) in UNREAD:
+                raise UserError(f"{path}: expected {', '.join(ENDINGS)}; convert it to NIfTI")
+            volume = load_labels(path)
+            labels, factors = volume.array, scale.of(volume.spacing)
             if binary:
                 union = labels > 0 if union is None else union | (labels > 0)
         except (UserError, ValueError, OSError) as error:
@@ -147,7 +197,7 @@ def _read_group(name: str, paths: list[Path], scale: float) -> Group:
     if union is not None and union.any():
         masks.append((name, union))
     for own, mask in masks:
-        _pack(own, _resampled(crop_to_box(mask), scale), group)
+        _pack(own, _resampled(crop_to_box(mask), factors), group)
     return group
 
 
@@ -159,12 +209,11 @@ def _pack(name: str, mask: np.ndarray, group: Group) -> None:
         group.shapes.append(PackedMask(name, *pack_mask(mask)))
 
 
-def _resampled(mask: np.ndarray, scale: float) -> np.ndarray:
-    """Resample by `scale`, nearest and half-voxel correct; nothing vanishes."""
-    if scale == 1:
-        return mask
-    for axis, n in enumerate(mask.shape):
-        m = max(1, round(n * scale))
-        index = np.floor((np.arange(m) + 0.5) * n / m).astype(int)
-        mask = np.take(mask, index, axis=axis)
+def _resampled(mask: np.ndarray, factors: list[float]) -> np.ndarray:
+    """Resample along each axis, nearest and half-voxel correct; nothing vanishes."""
+    for axis, (n, factor) in enumerate(zip(mask.shape, factors, strict=True)):
+        if factor != 1:
+            m = max(1, round(n * factor))
+            index = np.floor((np.arange(m) + 0.5) * n / m).astype(int)
+            mask = np.take(mask, index, axis=axis)
     return mask if mask.any() else np.ones((1, 1, 1), bool)

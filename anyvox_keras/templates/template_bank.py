@@ -9,11 +9,13 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
+from anyvox_keras.templates.anatomical.bank import anatomical_bank
 from anyvox_keras.templates.bank_builder import words_of
 from anyvox_keras.templates.bank_file import START, read_bank, write_all, write_index
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
 from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, pack_mask, unpack_mask
 from anyvox_keras.templates.segmentations import (
+    Scale,
     bank_settings,
     build_bank_file,
     mask_groups,
@@ -29,6 +31,9 @@ class TemplateBank:
         offsets: `(N,)` int64: where each shape's words start.
         sizes: `(N, 3)` int32: extents of each bounding box.
         names: One name a shape.
+        groups: `(N,)`: numbers of groups, rising. Shapes of one group, an organ, its wall and its
+            core, follow one another in one box and are placed together. By default each shape is
+            a group of its own.
 
     Raises:
         ValueError: If the parts do not fit together, or a shape is longer than 1023 voxels.
@@ -43,7 +48,12 @@ class TemplateBank:
     """
 
     def __init__(
-        self, words: np.ndarray, offsets: Any, sizes: Any, names: Sequence[str] | None = None
+        self,
+        words: np.ndarray,
+        offsets: Any,
+        sizes: Any,
+        names: Sequence[str] | None = None,
+        groups: Any = None,
     ) -> None:
         self.words = words
         self.offsets = np.asarray(offsets, "int64").reshape(-1)
@@ -59,6 +69,19 @@ class TemplateBank:
         self._lengths = words_of(self.sizes)
         if self.offsets.min() < 0 or (self.offsets + self._lengths).max() > len(words):
             raise ValueError(f"`words` must hold every shape. Received: {len(words)} words")
+        _, self.groups = np.unique(
+            np.arange(len(self)) if groups is None else np.asarray(groups), return_inverse=True
+        )
+        self._check_groups(groups)
+        #: first shape of each group, and the number of shapes
+        self._starts = np.append(np.flatnonzero(np.diff(self.groups, prepend=-1)), len(self))
+
+    def _check_groups(self, received: Any) -> None:
+        if len(self.groups) != len(self) or (np.diff(self.groups) < 0).any():
+            raise ValueError(f"`groups` must be a rising number a shape. Received: {received}")
+        together = np.diff(self.groups) == 0
+        if (np.diff(self.sizes, axis=0)[together] != 0).any():
+            raise ValueError("`groups` must join shapes of one box. Received: other `sizes`")
 
     def __len__(self) -> int:
         """Count the shapes."""
@@ -67,16 +90,25 @@ class TemplateBank:
     @classmethod
     def from_masks(cls, masks: Iterable[np.ndarray], names: Sequence[str] | None = None) -> Any:
         """Pack masks `(D, H, W)`; empty ones are an error."""
-        packed = [PackedMask("", *pack_mask(np.asarray(mask))) for mask in masks]
-        return cls._from_packed(packed, names)
+        packed = [pack_mask(np.asarray(mask)) for mask in masks]
+        given = [str(i) for i in range(len(packed))] if names is None else names
+        named = zip(given, packed, strict=True)
+        return cls.from_packed([PackedMask(name, *parts) for name, parts in named])
 
     @classmethod
-    def _from_packed(cls, packed: Sequence[PackedMask], names: Sequence[str] | None) -> Any:
+    def from_packed(cls, packed: Sequence[PackedMask], groups: Any = None) -> Any:
+        """Join masks that are packed and named already.
+
+        Args:
+            packed: The shapes, of `pack_mask` or `pack_box`.
+            groups: Numbers of their groups.
+        """
         if not packed:
             raise ValueError("`masks` must hold at least one mask. Received: none")
         words = [shape.words for shape in packed]
         starts = np.cumsum([0, *(len(part) for part in words[:-1])])
-        return cls(np.concatenate(words), starts, [shape.size for shape in packed], names)
+        sizes, names = [shape.size for shape in packed], [shape.name for shape in packed]
+        return cls(np.concatenate(words), starts, sizes, names, groups)
 
     @classmethod
     def joined(cls, banks: Iterable[Any]) -> Any:
@@ -99,6 +131,7 @@ class TemplateBank:
             ),
             np.concatenate([bank.sizes for bank in banks]),
             [name for bank in banks for name in bank.names],
+            _numbered_on([bank.groups for bank in banks]),
         )
 
     @classmethod
@@ -118,7 +151,7 @@ class TemplateBank:
             ```
         """
         file = read_bank(Path(path))
-        return cls(file.words, file.offsets, file.sizes, file.names)
+        return cls(file.words, file.offsets, file.sizes, file.names, file.groups)
 
     def save(self, path: str | PathLike[str], overwrite: bool = False) -> None:
         """Write the bank to one file, which appears whole or not at all.
@@ -135,12 +168,17 @@ class TemplateBank:
             bank.save("geometric.bank")
             ```
         """
+        self.write(path, {}, overwrite)
+
+    def write(self, path: str | PathLike[str], settings: dict[str, Any], overwrite: bool) -> None:
+        """Do as `save` does, and note in the file what the bank was made from."""
         ends = np.cumsum(self._lengths)
         with atomic(check_output(path, overwrite)) as temporary, open(temporary, "wb", 0) as file:
             write_all(file, bytes(START))
             for start, count in zip(self.offsets, self._lengths, strict=True):
                 write_all(file, self.words[start : start + count].astype("<i4", copy=False))
-            write_index(file, ends - self._lengths, self.sizes, self.names, {})
+            lengths = np.diff(self._starts) if self.grouped else ()
+            write_index(file, ends - self._lengths, self.sizes, self.names, settings, lengths)
 
     @classmethod
     def geometric(cls, count: int, side: int, seed: int = 0) -> Any:
@@ -175,12 +213,46 @@ class TemplateBank:
         return cls.from_masks(masks, [f"{kind}_{i:04d}" for i, kind in enumerate(kinds)])
 
     @classmethod
+    def anatomical(
+        cls, count: int, side: int, seed: int = 0, *, cache: str | PathLike[str] | None = None
+    ) -> Any:
+        """Draw `count` shapes as anatomy has them: warped, carved, folded, branching, nested.
+
+        A group, the draw number `i`, depends on `(seed, i)` and `side` only: a smaller bank is the
+        start of a larger one, and the bank is the same on every backend. A quarter of the shapes
+        are longer than `side`, up to 2.5 times. `draw_anatomical_shapes` tells the family.
+
+        Args:
+            count: Number of shapes, at least 1; of a last group that does not fit, the first.
+            side: Side of the volumes to be made in voxels, at least 16.
+            seed: Seed of the shapes.
+            cache: File to keep the shapes in. What it holds already is not drawn again, so that a
+                killed build goes on, and a larger bank begins with a smaller one.
+
+        Raises:
+            ValueError: If `count` or `side` is too small, or `side` above 1023.
+            UserError: If the cache holds other shapes, is damaged or cannot be written.
+
+        Example:
+            ```python
+            import anyvox_keras as avx
+
+            bank = avx.TemplateBank.anatomical(count=20, side=32)
+            ```
+        """
+        if count < 1:
+            raise ValueError(f"`count` must be >= 1. Received: count={count}")
+        _check_side(side)
+        return anatomical_bank(cls, count, side, seed, cache)
+
+    @classmethod
     def from_segmentations(
         cls,
         folder: str | PathLike[str],
         side: int = 128,
         *,
         resample: bool = False,
+        voxel_mm: float | None = None,
         cache: str | PathLike[str] | None = None,
     ) -> Any:
         """Read every mask of a folder of segmentations; the folder is only read.
@@ -195,12 +267,15 @@ class TemplateBank:
             side: Side of the volumes to be made, at least 16.
             resample: Whether shapes are resampled by `side / 128` (nearest), so that their share
                 of the volume does not depend on the side. Off, they keep their own size.
+            voxel_mm: Spacing that shapes are resampled to first, along each axis, so that those of
+                scans at 1 mm and at 3 mm become comparable; the paper's are at 1.5 mm. By default
+                every file keeps its own voxels.
             cache: File to keep the shapes in, packed, at one bit a voxel of their boxes. It is
                 built while the folder is read (a killed build goes on where it stood) and opened
                 as it is if the folder has not changed. Without it the shapes are held in memory.
 
         Raises:
-            ValueError: If `side` is below 16.
+            ValueError: If `side` is below 16 or `voxel_mm` not above 0.
             UserError: If the folder does not exist or holds no shape; if the cache was made from
                 other files or settings, or cannot be written.
 
@@ -215,15 +290,86 @@ class TemplateBank:
             ```
         """
         _check_side(side)
-        folder, scale = Path(folder), side / 128 if resample else 1.0
+        if voxel_mm is not None and not voxel_mm > 0:
+            raise ValueError(f"`voxel_mm` must be > 0. Received: voxel_mm={voxel_mm}")
+        folder, scale = Path(folder), Scale(side / 128 if resample else 1.0, voxel_mm)
         if cache is None:
-            packed = read_segmentations(folder, scale)
-            return cls._from_packed(packed, [shape.name for shape in packed])
+            return cls.from_packed(read_segmentations(folder, scale))
         if not Path(cache).exists():
             build_bank_file(folder, scale, Path(cache))
         elif read_bank(Path(cache)).settings != bank_settings(folder, mask_groups(folder), scale):
             raise UserError(f"{cache}: made from other files or settings; delete it to build anew")
         return cls.open(cache)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any shapes are placed together."""
+        return len(self._starts) <= len(self)
+
+    @property
+    def group_count(self) -> int:
+        """Number of groups; without nested shapes that of the shapes."""
+        return len(self._starts) - 1
+
+    def first(self, count: int) -> Any:
+        """Hold the first `count` shapes only; their words are shared.
+
+        Example:
+            ```python
+            few = bank.first(10)
+            ```
+        """
+        chosen = slice(0, count)
+        names, groups = self.names[chosen], self.groups[chosen]
+        end = int((self.offsets + self._lengths)[chosen].max())
+        return type(self)(self.words[:end], self.offsets[chosen], self.sizes[chosen], names, groups)
+
+    def members(self, groups: Any) -> np.ndarray:
+        """Turn drawn groups into the shapes to paint: whole groups, one after the other.
+
+        Args:
+            groups: `(B, K)` or `(K,)`: numbers of groups.
+
+        Returns:
+            int32 of the same shape: indices of shapes; as many groups as fill it, the last of
+            which may be cut off.
+
+        Example:
+            ```python
+            shapes = bank.members([4, 0, 2])
+            ```
+        """
+        groups = np.asarray(groups)
+        if not self.grouped:
+            return groups.astype("int32")
+        if groups.ndim > 1:
+            return np.stack([self.members(row) for row in groups])
+        starts, ends = self._starts[groups], self._starts[groups + 1]
+        shapes = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
+        return np.concatenate(shapes)[: len(groups)].astype("int32")
+
+    def leaders(self, indices: Any) -> np.ndarray:
+        """Tell which of the chosen shapes lends each its place.
+
+        A shape that follows the one before it in the bank, within one group, is placed as that is.
+
+        Args:
+            indices: `(B, K)` or `(K,)`: which shapes.
+
+        Returns:
+            int32 of the same shape: positions along K.
+
+        Example:
+            ```python
+            places = bank.leaders(bank.members([4, 0, 2]))
+            ```
+        """
+        indices = np.asarray(indices)
+        same = self.groups[indices[..., 1:]] == self.groups[indices[..., :-1]]
+        follows = np.zeros(indices.shape, bool)
+        follows[..., 1:] = same & (np.diff(indices, axis=-1) == 1)
+        places = np.where(follows, 0, np.arange(indices.shape[-1]))
+        return np.maximum.accumulate(places, axis=-1).astype("int32")
 
     def mask(self, index: int) -> np.ndarray:
         """Unpack one shape to a bool array of its own size."""
@@ -240,8 +386,8 @@ class TemplateBank:
                 compiled graphs meet few shapes.
 
         Returns:
-            `words` `(B, W)`, `offsets` `(B, K)`, `sizes` `(B, K, 3)`, all int32; without `B` if
-            `indices` has none.
+            `words` `(B, W)`, `offsets` `(B, K)`, `sizes` `(B, K, 3)`, of a bank with groups also
+            `leaders` `(B, K)`, all int32; without `B` if `indices` has none.
 
         Raises:
             ValueError: If an index is out of range or `words` too short.
@@ -266,6 +412,7 @@ class TemplateBank:
             "words": np.stack([part for part, _ in parts]),
             "offsets": np.stack([part for _, part in parts]),
             "sizes": self.sizes[indices],
+            **({"leaders": self.leaders(indices)} if self.grouped else {}),
         }
 
     def _pack_one(self, row: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -283,30 +430,7 @@ def _check_side(side: int) -> None:
         raise ValueError(f"`side` must be in [16, {LARGEST}]. Received: side={side}")
 
 
-def open_banks(sources: str, shapes: int, side: int, seed: int = 0) -> TemplateBank:
-    """Join the shapes of several sources, scaled to the side of the volumes.
-
-    Args:
-        sources: `geometric` or folders of segmentations, comma-separated.
-        shapes: Number of geometric shapes.
-        side: Of the volumes.
-        seed: Of the geometric shapes.
-
-    Raises:
-        UserError: A folder without segmentations.
-
-    Example:
-        ```python
-        from anyvox_keras.templates import open_banks
-
-        bank = open_banks("geometric", shapes=50, side=16)
-        ```
-    """
-
-    def of(source: str) -> TemplateBank:
-        if source == "geometric":
-            return TemplateBank.geometric(shapes, side, seed)
-        return TemplateBank.from_segmentations(source, side, resample=True)
-
-    bank: TemplateBank = TemplateBank.joined(of(source) for source in sources.split(","))
-    return bank
+def _numbered_on(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Number the groups of several banks one after the other."""
+    firsts = np.cumsum([0, *(part[-1] + 1 for part in groups[:-1])])
+    return np.concatenate([part + first for part, first in zip(groups, firsts, strict=True)])

@@ -32,10 +32,11 @@ class LabelEnsemble(RandomLayer):
     scale x rotation x shear (scale U per axis with random sign, rotation Rx Ry Rz, upper-triangular
     shear) and a translation. Template k is sampled at `floor(M o + t + 1/2)` for output voxel `o`,
     about the array's origin, periodic with the padded template's own shape (at least the side), and
-    painted with label k over what lies there; k = 0 is background. Then a 3x3x3 median. With
-    probability `foreground` labels inside a `ForegroundMask` are raised by one and those outside
-    become 0; with probability `envelope` of those cases a rim of radius 2, 3 or 4 around the mask
-    is painted with one new label.
+    painted with label k over what lies there; k = 0 is background. Members of a nested group (an
+    organ, its wall, its core) share the matrix and translation of the first of them. Then a 3x3x3
+    median. With probability `foreground` labels inside a `ForegroundMask` are raised by one and
+    those outside become 0; with probability `envelope` of those cases a rim of radius 2, 3 or 4
+    around the mask is painted with one new label.
 
     Args:
         side: Side of the label map, at least 16. The mask's lengths scale with side / 128.
@@ -121,7 +122,8 @@ class LabelEnsemble(RandomLayer):
         """Paint the templates of `TemplateBank.pack` with drawn parameters.
 
         Args:
-            x: `words` (W,) or (B, W), `offsets` (B, K), `sizes` (B, K, 3), int32.
+            x: `words` (W,) or (B, W), `offsets` (B, K), `sizes` (B, K, 3), int32; `leaders`
+                (B, K), if there: the template whose place each takes, itself or one before it.
             params: Of `sample`.
 
         Returns:
@@ -131,6 +133,8 @@ class LabelEnsemble(RandomLayer):
         # Labels of eight bits halve the work of the median.
         dtype = "int8" if self.labels < 127 else "int32"
         affine = params["matrix"], params["translation"]
+        if "leaders" in x:
+            affine = _lent(affine[0], x["leaders"]), _lent(affine[1], x["leaders"])
         maps = periodic_map(*affine, shapes.sizes, self.side)
         labels = overlay(shapes, maps, params["count"], self.side, dtype)
         labels = median_filter(labels)
@@ -193,6 +197,12 @@ def _flattened(x: dict[str, Array], templates: int) -> Shapes:
         first = ops.arange(ops.shape(words)[0], dtype="int32") * words.shape[1]
         words, offsets = ops.reshape(words, (-1,)), offsets + first[:, None]
     return Shapes(words, offsets, sizes)
+
+
+def _lent(drawn: Array, leaders: Array) -> Array:
+    """Give every template what was drawn for its group's first: `(B, K, ...)`."""
+    places = ops.reshape(leaders, (-1, leaders.shape[1], *[1] * (len(drawn.shape) - 2)))
+    return ops.take_along_axis(drawn, places, axis=1)
 
 
 def _check(side: int, count: Sequence[int], foreground: float, envelope: float) -> None:

@@ -29,7 +29,8 @@ class SyntheticPairs(keras.Layer):
 
     Call arguments:
         batch: `keys` (B, 2) int32 and either `templates` (B, K) int32, indices into the resident
-            bank, or the packed shapes of `TemplateBank.pack`.
+            bank, with `leaders` (B, K) if it has groups, or the packed shapes of
+            `TemplateBank.pack`.
 
     Returns:
         `{"label_map": (B, D, H, W) int32, "view1": (B, D, H, W, 1), "view2": likewise}`, the
@@ -64,10 +65,10 @@ class SyntheticPairs(keras.Layer):
         batch = {name: ops.convert_to_tensor(array) for name, array in batch.items()}
         if self.resident is None:
             return self._synthesise(batch, None)
-        chosen = self.resident.choose(batch["templates"])
+        chosen = self.resident.choose(batch.pop("templates"))
         # `.value`: `convert_to_tensor` hands a TensorFlow variable on, which no graph can trace
         words = self.resident.words.value
-        return self._synthesise({"keys": batch["keys"], **chosen}, words)
+        return self._synthesise({**batch, **chosen}, words)
 
     def draw(self, sample: Batch, resident_words: Array | None) -> Batch:
         """Draw one pair: all arrays without the batch axis."""

@@ -94,9 +94,11 @@ class SyntheticStream(SeekableStream):
         keys = random.keys_for(self.seed, samples, self.split)
         draws = random.keys_for(self.seed, samples, f"{self.split}/templates")
         count = self.layer.labels.templates
-        templates = random.integers(draws, (count,), 0, len(self.bank), xp=np)
+        groups = random.integers(draws, (count,), 0, self.bank.group_count, xp=np)
+        templates = self.bank.members(groups)
         if self.resident:
-            return {"keys": keys, "templates": templates}
+            leaders = {"leaders": self.bank.leaders(templates)} if self.bank.grouped else {}
+            return {"keys": keys, "templates": templates, **leaders}
         return {"keys": keys, **self.bank.pack(templates)}
 
     def held_out(self, steps: int, split: str = "validation") -> "SyntheticStream":

@@ -1,0 +1,121 @@
+"""The anatomical family: which kinds there are, how large they become, what is done to each."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from anyvox_keras.templates.anatomical import bones, organs, tubes
+from anyvox_keras.templates.packed_mask import LARGEST
+from anyvox_keras.templates.surface_warp import (
+    crop_together,
+    enlarge,
+    warp_surfaces,
+    without_specks,
+)
+
+Generator = np.random.Generator
+
+#: Share of shapes that are longer than the grid, and how much longer they may be.
+LONGER, LONGEST = 0.25, 2.5
+#: Names of the members of a nested group, in the order in which they are painted.
+MEMBERS = ("organ", "wall", "core")
+
+
+class Kind(NamedTuple):
+    """How a kind is drawn.
+
+    Attributes:
+        share: Its part of all draws.
+        draw: Draws the masks of one draw in a cube of `n` voxels, the first holding the others.
+        median: Median of its extent, as a share of the side.
+        least: Smallest extent in voxels in which its parts can be told apart.
+        warp: Largest standard deviation of the surface warp, as a share of the extent.
+    """
+
+    share: float
+    draw: Callable[[Generator, int], list[np.ndarray]]
+    median: float = 0.55
+    least: int = 12
+    warp: float = 0.04
+
+
+KINDS: dict[str, Kind] = {
+    "geometric": Kind(0.35, organs.geometric),
+    "carved": Kind(0.14, organs.carved),
+    "nested": Kind(0.06, organs.nested),
+    "sheet": Kind(0.07, organs.sheet, 0.7, 24, 0.03),
+    "cortex": Kind(0.03, organs.cortex, 0.7, 24, 0.03),
+    "vessels": Kind(0.10, tubes.vessels, 0.8, 24, 0.025),
+    "vertebrae": Kind(0.08, bones.column, 0.8, 32, 0.02),
+    "bowel": Kind(0.07, tubes.bowel, 0.7, 24),
+    "ribs": Kind(0.05, bones.rib_cage, 0.8, 32, 0.02),
+    "pair": Kind(0.05, organs.pair, 0.7, 16),
+}
+
+
+def draw_anatomical_shapes(rng: Generator, side: int) -> tuple[str, list[np.ndarray]]:
+    """Draw one shape, or one group of nested shapes, of the anatomical family.
+
+    | kind | share | stands in for | drawn |
+    |---|---|---|---|
+    | geometric | 0.35 | anything | a shape of `draw_geometric_shape` |
+    | carved | 0.14 | organs among organs | a body less 1 to 3 neighbours; a third cut by a plane |
+    | nested | 0.06 | heart, kidney, eye, tumour | a carved organ, its wall, its core |
+    | sheet | 0.07 | skin, pleura, gut wall | an ellipsoid lowered by ridged noise, 2 to 6 voxels |
+    | cortex | 0.03 | brain | such a sheet, the envelope around it, what it holds |
+    | vessels | 0.10 | arteries, airways | six generations by Murray's law, tortuous |
+    | vertebrae | 0.08 | spine | 4 to 10 bodies, rings, processes on a bent axis |
+    | bowel | 0.07 | gut, ducts | a tube along a packed spline; a third hollow |
+    | ribs | 0.05 | chest | 6 to 12 paired hoops on an ovoid |
+    | pair | 0.05 | kidneys, lungs | a shape and its mirror image |
+
+    The extent is log-normal about the kind's median, at most `side`, for three quarters of the
+    draws; for a quarter it is log-uniform between 1 and 2.5 sides: those are drawn in `side`
+    voxels and enlarged. A random field of three octaves warps every surface: two standard
+    deviations of it are 2 to 8 % of the extent, less for thin kinds.
+
+    Trigonometry, roots of matrices and normal draws are rounded before they meet a voxel, and
+    what is done per voxel is float32 addition, multiplication, division and square root, which
+    IEEE 754 fixes: the same seed gives the same shapes on any machine, but for a rare voxel that
+    lies within rounding of a surface.
+
+    Args:
+        rng: Generator of the draws.
+        side: Side of the volumes in voxels.
+
+    Returns:
+        `(kind, masks)`: bool masks in the box of the first, which holds the others. More than one
+        are a group: the organ, its wall, its core, to be placed together.
+
+    Example:
+        ```python
+        >>> kind, masks = draw_anatomical_shapes(np.random.Generator(np.random.Philox(0)), 32)
+        >>> max(masks[0].shape) <= 80
+        True
+        ```
+    """
+    names = list(KINDS)
+    name = names[int(rng.choice(len(names), p=[kind.share for kind in KINDS.values()]))]
+    kind = KINDS[name]
+    extent = _draw_extent(rng, kind, side)
+    size = min(extent, side)
+    masks = kind.draw(rng, size)
+    masks = warp_surfaces(rng, crop_together(masks), 0.01, kind.warp)
+    masks = crop_together(without_specks(masks))
+    longest = max(masks[0].shape)
+    if extent > side:
+        masks = [enlarge(mask, extent / longest) for mask in masks]
+    elif longest > side:  # warped beyond the grid by some voxels
+        masks = [enlarge(mask, side / longest) for mask in masks]
+    return name, crop_together(masks)
+
+
+def _draw_extent(rng: Generator, kind: Kind, side: int) -> int:
+    """Draw the longest side in voxels."""
+    far, normal = float(rng.uniform()), float(rng.standard_normal())
+    if far < LONGER:
+        return min(round(side * LONGEST ** (far / LONGER)), LARGEST)
+    extent = round(side * kind.median * math.exp(0.45 * normal))
+    return min(max(extent, kind.least), side)
