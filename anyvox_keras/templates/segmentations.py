@@ -168,10 +168,9 @@ def _is_read(path: Path, folder: Path) -> bool:
     """Whether a file may hold shapes, or must be named as one that cannot be read."""
     if path.name.startswith(".") or not _ending(path) or path.is_dir():
         return False
-    inside = path.relative_to(folder).parents
-    if "segmentations" in {part.name for part in inside}:
+    cases = [folder / part for part in path.relative_to(folder).parents]
+    if "segmentations" in {case.name for case in cases}:
         return True
-    cases = [folder / part for part in inside if part != Path()] or [folder]
     return not any((case / "segmentations").is_dir() for case in cases)
 
 

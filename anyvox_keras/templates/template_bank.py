@@ -177,7 +177,7 @@ class TemplateBank:
             write_all(file, bytes(START))
             for start, count in zip(self.offsets, self._lengths, strict=True):
                 write_all(file, self.words[start : start + count].astype("<i4", copy=False))
-            lengths = np.diff(self._starts) if self.grouped else ()
+            lengths = np.diff(self._starts).tolist() if self.grouped else []
             write_index(file, ends - self._lengths, self.sizes, self.names, settings, lengths)
 
     @classmethod

@@ -39,7 +39,7 @@ def drawn(monkeypatch):
             return super().layer(asked)
 
     monkeypatch.setattr(synthesis, "SyntheticStream", Recorded)
-    monkeypatch.setattr(TemplateBank, "geometric", lambda count, side: None)
+    monkeypatch.setattr(TemplateBank, "geometric", lambda count, side, seed: None)
     return numbers
 
 

@@ -10,6 +10,7 @@ from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.random import keys_for
 from anyvox_keras.synthesis import LabelEnsemble
 from anyvox_keras.templates import TemplateBank
+from anyvox_keras.templates.packed_mask import PackedMask, pack_box
 
 SIDE = 24
 
@@ -100,3 +101,24 @@ def test_shared_words_equal_own_words(bank):
         "sizes": bank.sizes[chosen],
     }
     np.testing.assert_array_equal((applied(ensemble, shared, params)), own)
+
+
+def test_members_of_a_group_are_placed_together():
+    ensemble = LabelEnsemble(SIDE, count=(6, 7), foreground=0.0)
+    organ = np.ones((9, 12, 10), bool)
+    inner = organ.copy()
+    inner[:3] = inner[:, 8:] = False
+    apart = TemplateBank.geometric(4, SIDE)
+    shapes = [apart.mask(0), organ, inner, apart.mask(1)]
+    packed = [PackedMask(str(i), *pack_box(mask)) for i, mask in enumerate(shapes)]
+    bank = TemplateBank.from_packed(packed, groups=[0, 1, 1, 2])
+    chosen = bank.members([2, 1, 1, 0, 1, 2])
+    np.testing.assert_array_equal(chosen, [3, 1, 2, 1, 2, 0])
+    packed = bank.pack(chosen[None])
+    np.testing.assert_array_equal(packed["leaders"], [[0, 1, 1, 3, 3, 5]])
+    params = drawn(ensemble, keys_for(3, [0]))
+    labels = applied(ensemble, packed, params)
+    for name in ("matrix", "translation"):
+        params[name] = params[name][:, packed["leaders"][0]]
+    expected = _painted(bank, chosen, params, 0, SIDE)
+    assert (labels[0] != expected).mean() < 5e-4

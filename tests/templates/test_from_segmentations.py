@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from anyvox_keras.errors import UserError
 from anyvox_keras.templates import TemplateBank
 
 
@@ -91,3 +92,41 @@ def test_folders_without_shapes(tmp_path):
 def test_a_side_below_16(folder):
     with pytest.raises(ValueError, match="`side` must be in"):
         TemplateBank.from_segmentations(folder, side=8)
+
+
+def test_a_scan_beside_its_segmentations_is_no_label_map(folder, rng):
+    scan = rng.integers(0, 99, (12, 12, 12))
+    for name in ("mri.nii.gz", "ct.nii.gz", "other/mri.nii.gz"):
+        _save(folder / "s0001" / name, scan)
+    assert len(TemplateBank.from_segmentations(folder)) == 5
+    # the folder of one case
+    names = TemplateBank.from_segmentations(folder / "s0001").names
+    assert sorted(names) == [f"segmentations/{part}" for part in ("liver", "rib", "vertebrae")]
+
+
+def test_endings_in_capitals_are_read_and_other_formats_named(tmp_path):
+    _save(tmp_path / "a.nii.gz", _box((1, 1, 1), (5, 6, 7)))
+    (tmp_path / "a.nii.gz").rename(tmp_path / "A.NII.GZ")
+    (tmp_path / "b.nrrd").write_text("NRRD0004")
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.warns(UserWarning, match=r"1 files were skipped:\n.*b\.nrrd: .*NIfTI"):
+        bank = TemplateBank.from_segmentations(tmp_path)
+    assert bank.names == ["A:1"]
+
+
+def test_spacing_counts_where_a_spacing_is_asked_for(tmp_path):
+    for name, mm in (("fine", 1.0), ("coarse", 3.0)):
+        image = nib.Nifti1Image(np.ones((6, 6, 6), "uint8"), np.diag([mm, mm, 2 * mm, 1]))
+        nib.save(image, tmp_path / f"{name}.nii")
+    stored = TemplateBank.from_segmentations(tmp_path).sizes.tolist()
+    assert stored == [[6, 6, 6], [6, 6, 6]]
+    at = TemplateBank.from_segmentations(tmp_path, voxel_mm=1.5).sizes.tolist()
+    assert at == [[12, 12, 24], [4, 4, 8]]
+    half = TemplateBank.from_segmentations(tmp_path, 64, resample=True, voxel_mm=1.5)
+    assert half.sizes.tolist() == [[6, 6, 12], [2, 2, 4]]
+    cache = tmp_path / "shapes.bank"
+    TemplateBank.from_segmentations(tmp_path, voxel_mm=1.5, cache=cache)
+    with pytest.raises(UserError, match="other files or settings"):
+        TemplateBank.from_segmentations(tmp_path, voxel_mm=2.0, cache=cache)
+    with pytest.raises(ValueError, match="`voxel_mm` must be > 0"):
+        TemplateBank.from_segmentations(tmp_path, voxel_mm=0.0)

@@ -17,6 +17,8 @@ from anyvox_keras.templates.packed_mask import PackedMask, pack_box
 
 #: Changes with what a seed gives, so that no cache of another law is taken for this one's.
 LAW = 1
+#: Side from which on threads are worth their while.
+THREADED = 64
 #: Shapes that a killed build may lose.
 CHECKPOINT = 500
 
@@ -77,8 +79,8 @@ def _shapes(side: int, seed: int, begun: int, count: int) -> Iterator[tuple[int,
 
 
 def _groups(side: int, seed: int, begun: int) -> Iterator[list[PackedMask]]:
-    """Draw groups without end, in order, on all cores: most of the work leaves Python's lock."""
-    workers = os.cpu_count() or 1
+    """Draw groups without end, in order; large ones on all cores, since numpy leaves the lock."""
+    workers = (os.cpu_count() or 1) if side >= THREADED else 1
     with ThreadPoolExecutor(workers) as pool:
         numbers = itertools.count(begun)
         pending: list[Future[list[PackedMask]]] = []

@@ -71,12 +71,14 @@ def _bone(axes: Axes, form: np.ndarray) -> np.ndarray:
     arch = (np.abs(around - canal) <= ring) & (np.abs(z) <= np.float32(0.7) * height)
     hole = around < canal - ring
     behind = middle + canal
-    processes = _rod(axes, (0, behind, 0), (fall, behind + spine, 0), 0.9 * ring)
+    processes = _rod(axes, (0, behind, 0), (fall, behind + spine, 0), float(0.9 * ring))
     for sign in (-1, 1):
         root = (0, middle, sign * canal)
         tip = (0.1, middle + 0.25 * transverse, sign * (canal + transverse))
         joint = (0.6, middle + 0.5 * canal, sign * canal)
-        processes |= _rod(axes, root, tip, 0.8 * ring) | _rod(axes, root, joint, 0.7 * ring)
+        processes |= _rod(axes, root, tip, float(0.8 * ring)) | _rod(
+            axes, root, joint, float(0.7 * ring)
+        )
     return (body & ~hole) | arch | processes
 
 

@@ -19,6 +19,8 @@ Generator = np.random.Generator
 
 #: Share of shapes that are longer than the grid, and how much longer they may be.
 LONGER, LONGEST = 0.25, 2.5
+#: Smallest standard deviation of the surface warp, as a share of the extent.
+LEAST_WARP = 0.015
 #: Names of the members of a nested group, in the order in which they are painted.
 MEMBERS = ("organ", "wall", "core")
 
@@ -38,7 +40,7 @@ class Kind(NamedTuple):
     draw: Callable[[Generator, int], list[np.ndarray]]
     median: float = 0.55
     least: int = 12
-    warp: float = 0.04
+    warp: float = 0.055
 
 
 KINDS: dict[str, Kind] = {
@@ -73,8 +75,8 @@ def draw_anatomical_shapes(rng: Generator, side: int) -> tuple[str, list[np.ndar
 
     The extent is log-normal about the kind's median, at most `side`, for three quarters of the
     draws; for a quarter it is log-uniform between 1 and 2.5 sides: those are drawn in `side`
-    voxels and enlarged. A random field of three octaves warps every surface: two standard
-    deviations of it are 2 to 8 % of the extent, less for thin kinds.
+    voxels and enlarged. A random field of three octaves warps every surface, by 1.5 to 5.5 %
+    of the extent (standard deviation of the coarsest), less for thin kinds.
 
     Trigonometry, roots of matrices and normal draws are rounded before they meet a voxel, and
     what is done per voxel is float32 addition, multiplication, division and square root, which
@@ -102,7 +104,7 @@ def draw_anatomical_shapes(rng: Generator, side: int) -> tuple[str, list[np.ndar
     extent = _draw_extent(rng, kind, side)
     size = min(extent, side)
     masks = kind.draw(rng, size)
-    masks = warp_surfaces(rng, crop_together(masks), 0.01, kind.warp)
+    masks = warp_surfaces(rng, crop_together(masks), LEAST_WARP, kind.warp)
     masks = crop_together(without_specks(masks))
     longest = max(masks[0].shape)
     if extent > side:

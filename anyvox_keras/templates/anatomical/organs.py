@@ -1,7 +1,5 @@
 """Organs: carved by their neighbours, folded, paired, nested."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import ndimage
 
@@ -96,7 +94,7 @@ def _neighbour(rng: Generator, n: int) -> np.ndarray:
     return _ellipsoid_at(n, centre, half)
 
 
-def _ellipsoid_at(n: int, centre: Sequence[float], half: Sequence[float]) -> np.ndarray:
+def _ellipsoid_at(n: int, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
     x = np.arange(n, dtype="float32")
     a, b, c = (
         ((x - np.float32(m)) / np.float32(h)) ** 2 for m, h in zip(centre, half, strict=True)
