@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from anyvox_keras.backend import to_numpy
+from anyvox_keras.backend import Array, to_numpy
 from anyvox_keras.errors import UserError
 from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.geometry import Volume
@@ -16,6 +16,8 @@ from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
 
 NORMS = ("none", "unit", "standard")
+# added to a squared length
+_TINY = 1e-12
 # Peak of a pass, bytes per voxel and channel of the first level: measured at 96^3 and 144^3 with
 # width 16, 51 (TensorFlow), 65 (JAX) and 111 (torch). One figure, so that what is computed does not
 # depend on the backend.
@@ -108,16 +110,35 @@ class FeatureExtractor:
         features = [self._features(one) for one in (batch[None] if single else batch)]
         return features[0] if single else np.stack(features)
 
-    def prepare(self, array: np.ndarray) -> np.ndarray:
-        """Clip and rescale `(D, H, W, C)` or `(B, D, H, W, C)`, as the network expects it."""
-        array = array.astype("float32")
+    def prepare(self, array: Array, xp: Any = np) -> Array:
+        """Clip and rescale `(D, H, W, C)` or `(B, D, H, W, C)`, as the network expects it.
+
+        Args:
+            array: Intensities.
+            xp: What computes: numpy, or `keras.ops` where a gradient has to pass.
+        """
+        array = array.astype("float32") if xp is np else xp.cast(array, "float32")
         if self.clip is not None:
-            array = np.clip(array, *self.clip)
+            array = xp.clip(array, *self.clip)
         if not self.rescale:
             return array
-        axes = tuple(range(array.ndim - 4, array.ndim))
-        low, high = array.min(axes, keepdims=True), array.max(axes, keepdims=True)
-        return (array - low) / np.where(high > low, high - low, 1)
+        axes = tuple(range(len(array.shape) - 4, len(array.shape)))
+        low, high = (limit(array, axis=axes, keepdims=True) for limit in (xp.min, xp.max))
+        return (array - low) / xp.where(high > low, high - low, 1.0)
+
+    def normalise(self, features: Array, xp: Any = np) -> Array:
+        """Normalise features across channels by `norm`; a vector of zeros stays one.
+
+        Args:
+            features: `(..., F)` float32.
+            xp: What computes: numpy or `keras.ops`.
+        """
+        if self.norm == "none":
+            return features
+        if self.norm == "standard":
+            features = features - xp.mean(features, axis=-1, keepdims=True)
+            return unit(features, xp) * float(features.shape[-1]) ** 0.5
+        return unit(features, xp)
 
     def within(self, memory: float, shape: Sequence[int]) -> "FeatureExtractor":
         """Return an extractor that takes at most `memory` GB (2^30 bytes) for one volume.
@@ -156,7 +177,8 @@ class FeatureExtractor:
             features = sliding_window(
                 volume, self._predict, self.window, self.overlap, self.sigma, self.window_batch
             )
-        return _normalise(features, self.norm)
+        normalised: np.ndarray = self.normalise(features)
+        return normalised
 
     def _predict(self, batch: np.ndarray) -> np.ndarray:
         # Not a plain call: torch would keep the graph, and nothing would be compiled.
@@ -176,12 +198,9 @@ def _array(volume: Any) -> np.ndarray:
     return array[..., None] if array.ndim == 3 else array
 
 
-def _normalise(features: np.ndarray, norm: str) -> np.ndarray:
-    if norm == "none":
-        return features
-    if norm == "standard":
-        features = features - features.mean(-1, keepdims=True)
-        scale = features.std(-1, keepdims=True)
-    else:
-        scale = np.linalg.norm(features, axis=-1, keepdims=True)
-    return features / np.maximum(scale, 1e-6)
+def unit(x: Array, xp: Any = np) -> Array:
+    """`x / |x|` along the last axis, zeros for zeros.
+
+    Not `ops.normalize`, whose gradient at zero is not finite.
+    """
+    return x / xp.sqrt(xp.sum(xp.square(x), axis=-1, keepdims=True) + _TINY)

@@ -41,22 +41,18 @@ class KaimingNormal(keras.initializers.Initializer):
         return {"seed": self.seed}
 
 
-@export
-class AroundOne(keras.initializers.Initializer):
-    """Normal with mean 1 and a small spread: the first scales of the UNet's batch norms.
+class _Around(keras.initializers.Initializer):
+    """Normal with a small spread about `mean`, drawn on the host."""
 
-    Args:
-        std: Standard deviation.
-        seed: An integer or a sequence of them; None draws one.
-    """
+    mean = 0.0
 
-    def __init__(self, std: float = 0.02, seed: int | Sequence[int] | None = None) -> None:
+    def __init__(self, std: float, seed: int | Sequence[int] | None = None) -> None:
         self.std = std
         self.seed = secrets.randbits(31) if seed is None else seed
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Draw scales of the given shape."""
-        draw = 1 + self.std * np.random.default_rng(self.seed).standard_normal(tuple(shape))
+        """Draw weights of the given shape."""
+        draw = self.mean + self.std * np.random.default_rng(self.seed).standard_normal(tuple(shape))
         return ops.convert_to_tensor(draw.astype("float32"), dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -65,7 +61,22 @@ class AroundOne(keras.initializers.Initializer):
 
 
 @export
-class AroundZero(keras.initializers.Initializer):
+class AroundOne(_Around):
+    """Normal with mean 1 and a small spread: the first scales of the UNet's batch norms.
+
+    Args:
+        std: Standard deviation.
+        seed: An integer or a sequence of them; None draws one.
+    """
+
+    mean = 1.0
+
+    def __init__(self, std: float = 0.02, seed: int | Sequence[int] | None = None) -> None:
+        super().__init__(std, seed)
+
+
+@export
+class AroundZero(_Around):
     """Normal with mean 0 and a small spread: a flow that starts next to no displacement.
 
     Args:
@@ -74,14 +85,4 @@ class AroundZero(keras.initializers.Initializer):
     """
 
     def __init__(self, std: float = 1e-5, seed: int | Sequence[int] | None = None) -> None:
-        self.std = std
-        self.seed = secrets.randbits(31) if seed is None else seed
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Draw weights of the given shape."""
-        draw = self.std * np.random.default_rng(self.seed).standard_normal(tuple(shape))
-        return ops.convert_to_tensor(draw.astype("float32"), dtype=dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {"std": self.std, "seed": self.seed}
+        super().__init__(std, seed)

@@ -22,6 +22,7 @@ from anyvox_keras.synthesis.appearance import (
     rescale,
 )
 from anyvox_keras.synthesis.appearance.describe import describe, rows_of
+from anyvox_keras.synthesis.appearance.effect import apply_in_order
 from anyvox_keras.synthesis.augmentation.affine_augmentation import AffineAugmentation
 
 Settings = Mapping[str, Any] | None
@@ -105,9 +106,7 @@ class SegmentationAugmentation(RandomLayer):
     def apply(self, x: Batch, params: Params) -> Batch:
         """Augment with drawn parameters."""
         image, label_map = ops.cast(x["image"], "float32"), ops.cast(x["label_map"], "int32")
-        for name, effect in self.effects.items():
-            image = effect.apply(image, params[name])
-            image = rescale(image) if name == "texture" else image
+        image = apply_in_order(self.effects, image, params)
         pair = {"image": image, "label_map": label_map}
         if self.affine is not None:
             pair = self.affine.apply(pair, params["affine"])

@@ -7,10 +7,10 @@ from keras import ops
 
 from anyvox_keras.export import export
 from anyvox_keras.features import FeatureExtractor
+from anyvox_keras.features.feature_extractor import unit
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
 
 DISTANCES = ("cosine", "squared")
-_TINY = 1e-6
 
 
 @export
@@ -24,7 +24,7 @@ class FeatureLoss(RegistrationLoss):
     With `recompute`, call with fixed and moved image `(B, D, H, W, C)`: the features of the moved
     image are computed anew, and a network that is not equivariant to the deformation notices it.
     Without, call with features: those of each image once by `features`, the moving ones warped,
-    which costs no pass through the network in a training step. One value a voxel either way;
+    which costs no pass through the network in a training step. One value per voxel either way;
     masks `(B, D, H, W)` are the `sample_weight`.
 
     Args:
@@ -76,7 +76,7 @@ class FeatureLoss(RegistrationLoss):
             y_true, y_pred = self.features(y_true), self.features(y_pred)
         if self.distance == "squared":
             return ops.mean(ops.square(y_true - y_pred), axis=-1)
-        return 1.0 - ops.sum(_unit(y_true) * _unit(y_pred), axis=-1)
+        return 1.0 - ops.sum(unit(y_true, ops) * unit(y_pred, ops), axis=-1)
 
 
 class _InGraph:
@@ -90,22 +90,5 @@ class _InGraph:
         self.network.trainable = False
 
     def __call__(self, image: Any) -> Any:
-        features = self.network(self._prepare(image), training=False)
-        features = ops.cast(features, "float32")
-        if self.extractor.norm == "standard":
-            features = features - ops.mean(features, axis=-1, keepdims=True)
-            return _unit(features) * float(features.shape[-1]) ** 0.5
-        return _unit(features) if self.extractor.norm == "unit" else features
-
-    def _prepare(self, image: Any) -> Any:
-        if self.extractor.clip is not None:
-            image = ops.clip(image, *self.extractor.clip)
-        if not self.extractor.rescale:
-            return image
-        low, high = (f(image, axis=(1, 2, 3, 4), keepdims=True) for f in (ops.min, ops.max))
-        return (image - low) / ops.where(high > low, high - low, 1.0)
-
-
-def _unit(x: Any) -> Any:
-    # Not `ops.normalize`, whose gradient at zero is not finite.
-    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + _TINY**2)
+        features = self.network(self.extractor.prepare(image, ops), training=False)
+        return self.extractor.normalise(ops.cast(features, "float32"), ops)

@@ -13,7 +13,7 @@ from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance.bias_field import BiasField
 from anyvox_keras.synthesis.appearance.cut_out import CutOut
 from anyvox_keras.synthesis.appearance.describe import describe, rows_of
-from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.synthesis.appearance.effect import Effect, apply_in_order
 from anyvox_keras.synthesis.appearance.gamma_contrast import GammaContrast
 from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
 from anyvox_keras.synthesis.appearance.gaussian_mixture import GaussianMixture
@@ -103,9 +103,7 @@ class Appearance(RandomLayer):
     def apply(self, x: Array, params: Params) -> Array:
         """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
         image = self.mixture.apply(x, params["mixture"])
-        for name, effect in self.effects.items():
-            image = effect.apply(image, params[name])
-            image = rescale(image) if name == "texture" else image
+        image = apply_in_order(self.effects, image, params)
         return rescale(ops.maximum(image, 0.0))
 
     def steps(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The base of the effects: one change of an image that some samples get."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras import ops
@@ -9,6 +9,7 @@ from anyvox_keras import random
 from anyvox_keras.backend import Array
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance
+from anyvox_keras.synthesis.appearance.rescale import rescale
 
 
 class Effect(RandomLayer):
@@ -23,7 +24,12 @@ class Effect(RandomLayer):
 
     Raises:
         ValueError: If `probability` is not in [0, 1].
+
+    Attributes:
+        rescaled: Whether the model of appearance rescales the image to [0, 1] after this effect.
     """
+
+    rescaled = False
 
     def __init__(self, probability: float = 1.0, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
@@ -71,3 +77,11 @@ class Effect(RandomLayer):
 def spread(x: Array) -> Array:
     """Reshape `(B,)` to `(B, 1, 1, 1, 1)`."""
     return ops.reshape(x, (-1, 1, 1, 1, 1))
+
+
+def apply_in_order(effects: Mapping[str, Effect], image: Array, params: Params) -> Array:
+    """Apply effects one after the other, with the parameters of their names."""
+    for name, effect in effects.items():
+        image = effect.apply(image, params[name])
+        image = rescale(image) if effect.rescaled else image
+    return image

@@ -37,6 +37,8 @@ class Texture(Effect):
         ```
     """
 
+    rescaled = True
+
     def __init__(
         self,
         strength: float = 0.02,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from anyvox_keras import random
@@ -12,13 +11,12 @@ from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear, sample_nearest
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_affine import about_centre, product, rotation_matrix
-from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
-
-Pair = dict[str, Array]
+from anyvox_keras.random.random_layer import Params, chance, ranged
+from anyvox_keras.synthesis.augmentation.pair_layer import Pair, PairLayer, spatial_shape
 
 
 @export
-class AffineAugmentation(RandomLayer):
+class AffineAugmentation(PairLayer):
     """Rotate, shear and scale an image and its label map alike (MONAI's `RandAffine`).
 
     Output voxel `o` is taken from `R H S (o - c) + c` about the grid's centre: R = Rx Ry Rz,
@@ -79,7 +77,7 @@ class AffineAugmentation(RandomLayer):
 
     def apply(self, x: Pair, params: Params) -> Pair:
         """Transform every volume with the same parameters."""
-        shape = tuple(next(iter(x.values())).shape[1:4])
+        shape = spatial_shape(x)
         matrix = about_centre(_matrix(params), shape)
 
         def warped(volume: Array) -> Array:
@@ -89,21 +87,9 @@ class AffineAugmentation(RandomLayer):
         volumes = {name: ops.convert_to_tensor(volume) for name, volume in x.items()}
         return {name: only_where(params["active"], warped, v) for name, v in volumes.items()}
 
-    def draw(self, x: Pair, keys: Array) -> Pair:
-        """Draw and transform."""
-        return self.apply(x, self.sample(keys, tuple(next(iter(x.values())).shape[1:4])))
-
-    def batch_size(self, x: Pair) -> Array:
-        """How many samples the volumes are of."""
-        return ops.shape(next(iter(x.values())))[0]
-
     def ranges(self) -> dict[str, str]:
         """Tell the ranges of the draws in words, by name."""
         return {name: str(getattr(self, name)) for name in ("degrees", "scale", "shear")}
-
-    def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The same volumes."""
-        return {name: keras.KerasTensor(v.shape, v.dtype) for name, v in x.items()}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

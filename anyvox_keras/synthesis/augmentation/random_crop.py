@@ -10,13 +10,12 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.backend import Array
 from anyvox_keras.export import export
-from anyvox_keras.random.random_layer import Params, RandomLayer, integer
-
-Pair = dict[str, Array]
+from anyvox_keras.random.random_layer import Params, integer
+from anyvox_keras.synthesis.augmentation.pair_layer import Pair, PairLayer, spatial_shape
 
 
 @export
-class RandomCrop(RandomLayer):
+class RandomCrop(PairLayer):
     """Cut a cube at a uniform position, the same in every volume of a sample.
 
     The middle cube in inference, so that shapes stay the same.
@@ -70,19 +69,9 @@ class RandomCrop(RandomLayer):
         """Cut at random in training, in the middle otherwise."""
         if training:
             return super().call(x, keys, training)
-        shape = next(iter(x.values())).shape
-        starts = [(n - self.side) // 2 for n in shape[1:4]]
+        starts = [(n - self.side) // 2 for n in spatial_shape(x)]
         window = (slice(None), *(slice(start, start + self.side) for start in starts))
         return {name: volume[window] for name, volume in x.items()}
-
-    def draw(self, x: Pair, keys: Array) -> Pair:
-        """Draw and cut."""
-        shape = tuple(next(iter(x.values())).shape[1:4])
-        return self.apply(x, self.sample(keys, shape))
-
-    def batch_size(self, x: Pair) -> Array:
-        """How many samples the volumes are of."""
-        return ops.shape(next(iter(x.values())))[0]
 
     def ranges(self) -> dict[str, str]:
         """Tell what is drawn in words."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from anyvox_keras import random
@@ -12,13 +11,12 @@ from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear, sample_nearest
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_affine import about_centre, rotation_matrix
-from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
-
-Pair = dict[str, Array]
+from anyvox_keras.random.random_layer import Params, chance, ranged
+from anyvox_keras.synthesis.augmentation.pair_layer import Pair, PairLayer, spatial_shape
 
 
 @export
-class SpatialAugmentation(RandomLayer):
+class SpatialAugmentation(PairLayer):
     """Flip and deform images and label maps alike (TorchIO's `RandomFlip`, `RandomAffine`).
 
     With probability `flip` each axis is reversed with probability 1/2. With probability `affine`
@@ -80,7 +78,7 @@ class SpatialAugmentation(RandomLayer):
 
     def apply(self, x: Pair, params: Params) -> Pair:
         """Transform every volume with the same parameters."""
-        shape = tuple(next(iter(x.values())).shape[1:4])
+        shape = spatial_shape(x)
         matrix = about_centre(_matrix(params), shape)
         flips = ops.logical_and(params["flips"], params["flip"][:, None])
 
@@ -90,23 +88,10 @@ class SpatialAugmentation(RandomLayer):
         flipped = {name: _flipped(ops.convert_to_tensor(v), flips) for name, v in x.items()}
         return {name: only_where(params["affine"], warped, v) for name, v in flipped.items()}
 
-    def draw(self, x: Pair, keys: Array) -> Pair:
-        """Draw and transform."""
-        shape = tuple(next(iter(x.values())).shape[1:4])
-        return self.apply(x, self.sample(keys, shape))
-
-    def batch_size(self, x: Pair) -> Array:
-        """How many samples the volumes are of."""
-        return ops.shape(next(iter(x.values())))[0]
-
     def ranges(self) -> dict[str, str]:
         """Tell the ranges of the draws in words, by name."""
         names = ("flip", "affine", "scale", "degrees")
         return {name: str(getattr(self, name)) for name in names}
-
-    def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The same volumes."""
-        return {name: keras.KerasTensor(v.shape, v.dtype) for name, v in x.items()}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
