@@ -11,7 +11,7 @@ import numpy as np
 from anyvox_keras.backend import Array, to_numpy
 from anyvox_keras.errors import UserError
 from anyvox_keras.features.sliding_window import sliding_window
-from anyvox_keras.geometry import Volume
+from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
 
@@ -105,9 +105,11 @@ class FeatureExtractor:
             ValueError: If the array has another rank or holds values that are not finite.
             UserError: If a file or image can't be used.
         """
-        batch = self.prepare(_array(volume))
-        single = batch.ndim == 4
-        features = [self._features(one) for one in (batch[None] if single else batch)]
+        array = _array(volume)
+        single = array.ndim == 4
+        # a few hot voxels would squeeze all others together
+        batch = [without_hot_voxels(one) for one in (array[None] if single else array)]
+        features = [self._features(self.prepare(one)) for one in batch]
         return features[0] if single else np.stack(features)
 
     def prepare(self, array: Array, xp: Any = np) -> Array:

@@ -2,7 +2,7 @@
 
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.resample import background, resample_to
-from anyvox_keras.geometry.volume import Volume, min_max, require_same_grid
+from anyvox_keras.geometry.volume import Volume, min_max, require_same_grid, without_hot_voxels
 from anyvox_keras.geometry.warp import Warp
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "min_max",
     "require_same_grid",
     "resample_to",
+    "without_hot_voxels",
 ]

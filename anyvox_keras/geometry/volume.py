@@ -93,11 +93,49 @@ def require_same_grid(volume: Volume, of: Volume) -> None:
 def min_max(image: np.ndarray) -> np.ndarray:
     """Map the minimum to 0 and the maximum to 1, in float32; a constant image becomes 0.
 
+    Hot voxels do not count, see `without_hot_voxels`.
+
     Example:
         ```python
         >>> min_max(np.array([1.0, 2.0, 3.0]))
         array([0. , 0.5, 1. ], dtype=float32)
         ```
     """
+    image = without_hot_voxels(image)
     low, high = float(image.min()), float(image.max())
     return ((image - low) / (high - low if high > low else 1.0)).astype("float32")
+
+
+# of the voxels, at either end
+_TAIL = 0.5
+# times the range of the others
+_HOT = 10.0
+# voxels that tell the range
+_SAMPLED = 100_000
+
+
+def without_hot_voxels(image: np.ndarray) -> np.ndarray:
+    """Bring a few voxels far outside the range of all others (an electrode, a clip) back into it.
+
+    The range is that of the inner 99 % of the values. What lies more than ten times the range
+    beyond it becomes the largest, or smallest, of the other values. An image without such voxels,
+    as nearly every one is, is returned as it is.
+
+    Args:
+        image: Any shape, finite.
+
+    Example:
+        ```python
+        >>> image = np.arange(1000.0)
+        >>> image[7] = 1e7
+        >>> without_hot_voxels(image)[6:9]
+        array([  6., 999.,   8.])
+        ```
+    """
+    some = image.reshape(-1)[:: max(1, image.size // _SAMPLED)]
+    low, high = np.percentile(some, (_TAIL, 100 - _TAIL))
+    reach = _HOT * (high - low)
+    if reach == 0 or (image.min() >= low - reach and image.max() <= high + reach):
+        return image
+    others = image[(image >= low - reach) & (image <= high + reach)]
+    return np.clip(image, others.min(), others.max())

@@ -4,12 +4,13 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, Unpack, cast
 
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to
+from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
 from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
 from anyvox_keras.registration.affine.affine_descent import MODELS
@@ -69,14 +70,23 @@ class PairInputs:
             None if initial is None else _initial(initial),
         )
 
+    @cached_property
+    def compared(self) -> tuple[Volume, Volume]:
+        """The images as they are compared: a few hot voxels tell nothing of all the others."""
+        fixed, moving = (
+            Volume(without_hot_voxels(v.array), v.affine, v.header, v.finite, v.name)
+            for v in self.images
+        )
+        return fixed, moving
+
     def placed(self, grid: Grid, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Bring both images onto a lattice of the fixed world, see `place`.
 
         Raises:
             UserError: If an image has nothing there.
         """
-        both = []
-        for image, mask, world in zip(self.images, self.masks, (np.eye(4), affine), strict=True):
+        both, worlds = [], (np.eye(4), affine)
+        for image, mask, world in zip(self.compared, self.masks, worlds, strict=True):
             array, inside = place(image, mask, grid, world)
             if inside is not None and not inside.any():
                 raise UserError(
@@ -117,6 +127,12 @@ def _clip(source: Sequence[float], image: Volume, side: str) -> Sequence[float]:
     if len(source) != 2 or not source[0] < source[1]:
         values = " ".join(f"{value:g}" for value in source)
         raise UserError(f"{side} clip: expected LO below HI, received {values}")
+    low, high = float(image.array.min()), float(image.array.max())
+    if source[1] <= low or source[0] >= high:
+        raise UserError(
+            f"{side} clip: expected limits that meet the values of {image.name}, {low:g} to "
+            f"{high:g}; received {source[0]:g} {source[1]:g}"
+        )
     return source
 
 

@@ -98,7 +98,7 @@ def align(
 def align_pair(pair: PairInputs, features: FeatureSettings) -> np.ndarray:
     """Find a pair's affine map by its stage, if there is one: `(4, 4)`, mm, RAS."""
     if pair.model is not None:
-        return align(*pair.images, pair.model, pair.given, pair.clips, features, pair.initial)
+        return align(*pair.compared, pair.model, pair.given, pair.clips, features, pair.initial)
     return np.eye(4) if pair.initial is None else pair.initial
 
 
