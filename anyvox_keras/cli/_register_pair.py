@@ -54,7 +54,12 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     Raises:
         UserError: naming the first mistake.
     """
-    from anyvox_keras.io import prepare_folder, refuse_old_results
+    from anyvox_keras.io import (
+        REGISTRATION_FILES,
+        prepare_folder,
+        refuse_inputs,
+        refuse_old_results,
+    )
 
     for name in PATHS:
         path = options.get(name)
@@ -62,6 +67,8 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
             raise UserError(f"{path}: expected the file of --{name.replace('_', '-')}, found none")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder to write, received a file")
+    outputs = [out / name for name in REGISTRATION_FILES]
+    refuse_inputs(outputs, [options.get(name) for name in PATHS])
     refuse_old_results(out, overwrite)
     prepare_folder(out)
 

@@ -28,7 +28,7 @@ def features(
     """Compute the network's features of IMAGE; OUT is a 4D NIfTI (X, Y, Z, C), float32."""
     from anyvox_keras.io import check_output, load_mask, load_volume, save_volume
 
-    check_output(out, overwrite)
+    check_output(out, overwrite, (image, mask))
     volume = load_volume(image)
     inside = None if mask is None else load_mask(mask, volume).array
     if volume.finite is not None:

@@ -9,10 +9,13 @@ from anyvox_keras.io.load import load_labels, load_mask, load_reference, load_vo
 from anyvox_keras.io.output import (
     REGISTRATION_FILES,
     atomic,
+    atomic_hdf5,
     check_output,
     prepare_folder,
     refuse_inputs,
     refuse_old_results,
+    replaced_together,
+    require_room,
     save_json,
 )
 from anyvox_keras.io.points_file import load_points, read_landmarks, save_points
@@ -24,6 +27,7 @@ __all__ = [
     "TO_LPS",
     "Landmarks",
     "atomic",
+    "atomic_hdf5",
     "case_name",
     "check_output",
     "list_images",
@@ -40,6 +44,8 @@ __all__ = [
     "read_table",
     "refuse_inputs",
     "refuse_old_results",
+    "replaced_together",
+    "require_room",
     "save_affine",
     "save_json",
     "save_points",

@@ -1,14 +1,18 @@
 """Where results go: nothing is overwritten unasked, nothing is left half written."""
 
 import contextlib
+import errno
+import io
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from anyvox_keras.errors import UserError
@@ -95,8 +99,74 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+# a full disk, a quota, a limit of file size
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def require_room(path: str | os.PathLike[str], size: int) -> None:
+    """Prove that the disk of a file has room for `size` bytes, before HDF5 writes there.
+
+    HDF5 does not survive a full disk: it ends the process.
+
+    Raises:
+        UserError: there is no room.
+    """
+    path = Path(path)
+    trial = path.with_name(f".{secrets.token_hex(4)}-room")
+    try:
+        with open(trial, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, size))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+            return  # a file system that reserves nothing
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Give an HDF5 file in memory, which is written by ordinary means and takes its place whole.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    with atomic(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+@contextlib.contextmanager
+def replaced_together(folder: Path, names: Sequence[str], last: str) -> Iterator[Path]:
+    """Give an empty folder inside `folder` for new results; when all are there, they move up.
+
+    Old results stay until then, and those that are not made anew go. The file `last` is taken
+    away first and put in place last, so that its presence says that all others belong to it.
+
+    Args:
+        folder: holds the results, and whatever else.
+        names: all files that may be results.
+        last: one of them.
+    """
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as made:
+        staged = Path(made)
+        yield staged
+        (folder / last).unlink(missing_ok=True)
+        for name in [*(name for name in names if name != last), last]:
+            if (staged / name).exists():
+                os.replace(staged / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
 
 
 def save_json(path: str | os.PathLike[str], content: Any, overwrite: bool = False) -> None:

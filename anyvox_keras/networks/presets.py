@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io import atomic
+from anyvox_keras.io import atomic, require_room
 from anyvox_keras.networks.checkpoint import load_checkpoint
 from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, hub_checkpoint, hub_repository
 
@@ -122,6 +122,9 @@ def save_preset(
     _write(folder / METADATA, json.dumps(about, indent=2))
     _write(folder / CARD, _card(folder.name, about, config["config"]))
     with atomic(folder / WEIGHTS) as temporary:
+        # the layout of HDF5 takes some kB for each array
+        size = sum(4 * math.prod(weight.shape) + 4096 for weight in network.weights)
+        require_room(folder / WEIGHTS, 2 * size if half else size)
         network.save_weights(temporary)
         if half:
             _halve(temporary)

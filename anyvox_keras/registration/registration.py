@@ -13,10 +13,13 @@ from anyvox_keras.backend import compiled, no_gradient, to_numpy
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Volume, Warp, background, resample_to
 from anyvox_keras.io import (
+    REGISTRATION_FILES,
     load_labels,
     load_volume,
     prepare_folder,
+    refuse_inputs,
     refuse_old_results,
+    replaced_together,
     save_affine,
     save_json,
     save_volume,
@@ -208,27 +211,37 @@ class Registration:
 
         `moved.nii.gz` and, with a moving label map, `moved_seg.nii.gz` on the fixed grid;
         `warp.nii.gz` on the fixed grid and `inverse_warp.nii.gz` on the moving grid, the whole map
-        each; `affine.tfm` for information; `report.png`; `metrics.json`, last.
+        each; `affine.tfm` for information; `report.png`; `metrics.json`, last. Old results are
+        replaced when all new ones are written; those that are not made anew go.
 
         Raises:
-            UserError: A result exists and `overwrite` is false, or the folder cannot be written.
+            UserError: A result exists and `overwrite` is false, the folder cannot be written, or a
+                result would replace one of the images.
         """
         folder = Path(folder)
         refuse_old_results(folder, overwrite)
+        volumes = (self.fixed, self.moving, self.fixed_seg, self.moving_seg)
+        inputs = [volume.name for volume in volumes if volume is not None]
+        refuse_inputs([folder / name for name in REGISTRATION_FILES], inputs)
         prepare_folder(folder)
+        with replaced_together(folder, REGISTRATION_FILES, "metrics.json") as staged:
+            self._write(staged)
+        return folder
+
+    def _write(self, folder: Path) -> None:
+        """Write all results into an empty folder."""
         fixed, moving = self.fixed.grid, self.moving.grid
-        save_volume(folder / "moved.nii.gz", self.moved, self.fixed, True)
+        save_volume(folder / "moved.nii.gz", self.moved, self.fixed)
         if self.moved_seg is not None:
-            save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed, True)
+            save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed)
         there, back = self._beyond, None
         if there is not None:
             back = np.linalg.inv(there)
-        save_warp(folder / "warp.nii.gz", self.displacement, fixed, None, True, there)
-        save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, None, True, back)
-        save_affine(folder / "affine.tfm", self.affine, True)
+        save_warp(folder / "warp.nii.gz", self.displacement, fixed, beyond=there)
+        save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, beyond=back)
+        save_affine(folder / "affine.tfm", self.affine)
         self._save_report(folder / "report.png")
-        save_json(folder / "metrics.json", self.metrics, True)
-        return folder
+        save_json(folder / "metrics.json", self.metrics)
 
     def _save_report(self, path: Path) -> None:
         from anyvox_keras.pictures import registration_report, save_figure

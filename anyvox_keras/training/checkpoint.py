@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.io import atomic
+from anyvox_keras.io import atomic, require_room
 from anyvox_keras.training.training_state import load_state, read_facts, save_state, sync_state
 
 STATE, LAST, BEST = "state", "last.weights.h5", "best.weights.h5"
@@ -122,7 +122,13 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save_weights(self, path: Path) -> None:
         with atomic(path) as temporary:
+            require_room(path, room_of(self.model))
             self.model.save_weights(temporary)
+
+
+def room_of(model: keras.Model) -> int:
+    """Bytes that a model's weights file takes at most."""
+    return sum(4 * math.prod(weight.shape) + 4096 for weight in model.weights) + 2**16
 
 
 @contextmanager

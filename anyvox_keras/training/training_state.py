@@ -10,7 +10,7 @@ import keras
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError
-from anyvox_keras.io import atomic
+from anyvox_keras.io import atomic_hdf5
 
 Facts = dict[str, Any]
 
@@ -23,7 +23,7 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, facts: Facts) -
         model: A compiled `ContrastivePretrainer`.
         facts: Numbers and strings to keep beside, such as the step.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         for name, variable in _variables(model):
             file[name] = to_numpy(variable)
             file[name].attrs["path"] = variable.path
