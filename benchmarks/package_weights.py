@@ -12,7 +12,6 @@ import csv
 import hashlib
 import json
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +54,13 @@ def _options() -> argparse.Namespace:
 
 def _stage(run: Path) -> dict[str, Any]:
     """What a run was told that is not the default, and what it reached."""
-    settings = tomllib.loads((run / "config.toml").read_text())
+    settings = vars(RunSettings.from_toml(run / "config.toml"))
     defaults = vars(RunSettings())
     told = {name: value for name, value in settings.items() if value != defaults[name]}
     for name in ("templates", "weights"):  # the last parts of paths: folders are one's own
         if name in told:
-            told[name] = ",".join(Path(part).name for part in told[name].split(","))
+            parts = [told[name]] if isinstance(told[name], str) else told[name]
+            told[name] = ",".join(Path(part).name for part in parts)
     with open(run / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     checked = [row for row in rows if row.get("val_loss")]

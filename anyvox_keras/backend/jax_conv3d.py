@@ -12,8 +12,7 @@ belong. The gradient to the kernel is the same product the other way about.
 from typing import Any
 
 import jax
-from jax import lax
-from jax import numpy as jnp
+from jax import lax, numpy as jnp
 
 Array = Any
 # Numbers that a block and its product may take: a megabyte of float32, about half a core's cache.

@@ -73,7 +73,7 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     prepare_folder(out)
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
+def chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that say something."""
     return {name: value for name, value in options.items() if value not in (None, False)}
 

@@ -1,59 +1,17 @@
 """What the commands that train into a folder share: flags, TOML, refusing, resuming, rows."""
 
-import dataclasses
-import re
-import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.training.settings import TomlSettings, read_toml
+from anyvox_keras.training.setting import Field, fields_of
+from anyvox_keras.training.settings import Settings, read_toml
 
-Settings = TypeVar("Settings", bound=TomlSettings)
-
-
-def setting_options(kind: type[TomlSettings]) -> Any:
-    """Add a flag for each setting, whose documentation is its help."""
-    about = dict(re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", kind.__doc__ or "", re.M))
-
-    def decorated(command: Any) -> Any:
-        for field in reversed(dataclasses.fields(kind)):  # type: ignore[arg-type]
-            name = field.name.replace("_", "-")
-            flag = f"--{name}/--no-{name}" if isinstance(field.default, bool) else f"--{name}"
-            text = f"{about[field.name].replace('`', '')} [{field.default}]"
-            of = None if isinstance(field.default, bool) else type(field.default)
-            command = click.option(flag, field.name, default=None, type=of, help=text)(command)
-        return command
-
-    return decorated
-
-
-def settle(
-    kind: type[Settings], out: Path, given: dict[str, Any], resume: bool, overwrite: bool
-) -> Settings:
-    """Settle what to run: a stored run's settings, or those given."""
-    stored = out / "config.toml"
-    if not stored.exists():
-        return kind.from_dict(given)
-    if overwrite and not resume:
-        settings = kind.from_dict(given)  # a mistake here leaves the old run alone
-        _remove(out)
-        return settings
-    if not resume:
-        raise UserError(f"{out}: the run exists already; pass --resume, or --overwrite")
-    settings = kind.from_dict(read_toml(stored), str(stored))
-    # Through the same checks, so that 1 and 1.0 are the same number.
-    wanted = kind.from_dict({**dataclasses.asdict(settings), **given})  # type: ignore[call-overload]
-    for name in given:
-        before, now = getattr(settings, name), getattr(wanted, name)
-        if before != now:
-            raise UserError(f"{out}: {name}: the run was begun with {before}, received {now}")
-    return settings
-
+Kind = TypeVar("Kind", bound=Settings)
 
 RUN = (
     click.option("--out", required=True, type=Path, help="Folder of the run."),
@@ -63,16 +21,73 @@ RUN = (
 )
 
 
-def run_options(kind: type[TomlSettings]) -> Any:
+def run_options(kind: type[Settings]) -> Callable[[Any], Any]:
     """Add the flags of a command that trains: the run's folder, and each setting."""
 
     def decorated(command: Any) -> Any:
-        command = setting_options(kind)(command)
-        for option in reversed(RUN):
+        for option in reversed([*RUN, *map(_flag, fields_of(kind).values())]):
             command = option(command)
         return command
 
     return decorated
+
+
+def _flag(field: Field) -> Any:
+    """Make the flag of a setting; what it leaves unsaid has no value."""
+    name = field.name.replace("_", "-")
+    if field.type is bool:
+        text = f"{field.rule.help} [default: {'yes' if field.default else 'no'}]"
+        return click.option(f"--{name}/--no-{name}", field.name, default=None, help=text)
+    return click.option(
+        f"--{name}",
+        field.name,
+        type=str if field.length is not None else field.type,
+        metavar=_metavar(field),
+        help=field.rule.help + _default(field),
+    )
+
+
+def _metavar(field: Field) -> str:
+    one = "|".join(field.rule.choices) or {str: "TEXT", int: "N", float: "X"}[field.type]
+    if field.length is None:
+        return one
+    return ",".join([one] * field.length or [one, "..."])
+
+
+def _default(field: Field) -> str:
+    """Tell the default, where the help does not tell what None means."""
+    if field.default is None:
+        return ""
+    many = field.default if isinstance(field.default, tuple) else (field.default,)
+    shown = ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in many)
+    return f" [default: {shown}]"
+
+
+def given_settings(
+    kind: type[Settings], config: Path | None, flags: dict[str, Any]
+) -> dict[str, Any]:
+    """Join a TOML file and the flags, which win over it."""
+    given = {} if config is None else kind.require_known(read_toml(config), str(config))
+    return given | {name: value for name, value in flags.items() if value is not None}
+
+
+def settle(
+    kind: type[Kind], out: Path, given: dict[str, Any], resume: bool, overwrite: bool
+) -> Kind:
+    """Settle what to run: a stored run's settings, or those given."""
+    stored = out / "config.toml"
+    if not stored.exists() or (overwrite and not resume):
+        return kind(**given)
+    if not resume:
+        raise UserError(f"{out}: the run exists already; pass --resume, or --overwrite")
+    settings = kind.from_toml(stored)
+    # Through the same checks, so that 1 and 1.0 are the same number.
+    wanted = kind(**{**vars(settings), **given})
+    for name in given:
+        before, now = getattr(settings, name), getattr(wanted, name)
+        if before != now:
+            raise UserError(f"{out}: {name}: the run was begun with {before}, received {now}")
+    return settings
 
 
 def train_run(run: Any, shown: Sequence[str], introduce: Any = None) -> None:
@@ -94,26 +109,3 @@ def train_run(run: Any, shown: Sequence[str], introduce: Any = None) -> None:
     except FloatingPointError as error:
         click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)
-
-
-def given_settings(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """Join a TOML file and the flags, which win over it."""
-    given = read_toml(config) if config is not None else {}
-    return given | {name: value for name, value in flags.items() if value is not None}
-
-
-def _remove(out: Path) -> None:
-    """Remove a run's own files, nothing else that lies there."""
-    names = (
-        "state",
-        "log.csv",
-        "last.weights.h5",
-        "best.weights.h5",
-        "config.toml",
-        "classes.json",
-        "network.keras",
-    )
-    for name in names:
-        (out / name).unlink(missing_ok=True)
-    for name in ("backbone", "features", "pictures", "tensorboard"):
-        shutil.rmtree(out / name, ignore_errors=True)

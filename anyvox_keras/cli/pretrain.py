@@ -19,12 +19,11 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
     OUT/backbone is then a preset for --weights. A run killed at any moment goes on with --resume,
     on another backend too.
     """
-    settings = settle(RunSettings, out, given_settings(config, flags), resume, overwrite)
+    given = given_settings(RunSettings, config, flags)
+    settings = settle(RunSettings, out, given, resume, overwrite)
     from anyvox_keras.contrastive.pretraining_run import PretrainingRun
-    from anyvox_keras.io import prepare_folder
 
-    prepare_folder(out)
-    run = PretrainingRun(out, settings)
+    run = PretrainingRun(out, settings, overwrite and not resume)
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
         return
@@ -36,6 +35,6 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
 def _introduce(run: Any) -> None:
     s = run.settings
     sizes = f"{s.side}^3 voxels, {s.batch_size} a step"
-    click.echo(f"pairs: seed {s.seed}, {s.templates} shapes, {sizes}")
+    click.echo(f"pairs: seed {s.seed}, shapes {', '.join(s.templates)}, {sizes}")
     click.echo(f"training: {s.recipe} recipe, rate {s.learning_rate:g} {s.schedule}, {s.precision}")
     click.echo(f"steps: {run.step} of {s.steps} done; settings in {run.folder / 'config.toml'}")

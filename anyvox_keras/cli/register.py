@@ -7,7 +7,7 @@ import click
 
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
-from anyvox_keras.cli._register_pair import given, pair_options, save_pair
+from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
 
 #: `registration.settings.PRESETS`, which to import would load a framework for `--help`
 PRESETS = ("default", "convexadam", "diffeomorphic")
@@ -37,4 +37,4 @@ def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:
     """Register, save, and return one line of results."""
     from anyvox_keras.registration import register
 
-    return save_pair(register(**given(options)), out, overwrite)
+    return save_pair(register(**chosen(options)), out, overwrite)

@@ -1,16 +1,15 @@
 """`anyvox segment train|predict|evaluate`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.errors import UserError
-from anyvox_keras.io.progress import progress
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
@@ -25,13 +24,12 @@ def segment() -> None:
 @run_options(SegmentationSettings)
 def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
     """Train on the cases of a folder in the Medical Segmentation Decathlon's layout."""
-    given = given_settings(config, flags)
+    given = given_settings(SegmentationSettings, config, flags)
     settings = settle(SegmentationSettings, out, given, resume, overwrite)
-    if not settings.data:
-        raise UserError("expected --data: a folder with imagesTr, labelsTr, imagesVal, labelsVal")
+    settings.require("data")
     from anyvox_keras.segmentation import SegmentationRun
 
-    run = SegmentationRun(out, settings)
+    run = SegmentationRun(out, settings, overwrite=overwrite and not resume)
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
         return
@@ -64,6 +62,7 @@ def predict(
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
     from anyvox_keras.io import case_name, check_output, list_images, load_volume, save_volume
+    from anyvox_keras.io.progress import progress
 
     # By name: a file and a folder that holds it are one image.
     paths = {path.name: path for path in list_images(images)}
@@ -92,6 +91,7 @@ def evaluate(
     """Measure Dice and HD95 of every case; with --images draw the best, median and worst."""
     from anyvox_keras import segmentation
     from anyvox_keras.io import check_output
+    from anyvox_keras.io.progress import progress
 
     check_output(out, overwrite)
     if images is not None:
@@ -138,7 +138,7 @@ def save_picture(
     from anyvox_keras.pictures import CasePicture, cases_picture, save_figure
     from anyvox_keras.segmentation import mean_score
 
-    known = [place for place, case in enumerate(cases) if not np.isnan(mean_score([case]))]
+    known = [place for place, case in enumerate(cases) if not math.isnan(mean_score([case]))]
     if not known:
         raise UserError(f"{path}: expected a case with labels to draw, received none")
     order = sorted(known, key=lambda place: -mean_score([cases[place]]))

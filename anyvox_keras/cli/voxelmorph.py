@@ -7,7 +7,7 @@ import click
 
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
-from anyvox_keras.cli._register_pair import given, pair_options, save_pair
+from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 
@@ -26,10 +26,11 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 
     A run killed at any moment goes on with --resume, on another backend too.
     """
-    settings = settle(VoxelMorphSettings, out, given_settings(config, flags), resume, overwrite)
+    given = given_settings(VoxelMorphSettings, config, flags)
+    settings = settle(VoxelMorphSettings, out, given, resume, overwrite)
     from anyvox_keras.voxelmorph import VoxelMorphRun
 
-    run = VoxelMorphRun(out, settings)
+    run = VoxelMorphRun(out, settings, overwrite and not resume)
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
         return
@@ -86,9 +87,9 @@ def register(
     options["spacing"] = options["spacing"] or _spacing(run)
 
     def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:
-        chosen = given(options)
-        iterations = int(chosen.pop("refine", 0))
-        result = register_scans(iterations=iterations, **fixed, **chosen)
+        arguments = chosen(options)
+        iterations = int(arguments.pop("refine", 0))
+        result = register_scans(iterations=iterations, **fixed, **arguments)
         return save_pair(result, out, overwrite)
 
     return run_pairs(batch, out, options, overwrite, register_pair)
@@ -101,4 +102,4 @@ def _spacing(run: Path) -> float | None:
     if not (run / "config.toml").exists():
         return None
     settings: VoxelMorphSettings = VoxelMorphRun.read_settings(run)
-    return settings.spacing or None
+    return settings.spacing

@@ -60,16 +60,16 @@ class PretrainingRun(TrainingRun):
         s = self.settings
         model = ContrastivePretrainer(
             self._backbone(),
-            taps=s.taps.split(",") if s.taps else None,
-            tap_weights=s.numbers("tap_weights") or None,
+            taps=s.taps,
+            tap_weights=s.tap_weights,
             samples=s.samples,
             voxel_weight=s.voxel_weight,
             balanced=s.balanced,
             temperature=s.temperature,
-            rarity=s.rarity or None,
-            balance=s.balance or None,
+            rarity=s.rarity,
+            balance=s.balance,
             recipe=s.recipe,
-            crop=s.crop or None,
+            crop=s.crop,
             augmentation=self._augmentation(),
             seed=s.seed,
             dtype=self.policy,
@@ -79,20 +79,11 @@ class PretrainingRun(TrainingRun):
 
     def _backbone(self) -> UNet:
         s = self.settings
+        if s.weights is not None:
+            return UNet.from_preset(s.weights, dtype=self.policy)
         given = dict(width=s.width, levels=s.levels, output_channels=s.output_channels)
-        sizes = {name: value for name, value in given.items() if value}
-        if s.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise UserError(f"architecture: expected one of {known}, received {s.architecture}")
-        if not s.weights:
-            return UNet(
-                **{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy
-            )
-        if sizes:
-            raise UserError(
-                f"{', '.join(sizes)}: expected none beside weights, whose sizes are their own"
-            )
-        return UNet.from_preset(s.weights, dtype=self.policy)
+        sizes = {name: value for name, value in given.items() if value is not None}
+        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
 
     def _augmentation(self) -> keras.layers.Layer | str | None:
         chosen = self.settings.augmentation
@@ -109,11 +100,11 @@ class PretrainingRun(TrainingRun):
     def _options(self) -> dict[str, Any]:
         s = self.settings
         options: dict[str, Any] = {}
-        if s.clip_norm:
+        if s.clip_norm is not None:
             options["clipnorm"] = s.clip_norm
         if s.accumulate > 1:
             options["gradient_accumulation_steps"] = s.accumulate
-        if s.ema:
+        if s.ema is not None:
             options |= {"use_ema": True, "ema_momentum": s.ema}
         return options
 

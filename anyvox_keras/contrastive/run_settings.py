@@ -1,102 +1,140 @@
-"""All settings of a pretraining run, as flags and one TOML file give them."""
+"""All settings of a pretraining run."""
 
 from dataclasses import dataclass
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.training.settings import TomlSettings
+from anyvox_keras.networks import ARCHITECTURES
+from anyvox_keras.training.setting import setting
+from anyvox_keras.training.settings import Settings
 
-CHOICES = {
-    "schedule": ("stepped", "cosine", "constant"),
-    "augmentation": ("recipe", "on", "off"),
-}
+CURVES = ("raw", "sqrt")
+SIZE = " By default the architecture's."
 
 
 @dataclass(frozen=True)
-class RunSettings(TomlSettings):
+class RunSettings(Settings):
     """Settings of `PretrainingRun`; the defaults are the released script's.
 
-    Attributes:
-        templates: `"geometric"` or a folder of segmentations, or several of them, comma-separated.
-        shapes: Size of the geometric bank.
-        side: Voxels along each axis.
-        crop: Side of the cube cut from each view, at a place of its own; 0 keeps whole views.
-        steps: Length of the run.
-        batch_size: Pairs per step.
-        seed: Of shapes, data, voxels and initial weights.
-        weights: Preset the network starts from, its sizes with it; empty starts from random ones.
-        architecture: A key of `ARCHITECTURES`.
-        width: Channels of the first level; 0 takes the architecture's.
-        levels: Poolings; 0 takes the architecture's.
-        output_channels: Features per voxel; 0 takes the architecture's.
-        recipe: `"released"` (AdamW, augmented pairs) or `"paper"` (Adam, pairs as drawn).
-        augmentation: `"recipe"`, or `"on"` or `"off"` whatever the recipe.
-        learning_rate: First or highest rate.
-        schedule: `"stepped"` (the paper's law), `"cosine"` or `"constant"`.
-        warmup: Steps of linear rise before the cosine.
-        clip_norm: Longest gradient per weight; 0 is no limit.
-        accumulate: Steps per update of the weights.
-        ema: Momentum of the averaged weights that are saved and validated; 0 averages none.
-        taps: Names of the compared outputs, comma-separated; empty takes the architecture's.
-        tap_weights: Weight of each, comma-separated; empty weighs them alike.
-        samples: Most voxels per tap and view.
-        balanced: Whether labels take turns among the drawn voxels.
-        voxel_weight: Share of a second loss, in which a voxel's only positive is itself, 0 to 1.
-        temperature: Of the loss.
-        rarity: `""`, `"raw"` or `"sqrt"`.
-        balance: `""`, `"raw"` or `"sqrt"`.
-        precision: `"float32"`, `"bfloat16"` or `"float16"`.
-        log_every: Steps per row of `log.csv`.
-        validate_every: Steps between validations, a multiple of `log_every`.
-        validation_pairs: Pairs of the fixed validation set; 0 validates by the training loss.
-        patience: Validations without a lower loss before the run stops; 0 never stops it.
-        pictures_every: Steps between feature pictures, a multiple of `log_every`; 0 draws none.
-        tensorboard: Whether to write TensorBoard files as well.
+    `anyvox pretrain --help` tells what each of them means.
+
+    Raises:
+        UserError: If a setting cannot be used, or two of them do not fit together.
+
+    Example:
+        ```python
+        from anyvox_keras.contrastive import RunSettings
+
+        settings = RunSettings(side=48, steps=300, taps=("encoder_1_2_conv", "output_conv"))
+        ```
     """
 
-    templates: str = "geometric"
-    shapes: int = 500
-    side: int = 128
-    crop: int = 0
     steps: int = 600_000
-    batch_size: int = 1
-    seed: int = 0
-    weights: str = ""
-    architecture: str = "anatomix"
-    width: int = 0
-    levels: int = 0
-    output_channels: int = 0
-    recipe: str = "released"
-    augmentation: str = "recipe"
-    learning_rate: float = 2e-4
-    schedule: str = "stepped"
-    warmup: int = 1000
-    clip_norm: float = 0.0
-    accumulate: int = 1
-    ema: float = 0.0
-    taps: str = ""
-    tap_weights: str = ""
-    samples: int = 512
-    balanced: bool = False
-    voxel_weight: float = 0.0
-    temperature: float = 0.33
-    rarity: str = ""
-    balance: str = ""
-    precision: str = "float32"
-    log_every: int = 50
-    validate_every: int = 1000
-    validation_pairs: int = 8
-    patience: int = 0
-    pictures_every: int = 0
-    tensorboard: bool = False
+    templates: tuple[str, ...] = setting(
+        ("geometric",),
+        "Where shapes come from: geometric, or a folder of segmentations, or several of these.",
+    )
+    shapes: int = setting(500, "Number of shapes in the geometric bank.", least=1)
+    side: int = setting(128, "Voxels along each axis of the synthetic volumes.", least=16)
+    crop: int | None = setting(
+        None,
+        "Voxels along each axis of a cube cut from each view, at a place of its own. By default "
+        "views are kept whole.",
+        least=1,
+        none=0,
+    )
+    weights: str | None = setting(
+        None,
+        "Preset that the network starts from, and whose sizes it takes. By default it starts from "
+        "random weights.",
+    )
+    architecture: str = setting(
+        "anatomix", "Network that is built for random weights.", choices=tuple(ARCHITECTURES)
+    )
+    width: int | None = setting(None, "Channels of the first level." + SIZE, least=1, none=0)
+    levels: int | None = setting(None, "Number of poolings." + SIZE, least=1, none=0)
+    output_channels: int | None = setting(
+        None, "Number of features per voxel." + SIZE, least=1, none=0
+    )
+    recipe: str = setting(
+        "released",
+        "Optimizer and pairs: released is AdamW on augmented pairs, paper is Adam on pairs as "
+        "they are drawn.",
+        choices=("released", "paper"),
+    )
+    augmentation: str = setting(
+        "recipe",
+        "Whether pairs are augmented: as the recipe has it, or on or off whatever it says.",
+        choices=("recipe", "on", "off"),
+    )
+    learning_rate: float = setting(2e-4, "First, or highest, learning rate.", least=0)
+    schedule: str = setting(
+        "stepped",
+        "How the learning rate changes; stepped is the paper's law.",
+        choices=("stepped", "cosine", "constant"),
+    )
+    warmup: int = setting(1000, "Steps over which the rate rises before the cosine.", least=0)
+    clip_norm: float | None = setting(
+        None, "Largest norm of a weight's gradient. By default there is no limit.", above=0, none=0
+    )
+    accumulate: int = setting(1, "Steps whose gradients make one update of the weights.", least=1)
+    ema: float | None = setting(
+        None,
+        "Momentum of the moving average of the weights that is validated and saved for use. By "
+        "default the weights themselves are.",
+        above=0,
+        below=1,
+        none=0,
+    )
+    taps: tuple[str, ...] | None = setting(
+        None, "Names of the network's outputs that are compared." + SIZE
+    )
+    tap_weights: tuple[float, ...] | None = setting(
+        None, "Weight of each tap in the loss. By default all weigh alike.", least=0
+    )
+    samples: int = setting(512, "Largest number of voxels per tap and view.", least=1)
+    balanced: bool = setting(False, "Draw voxels from every label in turn.")
+    voxel_weight: float = setting(
+        0.0,
+        "Share, from 0 to 1, of a second loss in which only the same voxel is a positive.",
+        least=0,
+        most=1,
+    )
+    temperature: float = setting(0.33, "Temperature of the loss.", above=0)
+    rarity: str | None = setting(
+        None,
+        "Weigh anchors by how rare their label is. By default all weigh alike.",
+        choices=CURVES,
+    )
+    balance: str | None = setting(
+        None,
+        "Weigh the terms of the loss's denominator by how rare their label is. By default all "
+        "weigh alike.",
+        choices=CURVES,
+    )
+    validation_pairs: int = setting(
+        8,
+        "Number of pairs in the fixed validation set; with 0 the training loss decides which "
+        "weights are best.",
+        least=0,
+    )
+    pictures_every: int | None = setting(
+        None,
+        "Steps between pictures of the features, a multiple of log-every. By default none are "
+        "drawn.",
+        least=1,
+        none=0,
+    )
+    tensorboard: bool = setting(False, "Write TensorBoard files as well.")
 
-    def __post_init__(self) -> None:
-        """Refuse what no later check would name."""
-        self.require_at_least(
-            1, "shapes", "steps", "batch_size", "accumulate", "log_every", "validate_every"
-        )
-        self.require_one_of(CHOICES)
-        if not 0 <= self.crop <= self.side:
-            raise UserError(f"crop: expected 0 to side ({self.side}), received {self.crop}")
-        self.require_share("voxel_weight")
-        self.numbers("tap_weights")
-        self.require_multiple_of("log_every", "validate_every", "pictures_every")
+    def check(self) -> None:
+        """Refuse settings that do not fit together."""
+        super().check()
+        self.require_multiple_of("log_every", "pictures_every")
+        if self.crop is not None and self.crop > self.side:
+            raise UserError(f"crop: expected at most side ({self.side}), received {self.crop}")
+        sizes = {name: getattr(self, name) for name in ("width", "levels", "output_channels")}
+        given = [name for name, value in sizes.items() if value is not None]
+        if self.weights is not None and given:
+            raise UserError(
+                f"{', '.join(given)}: expected none beside weights, whose sizes are their own"
+            )

@@ -1,15 +1,19 @@
 """Networks: the 3D UNet, its layers, presets, and PyTorch checkpoints."""
 
-from anyvox_keras.networks import convert
-from anyvox_keras.networks.architectures import ARCHITECTURES
-from anyvox_keras.networks.presets import DEFAULT, preset_metadata, preset_names
-from anyvox_keras.networks.unet import UNet
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ARCHITECTURES",
-    "DEFAULT",
-    "UNet",
-    "convert",
-    "preset_metadata",
-    "preset_names",
-]
+from anyvox_keras.lazy import lazy
+
+if TYPE_CHECKING:
+    from anyvox_keras.networks import convert as convert
+    from anyvox_keras.networks.architectures import (
+        ARCHITECTURES as ARCHITECTURES,
+        DEFAULT as DEFAULT,
+    )
+    from anyvox_keras.networks.presets import (
+        preset_metadata as preset_metadata,
+        preset_names as preset_names,
+    )
+    from anyvox_keras.networks.unet import UNet as UNet
+
+lazy(__name__)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+#: the packaged weights that are used where none are named
+DEFAULT = "anyvox-base"
+
 # Instance normalisation: with one pair a step, running statistics would lag far behind.
 _OWN: dict[str, Any] = dict(normalization="instance", epsilon=1e-2)
 

@@ -16,7 +16,6 @@ from anyvox_keras.networks.checkpoint import load_checkpoint
 from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, hub_checkpoint, hub_repository
 
 PACKAGED = Path(__file__).parent / "weights"
-DEFAULT = "anyvox-base"
 CONFIG, WEIGHTS, METADATA, CARD = "config.json", "model.weights.h5", "metadata.json", "README.md"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from anyvox_keras.export import export
+from anyvox_keras.segmentation.segmentation_settings import PARTS
 
 
 @export
@@ -67,8 +68,6 @@ class LayerRates(keras.optimizers.Adam):
 
 
 Part = str | int
-
-PARTS = ("all", "decoder", "head")
 
 
 def unfreeze(backbone: keras.Model, part: Part) -> None:

@@ -39,6 +39,7 @@ class SegmentationRun(TrainingRun):
         folder: The run's folder.
         settings: What to train; a folder that holds a run must have been begun with the same.
         dataset: The cases; None reads `settings.data`.
+        overwrite: Whether a run that exists is removed when this one begins.
 
     Raises:
         UserError: If the folder's run has other settings; from `train`, if the data can't be used.
@@ -60,15 +61,16 @@ class SegmentationRun(TrainingRun):
         folder: str | os.PathLike[str],
         settings: SegmentationSettings,
         dataset: Dataset | None = None,
+        overwrite: bool = False,
     ) -> None:
-        super().__init__(folder, settings)
+        super().__init__(folder, settings, overwrite)
         self._dataset = dataset
 
     @cached_property
     def dataset(self) -> Dataset:
         """The files, of the chosen training cases."""
-        whole = self._dataset or read_dataset(self.settings.data)
-        chosen = [name for name in self.settings.cases.split(",") if name]
+        whole = self._dataset or read_dataset(self.settings.require("data"))
+        chosen = self.settings.cases or ()
         if absent := sorted(set(chosen) - {case.name for case in whole.training}):
             raise UserError(f"cases: expected names of training cases, received {absent[0]}")
         training = [case for case in whole.training if not chosen or case.name in chosen]
@@ -89,22 +91,25 @@ class SegmentationRun(TrainingRun):
     def classes(self) -> list[str]:
         """Names of labels 1, 2 ...; without names their numbers."""
         names = self.dataset.classes
-        count = count_classes(*self.cases, names, self.settings.ignored)
-        given = self.settings.numbers("class_weights")
+        count = count_classes(*self.cases, names, self.settings.ignore_label)
+        given = self.settings.class_weights
         if given and len(given) != count + 1:
             raise UserError(
                 f"class_weights: expected {count + 1} numbers, background first, received "
-                f"{self.settings.class_weights}"
+                f"{len(given)}"
             )
         return list(names) or [str(label) for label in range(1, count + 1)]
 
     def prepare(self) -> None:
-        """Read the data, find the weights, then make the folder and name the classes there."""
-        classes = self.classes
+        """Read the data, and find the weights."""
+        self.classes  # noqa: B018
         if self.settings.weights != "scratch":
             preset_metadata(self.settings.weights)
-        super().prepare()
-        save_json(self.folder / CLASSES, {"classes": classes}, overwrite=True)
+
+    def begin(self) -> None:
+        """Name the classes in the folder as well."""
+        super().begin()
+        save_json(self.folder / CLASSES, {"classes": self.classes}, overwrite=True)
 
     def streams(self) -> tuple[CropStream, Sequence[Case]]:
         """Make the endless crops, and the validation cases."""
@@ -120,9 +125,8 @@ class SegmentationRun(TrainingRun):
         """Make the segmenter, compiled."""
         s = self.settings
         segmenter = self.segmenter(len(self.classes))
-        weights = s.numbers("class_weights") or None
         loss = DiceCrossEntropy(
-            background=s.background, class_weights=weights, ignore_label=s.ignored
+            background=s.background, class_weights=s.class_weights, ignore_label=s.ignore_label
         )
         rate = EpochCosine(s.learning_rate, s.steps, s.epoch_steps)
         segmenter.compile(LayerRates(rate, s.backbone_rate), loss)
@@ -138,7 +142,7 @@ class SegmentationRun(TrainingRun):
         s = self.settings
         if s.weights != "scratch":
             return UNet.from_preset(s.weights, dtype=self.policy)
-        sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v}
+        sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v is not None}
         return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
 
     def columns(self, model: Any) -> list[str]:
@@ -148,7 +152,7 @@ class SegmentationRun(TrainingRun):
     def validate(self, model: Any, validation: Any) -> dict[str, float]:
         """Segment the validation cases whole."""
         predictor = Predictor(model, self.settings.side, overlap=self.settings.overlap)
-        return validate(predictor, validation, self.settings.ignored)
+        return validate(predictor, validation, self.settings.ignore_label)
 
 
 def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSettings]:

@@ -1,113 +1,106 @@
 """All settings of a segmentation run."""
 
-import math
 from dataclasses import dataclass
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import ARCHITECTURES, DEFAULT
-from anyvox_keras.segmentation.fine_tuning import PARTS
-from anyvox_keras.training.settings import TomlSettings
+from anyvox_keras.training.setting import setting
+from anyvox_keras.training.settings import Settings
 
-CHOICES = {
-    "architecture": tuple(ARCHITECTURES),
-    "precision": ("float32", "bfloat16", "float16"),
-}
+#: what of a network may be trained, beside a number of its last layers
+PARTS = ("all", "decoder", "head")
 
 
 @dataclass(frozen=True)
-class SegmentationSettings(TomlSettings):
+class SegmentationSettings(Settings):
     """Settings of `SegmentationRun`; the defaults are the paper's.
 
-    Attributes:
-        data: Folder of the data, with imagesTr, labelsTr, imagesVal and labelsVal.
-        cases: Names of the training cases to use, comma-separated; empty takes all.
-        weights: Preset the network starts from, by default the packaged one; `scratch` starts from
-            random weights.
-        architecture: A key of `ARCHITECTURES`, for `scratch`.
-        width: Channels of the first level, for `scratch`; 0 takes the architecture's.
-        levels: Poolings, for `scratch`; 0 takes the architecture's.
-        steps: Length of the run.
-        epoch_steps: Steps an epoch, at whose ends the rate falls.
-        side: Side of crops and windows.
-        batch_size: Crops a step.
-        seed: Of crops, augmentation and initial weights.
-        spacing: Mm of the working grid, one number or three, comma-separated; empty keeps each
-            scan's own.
-        balanced: Whether crops lie about a voxel of each label in turn.
-        generalise: Whether the appearance effects of synthetic volumes replace the augmentation's,
-            to work on other contrasts.
-        train: What is trained: `all`, `decoder`, `head`, or a number of last layers.
-        learning_rate: Rate of the first epoch.
-        backbone_rate: The backbone's rate as a share of it.
-        background: Whether the background counts in the Dice loss.
-        class_weights: Weight of each class in the loss, background first, comma-separated.
-        ignore_label: Label whose voxels count nowhere; -1 for none.
-        precision: `float32`, `bfloat16` or `float16`.
-        overlap: Of the validation's windows.
-        log_every: Steps per row of `log.csv`.
-        validate_every: Steps between validations, a multiple of `log_every`.
-        patience: Validations without a lower loss before the run stops; 0 never stops it.
+    `anyvox segment train --help` tells what each of them means.
+
+    Raises:
+        UserError: If a setting cannot be used, or two of them do not fit together.
+
+    Example:
+        ```python
+        from anyvox_keras.segmentation import SegmentationSettings
+
+        settings = SegmentationSettings(data="hippocampus", side=48, spacing=(1.0, 1.0, 2.0))
+        ```
     """
 
-    data: str = ""
-    cases: str = ""
-    weights: str = DEFAULT
-    architecture: str = DEFAULT
-    width: int = 0
-    levels: int = 0
     steps: int = 37_500
-    epoch_steps: int = 75
-    side: int = 128
     batch_size: int = 4
-    seed: int = 0
-    spacing: str = ""
-    balanced: bool = False
-    generalise: bool = False
-    train: str = "all"
-    learning_rate: float = 2e-4
-    backbone_rate: float = 1.0
-    background: bool = False
-    class_weights: str = ""
-    ignore_label: int = -1
-    precision: str = "float32"
-    overlap: float = 0.7
     log_every: int = 75
     validate_every: int = 150
-    patience: int = 0
+    data: str | None = setting(None, "Folder with imagesTr, labelsTr, imagesVal and labelsVal.")
+    cases: tuple[str, ...] | None = setting(
+        None, "Names of the training cases to use. By default all are used."
+    )
+    weights: str = setting(
+        DEFAULT, "Preset that the network starts from; scratch starts from random weights."
+    )
+    architecture: str = setting(
+        DEFAULT, "Network that is built for scratch.", choices=tuple(ARCHITECTURES)
+    )
+    width: int | None = setting(
+        None,
+        "Channels of the first level, for scratch. By default the architecture's.",
+        least=1,
+        none=0,
+    )
+    levels: int | None = setting(
+        None, "Number of poolings, for scratch. By default the architecture's.", least=1, none=0
+    )
+    epoch_steps: int = setting(75, "Steps per epoch, at whose end the rate falls.", least=1)
+    side: int = setting(128, "Voxels along each axis of the crops and windows.", least=1)
+    spacing: tuple[float, ...] | None = setting(
+        None,
+        "Voxel size of the working grid in mm, one number or three. By default each scan keeps "
+        "its own.",
+        above=0,
+    )
+    balanced: bool = setting(False, "Centre crops on a voxel of each label in turn.")
+    generalise: bool = setting(
+        False,
+        "Augment by the appearance effects of synthetic volumes, for other contrasts than those "
+        "of the training scans.",
+    )
+    train: str = setting(
+        "all", "What is trained: all, decoder, head, or a number of the network's last layers."
+    )
+    learning_rate: float = setting(2e-4, "Learning rate of the first epoch.", least=0)
+    backbone_rate: float = setting(
+        1.0, "The backbone's learning rate as a share of it, from 0 to 1.", least=0, most=1
+    )
+    background: bool = setting(False, "Count the background in the Dice loss.")
+    class_weights: tuple[float, ...] | None = setting(
+        None,
+        "Weight of each class in the loss, background first. By default all weigh alike.",
+        least=0,
+    )
+    ignore_label: int | None = setting(
+        None, "Label whose voxels count nowhere. By default there is none.", least=0, none=-1
+    )
+    overlap: float = setting(
+        0.7, "Share, below 1, by which the validation's windows overlap.", least=0, below=1
+    )
 
-    def __post_init__(self) -> None:
-        """Refuse what no later check would name."""
-        self.require_at_least(
-            1, "steps", "epoch_steps", "side", "batch_size", "log_every", "validate_every"
-        )
-        self.require_multiple_of("log_every", "validate_every")
-        self.require_one_of(CHOICES)
+    def check(self) -> None:
+        """Refuse settings that do not fit together."""
+        super().check()
         if self.train not in PARTS and not self.train.isdecimal():
             parts = ", ".join(PARTS)
             raise UserError(f"train: expected {parts} or a number of layers, received {self.train}")
-        if not 0 <= self.learning_rate < math.inf:
-            raise UserError(f"learning_rate: expected at least 0, received {self.learning_rate}")
-        self.require_share("backbone_rate")
-        if not 0 <= self.overlap < 1:
-            raise UserError(f"overlap: expected a share in [0, 1), received {self.overlap}")
-        spacing = self.numbers("spacing")
-        if len(spacing) not in (0, 1, 3) or any(mm <= 0 for mm in spacing):
-            raise UserError(f"spacing: expected mm like 1 or 1,1,2, received {self.spacing}")
+        if self.spacing is not None and len(self.spacing) not in (1, 3):
+            found = ",".join(f"{mm:g}" for mm in self.spacing)
+            raise UserError(f"spacing: expected mm like 1 or 1,1,2, received {found}")
         if self.weights != "scratch" and (self.width or self.levels):
             raise UserError(
                 f"width, levels: expected none beside weights ({self.weights}), which have their "
                 "own; weights=scratch starts from random ones"
             )
-        if any(not 0 <= weight < math.inf for weight in self.numbers("class_weights")):
-            raise UserError(f"class_weights: expected numbers >= 0, received {self.class_weights}")
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:
         """Mm along R, A, S; None for each scan's own."""
-        spacing = self.numbers("spacing")
-        return tuple(spacing * 3 if len(spacing) == 1 else spacing) or None
-
-    @property
-    def ignored(self) -> int | None:
-        """The ignored label, if there is one."""
-        return None if self.ignore_label < 0 else self.ignore_label
+        return self.spacing * 3 if self.spacing and len(self.spacing) == 1 else self.spacing

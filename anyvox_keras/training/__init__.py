@@ -4,14 +4,17 @@ Written by hand: Keras's `BackupAndRestore`, Orbax and `CSVLogger` keep neither 
 nor the 60-second rule nor an exact log.
 """
 
-from anyvox_keras.training.checkpoint import Checkpoint
-from anyvox_keras.training.schedules import EpochCosine, stepped_decay, warm_cosine
-from anyvox_keras.training.stop_on_non_finite import StopOnNonFinite
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Checkpoint",
-    "EpochCosine",
-    "StopOnNonFinite",
-    "stepped_decay",
-    "warm_cosine",
-]
+from anyvox_keras.lazy import lazy
+
+if TYPE_CHECKING:
+    from anyvox_keras.training.checkpoint import Checkpoint as Checkpoint
+    from anyvox_keras.training.schedules import (
+        EpochCosine as EpochCosine,
+        stepped_decay as stepped_decay,
+        warm_cosine as warm_cosine,
+    )
+    from anyvox_keras.training.stop_on_non_finite import StopOnNonFinite as StopOnNonFinite
+
+lazy(__name__)

@@ -98,7 +98,8 @@ class RunProgress(keras.callbacks.Callback):
     def _judge(self, loss: float) -> None:
         patience = self.settings.patience
         improved = self.checkpoint.improve(loss)
-        self.checkpoint.stopped = not improved and 0 < patience <= self.checkpoint.waited
+        waited_enough = patience is not None and self.checkpoint.waited >= patience
+        self.checkpoint.stopped = not improved and waited_enough
 
 
 class RunLog:

@@ -1,83 +1,117 @@
-"""Settings of a run, as flags and one TOML file give them."""
+"""Settings of a run, as flags, a TOML file or Python give them."""
 
-import dataclasses
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.training.setting import fields_of, setting
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-class TomlSettings:
-    """The base of a frozen dataclass of strings, numbers and booleans, each with a default."""
+@dataclass(frozen=True)
+class Settings:
+    """Settings that every run has; the base of the three kinds.
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "settings") -> Self:
-        """Build from names and values; unknown names and wrong types are mistakes."""
-        fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(values) - set(fields))
-        if unknown:
-            raise UserError(
-                f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(fields)}"
-            )
-        return cls(**{name: _typed(where, fields[name], v) for name, v in values.items()})
+    A field is a bool, a number, a string or a tuple of numbers or strings, or None where it may be
+    unset. Values are brought to these types when an object is made: a tuple may be given as a list
+    or as a string with commas, as on the command line. A subclass may give a field another default
+    by naming it again.
 
-    def numbers(self, name: str) -> list[float]:
-        """Read a comma-separated setting."""
-        text = getattr(self, name)
-        try:
-            return [float(part) for part in text.split(",") if part]
-        except ValueError as error:
-            raise UserError(f"{name}: expected numbers like 0.2,0.8, received {text}") from error
+    Raises:
+        UserError: If a value has another type, is out of bounds, NaN or infinite.
 
-    def require_at_least(self, least: float, *names: str) -> None:
-        """Refuse numbers below `least`."""
-        for name in names:
-            if not (value := getattr(self, name)) >= least:
-                raise UserError(f"{name}: expected at least {least:g}, received {value}")
+    Example:
+        ```python
+        from anyvox_keras.training.settings import Settings
 
-    def require_share(self, *names: str) -> None:
-        """Refuse numbers outside [0, 1]."""
-        for name in names:
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise UserError(f"{name}: expected a share in [0, 1], received {value}")
+        settings = Settings(steps=300, log_every=10, validate_every=100)
+        print(settings.to_toml())
+        ```
+    """
 
-    def require_one_of(self, choices: Mapping[str, Sequence[str]]) -> None:
-        """Refuse words that are not among the choices of their setting."""
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in known:
-                raise UserError(f"{name}: expected one of {', '.join(known)}, received {value}")
+    steps: int = setting(1000, "Length of the run in steps.", least=1)
+    batch_size: int = setting(1, "Samples per step.", least=1)
+    seed: int = setting(0, "Seed of everything that is drawn: data and initial weights.")
+    precision: str = setting(
+        "float32", "Type of number that the network computes in.", choices=PRECISIONS
+    )
+    log_every: int = setting(50, "Steps between two rows of log.csv.", least=1)
+    validate_every: int = setting(
+        1000, "Steps between two validations, a multiple of log-every.", least=1
+    )
+    patience: int | None = setting(
+        None,
+        "Stop after this many validations in a row without a lower loss. By default the run goes "
+        "on to its last step.",
+        least=1,
+        none=0,
+    )
+
+    def __post_init__(self) -> None:
+        """Bring every value to its type and refuse what cannot be used."""
+        for name, field in fields_of(type(self)).items():
+            object.__setattr__(self, name, field.parse(getattr(self, name)))
+        self.check()
+
+    def check(self) -> None:
+        """Refuse settings that do not fit together; subclasses add theirs."""
+        self.require_multiple_of("log_every", "validate_every")
 
     def require_multiple_of(self, step: str, *names: str) -> None:
         """Refuse numbers that are no multiple of another setting."""
         for name in names:
-            if (value := getattr(self, name)) % getattr(self, step):
+            if (value := getattr(self, name)) is not None and value % getattr(self, step):
                 raise UserError(f"{name}: expected a multiple of {step}, received {value}")
 
+    def require(self, name: str) -> Any:
+        """Return a setting that this kind of run needs, and refuse None."""
+        if (value := getattr(self, name)) is None:
+            raise UserError(f"expected --{name}: {fields_of(type(self))[name].rule.help}")
+        return value
+
+    @classmethod
+    def require_known(cls, values: dict[str, Any], where: str = "settings") -> dict[str, Any]:
+        """Return the values if all their names are settings."""
+        known = fields_of(cls)
+        if unknown := [name for name in values if name not in known]:
+            raise UserError(
+                f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(known)}"
+            )
+        return values
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a TOML file; it may have been written by version 0.1.
+
+        Raises:
+            UserError: If the file cannot be read, or a setting is unknown or cannot be used.
+        """
+        values = cls.require_known(read_toml(path), str(path))
+        try:
+            return cls(**values)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
     def to_toml(self) -> str:
-        """Write all settings as TOML."""
-        values = dataclasses.asdict(self).items()  # type: ignore[call-overload]
-        # Strings, numbers and booleans look the same in JSON and TOML.
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values)
+        """Write all settings as TOML; one that is unset stands in a comment."""
+        lines = (
+            # Strings, numbers, booleans and lists look the same in JSON and TOML.
+            f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
+            for name, value in vars(self).items()
+        )
+        return "".join(f"{line}\n" for line in lines)
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a TOML file's names and values."""
     try:
-        return tomllib.loads(Path(path).read_text())
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML ({error})") from error
-
-
-def _typed(where: str, field: Any, value: Any) -> Any:
-    expected = type(field.default)
-    if expected is float and type(value) is int:
-        return float(value)
-    if type(value) is not expected:
-        raise UserError(f"{where}: {field.name}: expected {expected.__name__}, received {value!r}")
-    return value

@@ -1,7 +1,9 @@
 """A training in a folder: begun, watched, killed, resumed."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,16 @@ import keras
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic, prepare_folder
-from anyvox_keras.training.checkpoint import STATE, Checkpoint
-from anyvox_keras.training.progress import Report, RunProgress
-from anyvox_keras.training.settings import read_toml
+from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint
+from anyvox_keras.training.progress import LOG, Report, RunProgress
+from anyvox_keras.training.settings import Settings
 from anyvox_keras.training.stop_on_non_finite import StopOnNonFinite
 from anyvox_keras.training.training_state import read_facts
 
 CONFIG = "config.toml"
+#: everything that a run writes; nothing else in its folder is its own to remove
+FILES = (STATE, LOG, LAST, BEST, CONFIG, "classes.json", "network.keras")
+FOLDERS = ("backbone", "features", "pictures", "tensorboard")
 
 
 class TrainingRun:
@@ -26,41 +31,43 @@ class TrainingRun:
 
     Args:
         folder: The run's folder.
-        settings: Of `settings_class`: `steps`, `batch_size`, `log_every`, `validate_every`,
-            `patience` and `precision` are read here.
+        settings: Of `settings_class`.
+        overwrite: Whether a run that exists is removed when this one begins.
 
     Raises:
         UserError: If the folder's run has other settings.
     """
 
-    settings_class: Any
+    settings_class: type[Settings]
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Any) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], settings: Any, overwrite: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.settings = settings
+        self._replaces = overwrite
         config = self.folder / CONFIG
-        if config.exists() and self.read_settings(folder) != settings:
+        if config.exists() and not overwrite and self.read_settings(folder) != settings:
             raise UserError(f"{folder}: the run was begun with other settings, see {config}")
 
     @classmethod
     def read_settings(cls, folder: str | os.PathLike[str]) -> Any:
         """Read the settings that a folder's run was begun with."""
-        config = Path(folder) / CONFIG
-        return cls.settings_class.from_dict(read_toml(config), str(config))
+        return cls.settings_class.from_toml(Path(folder) / CONFIG)
 
     @property
     def step(self) -> int:
         """Steps done, as the last checkpoint knows."""
         state = self.folder / STATE
-        return int(read_facts(state)["step"]) if state.exists() else 0
+        return int(read_facts(state)["step"]) if state.exists() and not self._replaces else 0
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         state = self.folder / STATE
-        return state.exists() and (
-            self.step >= self.settings.steps or bool(read_facts(state)["stopped"])
-        )
+        if self._replaces or not state.exists():
+            return False
+        return self.step >= self.settings.steps or bool(read_facts(state)["stopped"])
 
     def train(
         self,
@@ -80,13 +87,11 @@ class TrainingRun:
         """
         if self.finished:
             return None
-        self.prepare()
-        for stale in self.folder.glob(".????????-*"):
-            stale.unlink()
-        with atomic(self.folder / CONFIG) as temporary:
-            temporary.write_text(self.settings.to_toml())
-        stream, validation = self.streams()
-        model = self.model()
+        with _nothing_left_if_refused(self.folder):
+            self.prepare()
+            stream, validation = self.streams()
+            model = self.model()
+            self.begin()
         if introduce is not None:
             introduce(self.describe(model, stream))
         model.bind(stream)
@@ -109,12 +114,24 @@ class TrainingRun:
         return "float32" if precision == "float32" else f"mixed_{precision}"
 
     def prepare(self) -> None:
-        """Find the mistakes that show before training, then make the folder.
+        """Find the mistakes that show before training; nothing is written.
 
         Raises:
-            UserError: Data, weights or a folder that can't be used; nothing is written then.
+            UserError: If data or weights can't be used.
         """
-        prepare_folder(self.folder)
+
+    def begin(self) -> None:
+        """Note the settings in the folder, which is then a run's; an overwritten one is removed."""
+        if self._replaces:
+            for name in FILES:
+                (self.folder / name).unlink(missing_ok=True)
+            for name in FOLDERS:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            self._replaces = False
+        for stale in self.folder.glob(".????????-*"):
+            stale.unlink()
+        with atomic(self.folder / CONFIG) as temporary:
+            temporary.write_text(self.settings.to_toml(), encoding="utf-8")
 
     def streams(self) -> tuple[Any, Any]:
         """Make the endless training stream, and what `validate` reads (None for nothing)."""
@@ -140,3 +157,17 @@ class TrainingRun:
     def extras(self, checkpoint: Checkpoint, validation: Any) -> list[Any]:
         """Make further callbacks."""
         return []
+
+
+@contextlib.contextmanager
+def _nothing_left_if_refused(folder: Path) -> Iterator[None]:
+    """Make the folder, which proves that it can be written; remove it if what follows fails."""
+    new = not folder.exists()
+    prepare_folder(folder)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with contextlib.suppress(OSError):  # it holds something by now
+                folder.rmdir()
+        raise

@@ -59,7 +59,7 @@ class VoxelMorphRun(TrainingRun):
     settings_class = VoxelMorphSettings
 
     def prepare(self) -> None:
-        """Read the data, find weights and extractor, then make the folder."""
+        """Read the data, find weights and extractor."""
         s = self.settings
         if s.data:
             self._training_scans()
@@ -68,12 +68,11 @@ class VoxelMorphRun(TrainingRun):
         self.network  # noqa: B018
         if "feature" in s.losses:
             self.extractor  # noqa: B018
-        super().prepare()
 
     @cached_property
     def scans(self) -> ScanSet:
         """The scans on their common grid, in memory."""
-        return ScanSet(scan_files(self.settings.data), self.settings.spacing)
+        return ScanSet(scan_files(self.settings.require("data")), self.settings.spacing or 0.0)
 
     def _training_scans(self) -> list[int]:
         chosen = self.scans.of("train")
@@ -96,10 +95,10 @@ class VoxelMorphRun(TrainingRun):
         s = self.settings
         if s.weights:
             return load_network(s.weights, self.policy)
-        encoder = [int(n) for n in s.numbers("encoder")] or ENCODER
+        encoder = s.encoder or ENCODER
         return VoxelMorph(
             encoder=encoder,
-            decoder=[int(n) for n in s.numbers("decoder")] or DECODER,
+            decoder=s.decoder or DECODER,
             steps=s.integration,
             flow_stride=s.flow_stride,
             conventions="0.2",
@@ -114,7 +113,7 @@ class VoxelMorphRun(TrainingRun):
         s = self.settings
         found: list[tuple[Any, Any]] = []
         if s.synthetic:
-            bank = open_banks(s.templates or "geometric", s.shapes, s.side, s.seed)
+            bank = open_banks(s.templates or ("geometric",), s.shapes, s.side, s.seed)
             drawn = SyntheticStream(bank, s.side, s.batch_size, s.seed, steps=s.steps)
             found.append((drawn, drawn.held_out(self._validation_steps)))
         if s.data:
@@ -152,7 +151,8 @@ class VoxelMorphRun(TrainingRun):
         )
 
     def _carried(self) -> dict[str, list[np.ndarray]]:
-        """What moves along with the scans."""
+        """What moves along with the scans; their features are files of the run, made once."""
+        self.begin()
         carried = {}
         if "feature" in self.settings.losses:
             carried[FEATURES] = [self._features(i) for i in range(len(self.scans.files))]
@@ -175,15 +175,14 @@ class VoxelMorphRun(TrainingRun):
     def model(self) -> VoxelMorphTrainer:
         """Make the trainer, compiled."""
         s = self.settings
-        weights = dict(zip(s.losses, s.numbers("loss_weights"), strict=False))
+        weights = dict(zip(s.losses, s.loss_weights or (), strict=False))
         losses, factors = {}, {}
         for name in s.losses:
             key, loss = self._loss(name)
             losses[key], factors[key] = loss, weights.get(name, 1.0)
-        scales, std = s.numbers("deform_scale"), s.numbers("deform_std")
         trainer = VoxelMorphTrainer(
             self.network, losses, factors, s.smoothness,
-            deform=DeformedPairs(LabelEnsemble(s.side).labels, scales, (std[0], std[1])),
+            deform=DeformedPairs(LabelEnsemble(s.side).labels, s.deform_scale, s.deform_std),
             dice=s.synthetic or self.scans.labelled,
         )  # fmt: skip
         rate = s.learning_rate

@@ -1,6 +1,7 @@
 """`anyvox pretrain`: begin, refuse, resume, begin anew."""
 
 import dataclasses
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from anyvox_keras.cli import main
 from anyvox_keras.contrastive.pretraining_run import PretrainingRun
 from anyvox_keras.contrastive.run_settings import RunSettings
 from anyvox_keras.errors import UserError
+from anyvox_keras.io import prepare_folder
 from anyvox_keras.networks import UNet
 
 CONFIG = """
@@ -33,8 +35,8 @@ def run(tmp_path, monkeypatch):
 
     def train(self, report=None, verbose=0, introduce=None):
         trained.append(self.settings)
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "config.toml").write_text(self.settings.to_toml())
+        prepare_folder(self.folder)
+        self.begin()
         report({"step": 1, "loss": 1.5, "pairs_per_second": 2.0})
 
     monkeypatch.setattr(pretraining_run.PretrainingRun, "train", train)
@@ -81,7 +83,7 @@ def test_a_run_is_resumed_only_when_asked(run, capsys):
     [
         ("nonsense = 1", "unknown key"),
         ("side = 'a'", "side"),
-        ("side = 32\ncrop = 33", "crop: expected 0 to side (32), received 33"),
+        ("side = 32\ncrop = 33", "crop: expected at most side (32), received 33"),
         ("=", "TOML"),
         (None, "cannot be read"),
     ],
@@ -103,6 +105,31 @@ def test_folder_that_cannot_be_written_is_one_line(run, capsys):
     assert refused(capsys, "cannot be written")
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--architecture", "anatmix"], "architecture: expected one of"),
+        (["--taps", "nonsense"], "nonsense"),
+        (["--tap-weights", "1,nan"], "tap_weights: expected a finite number"),
+        (["--templates", "nowhere"], "nowhere"),
+        (["--weights", "nowhere"], "nowhere"),
+        (["--temperature", "nan"], "temperature: expected a finite number"),
+    ],
+)
+def test_a_refused_setting_leaves_all_as_it_was(tmp_path, capsys, monkeypatch, words, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(CONFIG.replace("width = 2\nlevels = 1\n", ""))
+    command = ["pretrain", "--out", "run", "--config", "run.toml", "--side", "16"]
+    assert main([*command, *words]) == 2
+    assert refused(capsys, reason)
+    assert not Path("run").exists()
+    Path("run").mkdir()
+    for name in ("config.toml", "log.csv"):
+        Path("run", name).write_text("")
+    assert main([*command, *words, "--overwrite"]) == 2
+    assert {path.name for path in Path("run").iterdir()} == {"config.toml", "log.csv"}
+
+
 def test_a_stage_starts_from_the_weights_of_another(tmp_path):
     backbone = UNet(width=2, levels=1, output_channels=3, seed=4)
     backbone.save_to_preset(tmp_path / "first")
@@ -111,7 +138,7 @@ def test_a_stage_starts_from_the_weights_of_another(tmp_path):
     for own, given in zip(start.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
     with pytest.raises(UserError, match="width: expected none beside weights"):
-        PretrainingRun(tmp_path / "second", dataclasses.replace(settings, width=4)).model()
+        dataclasses.replace(settings, width=4)
 
 
 def test_shapes_may_come_from_several_places(tmp_path):
@@ -119,7 +146,7 @@ def test_shapes_may_come_from_several_places(tmp_path):
     labels[4:9, 4:12, 4:16] = 3
     (tmp_path / "maps").mkdir()
     nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "maps" / "head.nii.gz")
-    settings = RunSettings(templates=f"geometric,{tmp_path / 'maps'}", shapes=4, side=16)
+    settings = RunSettings(templates=("geometric", str(tmp_path / "maps")), shapes=4, side=16)
     stream, _ = PretrainingRun(tmp_path / "run", settings).streams()
     assert len(stream.bank) == 5
 
