@@ -7,13 +7,8 @@ from typing import Any
 
 import click
 
-from anyvox_keras.cli._register_pair import PATHS, check_pair
+from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.errors import UserError
-from anyvox_keras.io import read_table
-
-# columns whose value is not a word
-NUMBERS = ("memory", "refine", "smoothness", "spacing")
-
 
 #: registers a pair of options, saves it to a folder (overwriting or not), returns a line
 RegisterPair = Callable[[dict[str, Any], Path, bool], str]
@@ -123,52 +118,44 @@ def _cells(results: list[float | None]) -> list[str]:
 
 def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows; a table that cannot be used is a mistake before anything runs."""
+    from anyvox_keras.io import read_table
+
     parsed = []
     for where, given in read_table(table, "pair"):
-        row = _parse(table.parent, where, given)
-        unknown = sorted(set(row) - set(options) - {"name"})
-        lacking = sorted({"fixed", "moving"} - set(row))
+        columns = {name.lstrip("-").replace("-", "_"): text for name, text in given.items()}
+        unknown = sorted(set(columns) - set(options) - {"name"})
+        lacking = sorted({"fixed", "moving"} - set(columns))
         if unknown or lacking:
             found = f"unknown {unknown}" if unknown else f"no {lacking}"
             raise UserError(f"{where}: expected the flags of register, {found}")
-        parsed.append(row)
+        parsed.append(_parse(table.parent, where, columns))
     return parsed
 
 
-def _parse(folder: Path, where: str, given: dict[str, str]) -> dict[str, Any]:
-    """Return what the row sets, as the command line would have parsed it."""
-    values: dict[str, Any] = {}
-    for column, text in given.items():
-        name = column.lstrip("-").replace("-", "_")
-        if name in PATHS:
-            values[name] = folder / text
-        elif name.endswith("_clip"):
-            values[name] = _numbers(where, text, 2)
-        elif name in NUMBERS:
-            values[name] = _numbers(where, text, 1)[0]
-        elif name == "affine":
-            values[name] = _affine(where, text.lower())
-        else:
-            values[name] = text
-    return values
-
-
-def _affine(where: str, text: str) -> str | None:
-    """Which stage: its name, or yes or no."""
-    if text in ("0", "false", "no"):
-        return None
-    if text not in ("1", "true", "yes", "affine", "rigid"):
-        raise UserError(f"{where}: expected rigid, affine or no, received {text}")
-    return "rigid" if text == "rigid" else "affine"
-
-
-def _numbers(where: str, text: str, count: int) -> tuple[float, ...]:
+def _parse(folder: Path, where: str, columns: dict[str, str]) -> dict[str, Any]:
+    """Return what a row sets, by the parser of the command line."""
+    command = click.get_current_context().command
+    name = {"name": columns.pop("name")} if "name" in columns else {}
+    flags = {option.name: option for option in command.params if option.name in columns}
+    words = [word for name in columns for word in _words(flags[name], columns[name])]
+    row = click.Context(command)
     try:
-        found = tuple(float(part) for part in text.split())
-    except ValueError:
-        found = ()
-    if len(found) != count:
-        raise UserError(
-            f"{where}: expected {('one number', 'two numbers')[count - 1]}, received {text}"
-        )
-    return found
+        given, _, order = command.make_parser(row).parse_args(words)
+        for option in order:
+            option.handle_parse_result(row, given, [])
+    except click.UsageError as error:
+        raise UserError(f"{where}: {error.format_message()}") from error
+    values = {flag: row.params.get(flag) for flag in flags}
+    paths = {flag: folder / value for flag, value in values.items() if isinstance(value, Path)}
+    return values | paths | name
+
+
+def _words(option: Any, text: str) -> list[str]:
+    """Spell a cell as the command line would; a flag may be said to be on or off."""
+    flag = option.opts[0]
+    if option.is_flag or option.flag_value is not None:
+        if text.lower() in ("0", "false", "no"):
+            return []
+        if text.lower() in ("1", "true", "yes"):
+            return [flag]
+    return [flag, *(text.split() if option.nargs > 1 else [text])]

@@ -8,7 +8,6 @@ from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid, Volume
 from anyvox_keras.ops import gaussian_filter, integrate_velocity, warp
 
@@ -73,11 +72,8 @@ def make_demo_pair(resolution: int = 2) -> DemoPair:
 
 
 def _load_template(resolution: int) -> tuple[Any, np.ndarray, np.ndarray]:
-    try:
-        from nilearn import datasets
-    except ImportError as error:
-        message = "the demo's head comes with nilearn: pip install 'anyvox_keras[demo]'"
-        raise UserError(message) from error
+    from nilearn import datasets
+
     template = datasets.load_mni152_template(resolution)
     masks = (datasets.load_mni152_gm_mask(resolution), datasets.load_mni152_wm_mask(resolution))
     grey, white = (np.asarray(mask.dataobj) > 0 for mask in masks)

@@ -8,12 +8,6 @@ import click
 from anyvox_keras.cli._options import FORM
 from anyvox_keras.errors import UserError
 
-#: options that name a file
-PATHS = (
-    "fixed", "moving", "fixed_mask", "moving_mask", "fixed_seg", "moving_seg", "fixed_points",
-    "moving_points", "initial",
-)  # fmt: skip
-
 CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
 OPTIONS = (
     click.option("--fixed", type=Path, help="The image that stays."),
@@ -61,9 +55,8 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
         refuse_old_results,
     )
 
-    for name in PATHS:
-        path = options.get(name)
-        if path is not None and not Path(path).exists():
+    for name, path in options.items():
+        if isinstance(path, Path) and not path.exists():
             raise UserError(f"{path}: expected the file of --{name.replace('_', '-')}, found none")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder to write, received a file")

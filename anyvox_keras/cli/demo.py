@@ -30,8 +30,10 @@ def demo(out: Path, steps: int, seed: int) -> None:
     Writes views.png, features.png, report.png and metrics.json; those of an earlier demo in the
     same folder are replaced.
     """
+    from anyvox_keras.extras import load_extra
     from anyvox_keras.io import prepare_folder
 
+    load_extra("nilearn", "the demo's head")  # before the work that it is the end of
     prepare_folder(out)
     results = _Results()
     with results.stages("pretrain"):

@@ -1,6 +1,5 @@
 """The `anyvox` command."""
 
-import importlib
 import os
 import sys
 import traceback
@@ -8,7 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from anyvox_keras.cli._group import LazyCommands
 from anyvox_keras.cli._quiet import quiet
+from anyvox_keras.errors import UserError
+from anyvox_keras.extras import EXTRAS, missing
 
 #: sub-command -> its one line of help; the module of that name holds the command
 COMMANDS = {
@@ -25,27 +27,13 @@ COMMANDS = {
 }
 #: exit codes: a user's mistake, and Ctrl-C as shells count it
 MISTAKE, INTERRUPTED = 2, 130
+BACKENDS = ("tensorflow", "torch", "jax")
+HELP = {"-h", "--help", "--version"}
 
 
-class _Lazy(click.Group):
-    """Load a sub-command's module when it runs: help answers without loading Keras."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"anyvox_keras.cli.{name}")
-        command: click.Command = getattr(module, name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyCommands, about=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="anyvox_keras", message="%(package)s %(version)s")
 @click.option("--traceback", is_flag=True, help="Show where an error came from.")
 @click.pass_context
@@ -76,15 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     # ANSI codes and wrapped lines are for people, not for files
     with quiet():
         try:
+            if not HELP & set(arguments):
+                _check_backend()
             code = anyvox.main(args=arguments, prog_name="anyvox", standalone_mode=False)
             return code if isinstance(code, int) else 0
         except (KeyboardInterrupt, click.Abort):
             return _fail("interrupted", INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            return error.exit_code
         except click.ClickException as error:
             return _fail(error.format_message(), MISTAKE)
         except ModuleNotFoundError as error:
             return _fail(_missing(error), MISTAKE)
-        except (ValueError, OSError) as error:  # UserError is a ValueError
+        # UserError is a ValueError; a backend of keras.json without code here is an ImportError
+        except (ValueError, OSError, ImportError) as error:
             if "--traceback" in arguments:
                 traceback.print_exc()
             return _fail(str(error) or type(error).__name__, MISTAKE)
@@ -96,12 +90,19 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _check_backend() -> None:
+    """Refuse a backend that Keras knows, or does not, and this package has no code for."""
+    name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND: expected one of {', '.join(BACKENDS)}, received {name}")
+
+
 def _missing(error: ModuleNotFoundError) -> str:
-    """Say which extra brings a framework that is not installed; anything else is a bug."""
-    if error.name not in ("tensorflow", "torch", "jax"):
+    """Say which extra brings a package that is not installed; anything else is a bug."""
+    name = error.name or ""
+    if name not in EXTRAS:
         raise error
-    backend = os.environ.get("KERAS_BACKEND", error.name)
-    return (
-        f"the backend {backend} needs {error.name}, which is not installed; "
-        f'pip install "anyvox_keras[{error.name}]", or choose another with KERAS_BACKEND'
-    )
+    if name not in BACKENDS:
+        return missing(name, "this command")
+    backend = os.environ.get("KERAS_BACKEND", name)
+    return f"{missing(name, f'the backend {backend}')}, or choose another with KERAS_BACKEND"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from anyvox_keras.cli._group import Commands
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.errors import UserError
@@ -15,7 +16,7 @@ from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
 
 
-@click.group()
+@click.group(cls=Commands)
 def segment() -> None:
     """Train a segmentation on one to a few labelled scans; use it; measure it."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from anyvox_keras.cli._batch import run_pairs
+from anyvox_keras.cli._group import Commands
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
 from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
@@ -14,7 +15,7 @@ from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "val_folds_percent", "pairs_per_second")
 
 
-@click.group()
+@click.group(cls=Commands)
 def voxelmorph() -> None:
     """Train a network that registers in one pass; use it."""
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.extras import load_extra
 from anyvox_keras.networks.architectures import ARCHITECTURES
 
 State = dict[str, np.ndarray]
@@ -70,7 +71,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> State:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
-    torch = import_torch()
+    torch = load_extra("torch", "a PyTorch checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
@@ -124,13 +125,3 @@ def _index(key: str) -> int:
 
 def _numpy(tensor: Any) -> np.ndarray:
     return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
-
-
-def import_torch() -> Any:
-    """Load PyTorch, or say which extra brings it."""
-    try:
-        import torch
-    except ImportError as error:
-        message = "PyTorch checkpoints need the torch extra: pip install 'anyvox_keras[torch]'"
-        raise ImportError(message) from error
-    return torch

@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 
+from anyvox_keras.extras import load_extra
 from anyvox_keras.io import atomic
-from anyvox_keras.networks.checkpoint import import_torch, load_checkpoint, state_of
+from anyvox_keras.networks.checkpoint import load_checkpoint, state_of
 from anyvox_keras.networks.unet import UNet
 
 
@@ -41,7 +42,7 @@ def to_torch(unet: UNet, path: str | os.PathLike[str]) -> None:
         to_torch(UNet(width=4, levels=2), "unet.pth")
         ```
     """
-    torch = import_torch()
+    torch = load_extra("torch", "a PyTorch checkpoint")
     state = {
         key: torch.from_numpy(np.ascontiguousarray(array)) if array.ndim else torch.tensor(0)
         for key, array in state_of(unet).items()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.extras import load_extra
 
 REPOSITORY = "neeldey/anatomix"
 HUB_PRESETS = ("anatomix", "anatomix-dev")
@@ -45,19 +46,14 @@ def _download(name: str, local: Path) -> Path:
     advice = f"download {url} and put it at {local}"
     try:
         return Path(_hub().hf_hub_download(REPOSITORY, f"{name}.pth"))
-    except ImportError as error:
+    except UserError as error:
         raise UserError(f"preset {name}: {error}; or {advice}") from error
     except Exception as error:  # every transport has its own
         raise UserError(f"preset {name}: offline ({_line(error)}); {advice}") from error
 
 
 def _hub() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        message = "the hub needs the hub extra: pip install 'anyvox_keras[hub]'"
-        raise ImportError(message) from error
-    return huggingface_hub
+    return load_extra("huggingface_hub", "the hub")
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of volumes, features and registrations (matplotlib, the `plot` extra)."""
+"""Pictures of volumes, features and registrations, by matplotlib."""
 
 from anyvox_keras.pictures._style import save_figure
 from anyvox_keras.pictures.cases_picture import CasePicture, cases_picture

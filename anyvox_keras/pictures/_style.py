@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
 
 BACKGROUND = "#0d1117"
@@ -17,19 +16,8 @@ ALARM = "#f778ba"
 DIVERGING = ("#a5d8ff", "#1f6feb", "#161b22", "#d9480f", "#ffd8a8")
 
 
-def matplotlib_module() -> Any:
-    """Import matplotlib when a picture is wanted; without it say which extra brings it."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        message = 'pictures need matplotlib; install it with: pip install "anyvox_keras[plot]"'
-        raise UserError(message) from error
-    return matplotlib
-
-
 def new_figure(width: float, height: float) -> Any:
     """Return an empty dark figure, inches, that needs no display and no global state."""
-    matplotlib_module()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -32,9 +32,6 @@ def cases_picture(cases: Sequence[CasePicture], width: float = 2.4) -> Any:
     Returns:
         A matplotlib `Figure`; `save_figure` writes it.
 
-    Raises:
-        UserError: matplotlib is not installed.
-
     Example:
         ```python
         >>> box = np.pad(np.ones((4, 4, 4), int), 2)

@@ -35,9 +35,6 @@ def planes(
     Returns:
         A matplotlib `Figure`; `save_figure` writes it.
 
-    Raises:
-        UserError: matplotlib is not installed.
-
     Example:
         ```python
         >>> figure = planes(np.random.default_rng(0).normal(size=(8, 9, 10)), titles="noise")

@@ -56,9 +56,6 @@ def registration_report(
     Returns:
         A matplotlib `Figure`; `save_figure` writes it.
 
-    Raises:
-        UserError: matplotlib is not installed.
-
     Example:
         ```python
         >>> noise = np.random.default_rng(0).normal(size=(8, 8, 8))

@@ -1,7 +1,5 @@
 """Pictures: what they compute, how they are oriented, that they can be drawn."""
 
-import builtins
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -167,16 +165,3 @@ def test_views_and_features_are_drawn(tmp_path, rng):
     save_figure(figure, tmp_path / "features.png", dpi=50)
     assert len(figure.axes) == 4 * 3
     assert min(colours_in(tmp_path / name) for name in ("views.png", "features.png")) > 100
-
-
-def test_absent_matplotlib_is_said_in_one_line(monkeypatch, rng):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"anyvox_keras\[plot\]"):
-        planes(rng.normal(size=(4, 4, 4)))
