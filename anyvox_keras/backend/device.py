@@ -1,9 +1,12 @@
-"""Facts of the machine."""
+"""Facts of the machine: memory and processors, on every system."""
 
 import re
-import resource
 import sys
 from pathlib import Path
+
+import psutil
+
+MB = 2**20
 
 
 def peak_memory_mb() -> float:
@@ -13,5 +16,23 @@ def peak_memory_mb() -> float:
         # The system call's figure begins at the size of the process that started this one.
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         return int(found[1]) / 1024 if found else 0.0
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest / (2**20 if sys.platform == "darwin" else 2**10)
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
+    memory = psutil.Process().memory_info()
+    return float(getattr(memory, "peak_wset", memory.rss)) / MB  # the peak's name on Windows
+
+
+def machine_memory_mb() -> tuple[float, float]:
+    """Memory of the machine, and what of it is available now, in MB (2^20 bytes)."""
+    memory = psutil.virtual_memory()
+    return memory.total / MB, memory.available / MB
+
+
+def processors() -> int:
+    """Number of processors that this process may use."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # not on macOS
+        return len(process.cpu_affinity())
+    return psutil.cpu_count() or 1

@@ -8,7 +8,6 @@ import numpy as np
 
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Volume, background
 
 
 @click.command()
@@ -64,6 +63,7 @@ def _warp_image(
     labels: bool,
     outside: float | None,
 ) -> None:
+    from anyvox_keras.geometry import Volume, background
     from anyvox_keras.io import load_labels, load_reference, load_volume, load_warp, save_volume
 
     field, target = load_warp(warp), load_reference(like)

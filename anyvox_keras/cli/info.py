@@ -1,7 +1,6 @@
 """`anyvox info`."""
 
 import importlib.metadata
-import os
 import platform
 
 import click
@@ -17,6 +16,7 @@ def info() -> None:
     from rich.table import Table
 
     from anyvox_keras import backend
+    from anyvox_keras.backend.device import machine_memory_mb, processors
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
@@ -28,8 +28,9 @@ def info() -> None:
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
     for name in PACKAGES:
         table.add_row(name, _version(name))
-    table.add_row("processors", str(len(os.sched_getaffinity(0))))
-    table.add_row("memory", _memory())
+    table.add_row("processors", str(processors()))
+    total, available = (mb / 1024 for mb in machine_memory_mb())
+    table.add_row("memory", f"{total:.1f} GB, {available:.1f} GB available")
     table.add_row("peak so far", f"{backend.peak_memory_mb():.0f} MB")
     Console(highlight=False, soft_wrap=True).print(table)
 
@@ -42,10 +43,3 @@ def _version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "not installed"
-
-
-def _memory() -> str:
-    """Return the machine's memory, in total and free."""
-    page = os.sysconf("SC_PAGE_SIZE") / 2**30
-    total, free = (os.sysconf(name) * page for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
-    return f"{total:.1f} GB, {free:.1f} GB free"

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from anyvox_keras.errors import UserError
 from anyvox_keras.extras import load_extra
 
@@ -12,8 +14,14 @@ HUB_PRESETS = ("anatomix", "anatomix-dev")
 
 
 def cache_folder() -> Path:
-    """Where published checkpoints are kept: `$ANYVOX_CACHE`, or `~/.cache/anyvox_keras`."""
-    return Path(os.environ.get("ANYVOX_CACHE", "~/.cache/anyvox_keras")).expanduser()
+    """Where published checkpoints are kept: `$ANYVOX_CACHE`, or the system's place for caches.
+
+    That is `~/.cache/anyvox_keras` on Linux.
+    """
+    chosen = os.environ.get("ANYVOX_CACHE")
+    return (
+        Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("anyvox_keras", False)
+    )
 
 
 def hub_checkpoint(name: str) -> Path:
