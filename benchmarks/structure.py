@@ -105,7 +105,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def public_names(trees: Modules) -> set[tuple[str, str]]:
-    """`(package, name)` of everything that a package's `__all__` lists."""
+    """`(package, name)` of what a package's `__all__` lists, or its `lazy` block imports."""
     names = set()
     for module, tree in trees.items():
         for node in tree.body:
@@ -113,6 +113,9 @@ def public_names(trees: Modules) -> set[tuple[str, str]]:
                 value = node.value
                 if isinstance(value, ast.List | ast.Tuple):
                     names |= {(module, e.value) for e in value.elts if isinstance(e, ast.Constant)}
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                imports = (one for one in node.body if isinstance(one, ast.ImportFrom))
+                names |= {(module, a.name) for one in imports for a in one.names if a.asname}
     return {(module, str(name)) for module, name in names}
 
 

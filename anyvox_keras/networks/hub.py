@@ -1,27 +1,14 @@
 """Published weights and presets from the Hugging Face hub."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from anyvox_keras.errors import UserError
 from anyvox_keras.extras import load_extra
+from anyvox_keras.io.cache import cache_folder
 
 REPOSITORY = "neeldey/anatomix"
 HUB_PRESETS = ("anatomix", "anatomix-dev")
-
-
-def cache_folder() -> Path:
-    """Where published checkpoints are kept: `$ANYVOX_CACHE`, or the system's place for caches.
-
-    That is `~/.cache/anyvox_keras` on Linux.
-    """
-    chosen = os.environ.get("ANYVOX_CACHE")
-    return (
-        Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("anyvox_keras", False)
-    )
 
 
 def hub_checkpoint(name: str) -> Path:

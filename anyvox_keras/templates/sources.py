@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.io.cache import cache_folder
 from anyvox_keras.templates.anatomical.bank import LAW
 from anyvox_keras.templates.segmentations import mask_groups
 from anyvox_keras.templates.template_bank import TemplateBank
@@ -29,8 +30,7 @@ def open_banks(
 ) -> TemplateBank:
     """Join the shapes of several sources, scaled to the side of the volumes.
 
-    200 anatomical shapes and more, which take minutes, are drawn once and kept in the folder
-    `$ANYVOX_CACHE`, or `~/.cache/anyvox_keras`.
+    200 anatomical shapes and more, which take minutes, are drawn once and kept in `cache_folder`.
 
     Args:
         sources: `geometric`, `anatomical`, bank files of `TemplateBank.save` or folders of
@@ -92,7 +92,7 @@ def check_sources(sources: str | Sequence[str]) -> list[str]:
 def _anatomical(shapes: int, side: int, seed: int) -> Any:
     if shapes < WORTH_KEEPING:
         return TemplateBank.anatomical(shapes, side, seed)
-    folder = Path(os.environ.get("ANYVOX_CACHE", "~/.cache/anyvox_keras")).expanduser()
+    folder = cache_folder()
     cache = folder / f"anatomical-{LAW}-side-{side}-seed-{seed}.bank"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -36,14 +36,24 @@ def _names(node: ast.stmt) -> list[str]:
 
 
 def public(root: Path = ROOT) -> dict[str, list[str]]:
-    """Names in the `__all__` of each folder, by the folder's full name."""
+    """Public names of each folder, by the folder's full name."""
     found = {}
     for path in sorted((root / PACKAGE).rglob("__init__.py")):
         package = ".".join(path.relative_to(root).parts[:-1])
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and _names(node) == ["__all__"]:
-                found[package] = list(ast.literal_eval(node.value))
+            if listed := _listed(node):
+                found[package] = listed
     return found
+
+
+def _listed(node: ast.stmt) -> list[str]:
+    """Names in `__all__`, or those that a folder of `lazy` imports for type checkers."""
+    if isinstance(node, ast.Assign) and _names(node) == ["__all__"]:
+        return list(ast.literal_eval(node.value))
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        imports = (one for one in node.body if isinstance(one, ast.ImportFrom))
+        return [alias.name for one in imports for alias in one.names if alias.asname]
+    return []
 
 
 def homes(package: str, names: list[str], known: dict[str, list[str]]) -> dict[str, str]:
