@@ -61,7 +61,7 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder to write, received a file")
     outputs = [out / name for name in REGISTRATION_FILES]
-    refuse_inputs(outputs, [options.get(name) for name in PATHS])
+    refuse_inputs(outputs, [path for path in options.values() if isinstance(path, Path)])
     refuse_old_results(out, overwrite)
     prepare_folder(out)
 
