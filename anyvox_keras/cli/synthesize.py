@@ -16,9 +16,8 @@ from anyvox_keras.cli._options import DRAWN, TEMPLATES, Shard
 @click.option("--resample", is_flag=True, help="Scale the shapes of a folder by side / 128.")
 @click.option(
     "--voxel-mm",
-    default=0.0,
-    type=click.FloatRange(0),
-    help="Spacing that shapes of a folder are resampled to first; 0 keeps each file's own.",
+    type=click.FloatRange(0, min_open=True),
+    help="Spacing that shapes of a folder are resampled to first; else each file keeps its own.",
 )
 @click.option("--cache", type=Path, help="Keep the shapes of a folder, packed, in this file.")
 @click.option("--first", default=0, type=click.IntRange(0), help="Number of the first pair.")
@@ -31,7 +30,7 @@ def synthesize(
     count: int,
     seed: int,
     resample: bool,
-    voxel_mm: float,
+    voxel_mm: float | None,
     cache: Path | None,
     first: int,
     shard: tuple[int, int],

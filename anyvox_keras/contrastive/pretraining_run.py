@@ -46,7 +46,7 @@ class PretrainingRun(TrainingRun):
     def streams(self) -> tuple[SyntheticStream, SyntheticStream | None]:
         """Make the endless training stream and the fixed validation set."""
         s = self.settings
-        bank = open_banks(s.templates, s.shapes, s.side, s.seed)
+        bank = open_banks(s.templates, s.shapes, s.side, s.seed, voxel_mm=s.voxel_mm)
         common: dict[str, Any] = dict(side=s.side, batch_size=s.batch_size, seed=s.seed)
         training = SyntheticStream(bank, steps=s.steps, **common)
         if not s.validation_pairs:

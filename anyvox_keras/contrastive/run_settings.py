@@ -31,9 +31,16 @@ class RunSettings(Settings):
     steps: int = 600_000
     templates: tuple[str, ...] = setting(
         ("geometric",),
-        "Where shapes come from: geometric, or a folder of segmentations, or several of these.",
+        "Where shapes come from: geometric, anatomical, a bank file or a folder of segmentations, "
+        "or several of these.",
     )
-    shapes: int = setting(500, "Number of shapes in the geometric bank.", least=1)
+    shapes: int = setting(500, "Number of geometric shapes, and of anatomical ones.", least=1)
+    voxel_mm: float | None = setting(
+        None,
+        "Spacing that shapes of folders are resampled to, so that scans of different spacing give "
+        "shapes of comparable size. By default every file keeps its own voxels.",
+        above=0,
+    )
     side: int = setting(128, "Voxels along each axis of the synthetic volumes.", least=16)
     crop: int | None = setting(
         None,

@@ -25,7 +25,7 @@ def open_banks(
     seed: int = 0,
     *,
     resample: bool = True,
-    voxel_mm: float = 0.0,
+    voxel_mm: float | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> TemplateBank:
     """Join the shapes of several sources, scaled to the side of the volumes.
@@ -39,7 +39,8 @@ def open_banks(
         side: Of the volumes.
         seed: Of the drawn shapes.
         resample: Whether shapes of folders are scaled by side / 128.
-        voxel_mm: Spacing that shapes of folders are resampled to before; 0 keeps each file's own.
+        voxel_mm: Spacing that shapes of folders are resampled to before; by default each
+            file keeps its own.
         cache: File to keep the shapes of a folder in; for one folder only.
 
     Raises:
@@ -61,7 +62,7 @@ def open_banks(
             return _anatomical(shapes, side, seed)
         if Path(source).is_file():
             return TemplateBank.open(source)
-        how: dict[str, Any] = {"resample": resample, "voxel_mm": voxel_mm or None, "cache": cache}
+        how: dict[str, Any] = {"resample": resample, "voxel_mm": voxel_mm, "cache": cache}
         return TemplateBank.from_segmentations(source, side, **how)
 
     names = check_sources(sources)

@@ -113,7 +113,9 @@ class VoxelMorphRun(TrainingRun):
         s = self.settings
         found: list[tuple[Any, Any]] = []
         if s.synthetic:
-            bank = open_banks(s.templates or ("geometric",), s.shapes, s.side, s.seed)
+            bank = open_banks(
+                s.templates or ("geometric",), s.shapes, s.side, s.seed, voxel_mm=s.voxel_mm
+            )
             drawn = SyntheticStream(bank, s.side, s.batch_size, s.seed, steps=s.steps)
             found.append((drawn, drawn.held_out(self._validation_steps)))
         if s.data:

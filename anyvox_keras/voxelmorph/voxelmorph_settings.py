@@ -36,8 +36,8 @@ class VoxelMorphSettings(Settings):
     )
     templates: tuple[str, ...] | None = setting(
         None,
-        "Shapes of the synthetic stream: geometric, or folders of segmentations. By default "
-        "geometric; with data, no stream.",
+        "Shapes of the synthetic stream: geometric, anatomical, bank files or folders of "
+        "segmentations. By default geometric; with data, no stream.",
     )
     loss: tuple[str, ...] | None = setting(
         None,
@@ -71,7 +71,13 @@ class VoxelMorphSettings(Settings):
         "fourth voxel.",
     )
     integration: int = setting(5, "Squarings that integrate the velocity.", least=0)
-    shapes: int = setting(500, "Number of shapes in the geometric bank.", least=1)
+    shapes: int = setting(500, "Number of geometric shapes, and of anatomical ones.", least=1)
+    voxel_mm: float | None = setting(
+        None,
+        "Spacing that shapes of folders are resampled to, so that scans of different spacing give "
+        "shapes of comparable size. By default every file keeps its own voxels.",
+        above=0,
+    )
     side: int = setting(64, "Voxels along each axis of the synthetic volumes.", least=16)
     deform_scale: tuple[float, ...] = setting(
         (32.0, 16.0, 8.0), "Distances in voxels of the nodes of synthetic deformations.", above=0
