@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from anyvox_keras.lazy import lazy
+from anyvox_keras.saving import register_with_keras
 
 if TYPE_CHECKING:
     from anyvox_keras import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         ContrastivePretrainer as ContrastivePretrainer,
         MultiPositiveContrastiveLoss as MultiPositiveContrastiveLoss,
     )
+    from anyvox_keras.errors import UserError as UserError
     from anyvox_keras.features import FeatureExtractor as FeatureExtractor
     from anyvox_keras.networks import UNet as UNet
     from anyvox_keras.registration import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         Registration as Registration,
     )
     from anyvox_keras.registration.register import register as register
+    from anyvox_keras.saving import load_model as load_model
     from anyvox_keras.segmentation import Segmenter as Segmenter
     from anyvox_keras.synthesis import (
         Appearance as Appearance,
@@ -48,3 +51,4 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 lazy(__name__)
+register_with_keras()

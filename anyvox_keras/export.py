@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import keras
 
-PACKAGE = "anyvox_keras"
+from anyvox_keras.saving import PACKAGE
 
 Class = TypeVar("Class", bound=type)
 

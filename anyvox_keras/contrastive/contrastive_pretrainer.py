@@ -15,6 +15,7 @@ from anyvox_keras.contrastive.voxel_sampling import draw_voxels
 from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop
+from anyvox_keras.synthesis.stream.training_arguments import refuse_weights
 from anyvox_keras.training.stream_trained import StreamTrained
 
 Batch = dict[str, Any]
@@ -182,7 +183,7 @@ class ContrastivePretrainer(StreamTrained):
                 f"A batch must hold {', '.join(PAIR)}, or a stream must be bound by `fit`. "
                 f"Received: {', '.join(sorted(inputs))}"
             )
-        keys = inputs["keys"] if "keys" in inputs else self._own_keys(inputs)
+        keys = ops.cast(inputs["keys"], "int32") if "keys" in inputs else self._own_keys(inputs)
         if self.augmentation is not None:
             # Keys of its own: no draw repeats one of the synthesis.
             own = fold_in(keys, "augmentation")
@@ -205,6 +206,7 @@ class ContrastivePretrainer(StreamTrained):
         training: bool = True,
     ) -> Any:
         """Average the taps' losses by their weights and update the metrics."""
+        refuse_weights(self, sample_weight=sample_weight)
         losses = []
         for tap, metric in zip(self.taps, self._tap_losses, strict=True):
             loss = self._tap_loss(y_pred, tap)

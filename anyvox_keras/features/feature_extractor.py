@@ -10,10 +10,12 @@ import numpy as np
 
 from anyvox_keras.backend import Array, to_numpy
 from anyvox_keras.errors import UserError
+from anyvox_keras.export import export
 from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
+from anyvox_keras.networks.network_copy import network_config, network_from_config
 
 NORMS = ("none", "unit", "standard")
 # added to a squared length
@@ -27,6 +29,7 @@ _WIDTH = 16
 _STEP, _LARGEST, _OVERLAP = 16, 128, 0.5
 
 
+@export
 class FeatureExtractor:
     """Compute a backbone's features of a volume, as numpy.
 
@@ -171,6 +174,17 @@ class FeatureExtractor:
         smaller = copy.copy(self)
         smaller.window, smaller.overlap = (side,) * 3, _OVERLAP
         return smaller
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, the backbone with its weights."""
+        names = ("clip", "rescale", "norm", "window", "overlap", "sigma", "window_batch")
+        own = {name: getattr(self, name) for name in names}
+        return {"backbone": network_config(self.backbone), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "FeatureExtractor":
+        """Rebuild the backbone, then the extractor."""
+        return cls(**{**config, "backbone": network_from_config(config["backbone"])})
 
     def _features(self, volume: np.ndarray) -> np.ndarray:
         if self.window is None:

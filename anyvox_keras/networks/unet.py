@@ -75,7 +75,8 @@ class UNet(keras.Model):
         skips: bool = True,
         seed: int | None = None,
         dtype: Any = None,
-        **kwargs: Any,
+        name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         given = dict(normalization=normalization, pooling=pooling, upsampling=upsampling)
         config: dict[str, Any] = dict(
@@ -90,8 +91,13 @@ class UNet(keras.Model):
         )
         _check(config)
         graph = _Graph(config, keras.dtype_policies.get(dtype or keras.config.dtype_policy()))
-        super().__init__(inputs=graph.inputs, outputs=graph.outputs, **kwargs)
-        self._config: dict[str, Any] = config
+        super().__init__(graph.inputs, graph.outputs, name=name, trainable=trainable)
+        self.input_channels, self.output_channels = input_channels, output_channels
+        self.width, self.levels, self.skips = width, levels, skips
+        self.normalization, self.epsilon = normalization, epsilon
+        self.pooling, self.upsampling = pooling, upsampling
+        self.seed = seed
+        self._arguments = tuple(config)
         self._policy = graph.policy
         self.tap_names: dict[int, str] = graph.tap_names
 
@@ -102,9 +108,8 @@ class UNet(keras.Model):
         The last encoder level's second convolution, the bottleneck's first, the first of each
         decoder level but the finest, and the output convolution.
         """
-        levels = self._config["levels"]
-        decoder = tuple(f"decoder_{level}_1_conv" for level in range(1, levels))
-        return (f"encoder_{levels}_2_conv", "bottleneck_1_conv", *decoder, "output_conv")
+        decoder = tuple(f"decoder_{level}_1_conv" for level in range(1, self.levels))
+        return (f"encoder_{self.levels}_2_conv", "bottleneck_1_conv", *decoder, "output_conv")
 
     def with_taps(self, taps: Sequence[int | str]) -> keras.Model:
         """Return a model on the same weights that gives `{"output": y, tap: array, ...}`.
@@ -132,12 +137,11 @@ class UNet(keras.Model):
 
     def _stride(self, tap: int | str) -> int:
         block, *rest = self._tap_name(tap).split("_")
-        levels = self._config["levels"]
         if block == "bottleneck":
-            return 2**levels
+            return 2**self.levels
         if block == "encoder":
             return 2 ** (int(rest[0]) - 1 + (rest[1] == "pool"))
-        return 2 ** (levels - int(rest[0])) if block == "decoder" else 1
+        return 2 ** (self.levels - int(rest[0])) if block == "decoder" else 1
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike[str], dtype: Any = None) -> "UNet":
@@ -172,7 +176,8 @@ class UNet(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         policy = keras.dtype_policies.serialize(self._policy)
-        return {**self._config, "dtype": policy, "name": self.name, "trainable": self.trainable}
+        own = {name: getattr(self, name) for name in self._arguments}
+        return {**own, "dtype": policy, "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "UNet":

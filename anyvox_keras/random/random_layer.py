@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from anyvox_keras.backend import Array, recorded
+from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.random.draw_all import Draw, Plan, draw_all
 from anyvox_keras.random.keys import fold_in, keys_for
 from anyvox_keras.random.range import Range
@@ -14,7 +14,7 @@ from anyvox_keras.random.range import Range
 Params = dict[str, Any]
 
 
-class RandomLayer(keras.Layer):
+class RandomLayer(Float32Layer):
     """A random layer in two halves: `sample` makes all draws, `apply` is pure.
 
     `call(x, keys)` joins them. A layer tells what it draws before it draws (`plan`), so that one
@@ -36,7 +36,6 @@ class RandomLayer(keras.Layer):
     augments = False
 
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         self.seed = int(seed)
         self.counter = self.add_weight(
@@ -94,9 +93,7 @@ class RandomLayer(keras.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        config: dict[str, Any] = super().get_config()
-        config.pop("autocast", None)
-        return {**config, "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed}
 
 
 def ranged(value: Range, *shape: int) -> Draw:

@@ -7,6 +7,7 @@ from keras import ops
 
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
+from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
 from anyvox_keras.segmentation.dice_score import DiceScore
 from anyvox_keras.segmentation.fine_tuning import LayerRates, Part, unfreeze
@@ -25,7 +26,8 @@ class Segmenter(StreamTrained):
     `(B, D, H, W)`, or a `CropStream`, whose augmentation becomes part of the training graph.
 
     Args:
-        backbone: A `UNet`, or any model of one volume that keeps the grid.
+        backbone: A `UNet`, or any model of one volume that keeps the grid. It stays as it is: a
+            copy of it, `segmenter.backbone`, is trained.
         classes: Number of classes beside the background.
         train: What is trained, the head always: `"all"`, `"decoder"`, `"head"`, or the number of
             the backbone's last layers with weights. Frozen batch norms use their moving statistics.
@@ -48,6 +50,8 @@ class Segmenter(StreamTrained):
         ```
     """
 
+    weighs_samples = True
+
     def __init__(
         self,
         backbone: keras.Model,
@@ -59,7 +63,7 @@ class Segmenter(StreamTrained):
         super().__init__(**kwargs)
         if classes < 1:
             raise ValueError(f"`classes` must be >= 1. Received: classes={classes}")
-        self.backbone, self.classes, self.seed = backbone, int(classes), seed
+        self.backbone, self.classes, self.seed = copied(backbone), int(classes), seed
         self.head = keras.layers.Conv3D(
             self.classes + 1,
             1,

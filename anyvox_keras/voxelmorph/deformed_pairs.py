@@ -9,7 +9,7 @@ from keras import ops
 from anyvox_keras.export import export
 from anyvox_keras.ops import integrate_velocity, warp
 from anyvox_keras.random import Range, RangeLike, fold_in, smooth_noise, uniform
-from anyvox_keras.registration.layers.float32_layer import Float32Layer
+from anyvox_keras.float32_layer import Float32Layer
 
 Batch = dict[str, Any]
 IMAGES = ("fixed", "moving")
@@ -97,6 +97,4 @@ class DeformedPairs(Float32Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = super().get_config()
-        config.pop("autocast", None)
-        return {**config, "classes": self.classes, "scale": self.scale, "std": self.std.pair}
+        return {**super().get_config(), "classes": self.classes, "scale": self.scale, "std": self.std.pair}

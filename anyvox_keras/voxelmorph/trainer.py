@@ -7,10 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from anyvox_keras.export import export
 from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
 from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
+from anyvox_keras.synthesis.stream.training_arguments import refuse_weights
 from anyvox_keras.training.stream_trained import StreamTrained
 from anyvox_keras.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
@@ -21,6 +23,7 @@ PAIR = ("fixed", "moving")
 NETWORK = "network.keras"
 
 
+@export
 class VoxelMorphTrainer(StreamTrained):
     """Train a `VoxelMorph` with losses on whatever a displacement can carry.
 
@@ -82,7 +85,7 @@ class VoxelMorphTrainer(StreamTrained):
         self.model = model
         self.objective = _Objective(losses, weights or {}, smoothness, penalty or GradientPenalty())
         self.carry = SpatialTransformer(outside="edge", name="carry")
-        self.deform = deform
+        self.deform, self.dice = deform, dice
         measured = [*losses, "folds_percent"]
         measured += ["dice"] if (LABELS in losses if dice is None else dice) else []
         self._means = [keras.metrics.Mean(name=name) for name in measured]
@@ -105,7 +108,7 @@ class VoxelMorphTrainer(StreamTrained):
     def _pairs(self, batch: Batch, training: bool | None) -> Iterator[tuple[str, Batch]]:
         if "keys" in batch and self._bound is not None and self.deform is not None:
             drawn = self._bound(batch, training=training)
-            yield "synthetic", self.deform({**drawn, "keys": batch["keys"]})
+            yield "synthetic", self.deform({**drawn, "keys": ops.cast(batch["keys"], "int32")})
         if "fixed" in batch:
             yield "scans", batch
 
@@ -140,6 +143,7 @@ class VoxelMorphTrainer(StreamTrained):
         training: bool = True,
     ) -> Any:
         """Compare what `call` returned, targets coming from the batch; update the metrics."""
+        refuse_weights(self, sample_weight=sample_weight)
         means = {metric.name: metric for metric in self._means}
         total = 0.0
         for kind in dict.fromkeys(name.split("/")[0] for name in y_pred):
@@ -167,6 +171,28 @@ class VoxelMorphTrainer(StreamTrained):
         """Train; the order of pairs is kept, so that a run can be repeated."""
         kwargs.setdefault("shuffle", False)
         return super().fit(x, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        objective = self.objective
+        parts = {
+            "model": self.model,
+            "losses": objective.losses,
+            "penalty": objective.penalty,
+            "deform": self.deform,
+        }
+        own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        numbers = {"weights": objective.weights, "smoothness": objective.smoothness}
+        return {**super().get_config(), **own, **numbers, "dice": self.dice}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Rebuild the network, the losses and the deformation, then the trainer."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("model", "losses", "penalty", "deform")
+        }
+        return cls(**{**config, **parts})
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Save the weights of the `VoxelMorph`, which are all there are."""

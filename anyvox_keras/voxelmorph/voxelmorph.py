@@ -79,7 +79,8 @@ class VoxelMorph(keras.Model):
         slope: float | None = None,
         seed: int | None = None,
         dtype: Any = None,
-        **kwargs: Any,
+        name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         config: dict[str, Any] = dict(
             channels=[channels] * 2 if isinstance(channels, int) else list(channels),
@@ -98,8 +99,16 @@ class VoxelMorph(keras.Model):
         if slope is None:
             config["slope"] = CONVENTIONS[conventions].slope
         graph = Graph(config, keras.dtype_policies.get(dtype or keras.config.dtype_policy()))
-        super().__init__(inputs=graph.inputs, outputs=graph.outputs, **kwargs)
-        self._config = config
+        super().__init__(graph.inputs, graph.outputs, name=name, trainable=trainable)
+        self.channels, self.encoder, self.decoder = (
+            tuple(config[sizes]) for sizes in ("channels", "encoder", "decoder")
+        )
+        self.steps, self.flow_stride = steps, flow_stride
+        self.integration_stride: int = config["integration_stride"]
+        self.conventions, self.mind, self.correlation = conventions, mind, tuple(correlation)
+        self.slope: float = config["slope"]
+        self.seed = seed
+        self._arguments = tuple(config)
         self._policy = graph.policy
         self._of_shape = _OfShape()
         #: names of the layers with weights, from the input on
@@ -124,7 +133,7 @@ class VoxelMorph(keras.Model):
     def register_both(self, fixed: Any, moving: Any) -> dict[str, np.ndarray]:
         """Bring each image onto the other: all outputs of the model; arguments of `register`."""
         pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
-        _check_pair(pair, self._config["channels"])
+        _check_pair(pair, self.channels)
         outputs = self._of_shape(self, pair["fixed"].shape[1:4]).predict_on_batch(pair)
         return {name: to_numpy(array) for name, array in outputs.items()}
 
@@ -165,7 +174,9 @@ class VoxelMorph(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         policy = keras.dtype_policies.serialize(self._policy)
-        return {**self._config, "dtype": policy, "name": self.name, "trainable": self.trainable}
+        own = {name: getattr(self, name) for name in self._arguments}
+        own = {name: list(x) if isinstance(x, tuple) else x for name, x in own.items()}
+        return {**own, "dtype": policy, "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "VoxelMorph":

@@ -5,7 +5,7 @@ from typing import Any
 
 from anyvox_keras.export import export
 from anyvox_keras.ops import integrate_velocity
-from anyvox_keras.registration.layers.float32_layer import Float32Layer
+from anyvox_keras.float32_layer import Float32Layer
 
 
 @export

@@ -7,7 +7,7 @@ from keras import ops
 
 from anyvox_keras.export import export
 from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc
-from anyvox_keras.registration.layers.float32_layer import Float32Layer
+from anyvox_keras.float32_layer import Float32Layer
 
 
 @export

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from anyvox_keras.export import export
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.features.feature_extractor import unit
+from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
 
 DISTANCES = ("cosine", "squared")
@@ -29,7 +31,8 @@ class FeatureLoss(RegistrationLoss):
 
     Args:
         extractor: A `FeatureExtractor` (whose clip, rescaling and norm apply; its windows do not),
-            or a function of `(B, D, H, W, C)` tensors that a gradient can pass.
+            or a function of `(B, D, H, W, C)` tensors that a gradient can pass. A saved model holds
+            the extractor's weights; a function must be registered with Keras to be loaded again.
         distance: "cosine" or "squared".
         recompute: Whether the loss is called with images, rather than with features.
 
@@ -60,6 +63,7 @@ class FeatureLoss(RegistrationLoss):
             raise ValueError(
                 f"`distance` must be one of {', '.join(DISTANCES)}. Received: distance={distance!r}"
             )
+        self.extractor = extractor
         self.distance = distance
         self.recompute = recompute
         self._extract: Callable[[Any], Any] = (
@@ -78,15 +82,25 @@ class FeatureLoss(RegistrationLoss):
             return ops.mean(ops.square(y_true - y_pred), axis=-1)
         return 1.0 - ops.sum(unit(y_true, ops) * unit(y_pred, ops), axis=-1)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        extractor = keras.saving.serialize_keras_object(self.extractor)
+        own = {"extractor": extractor, "distance": self.distance, "recompute": self.recompute}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "FeatureLoss":
+        """Rebuild the extractor, then the loss."""
+        extractor = keras.saving.deserialize_keras_object(config["extractor"])
+        return cls(**{**config, "extractor": extractor})
+
 
 class _InGraph:
     """What a `FeatureExtractor` computes, as a function that a gradient can pass."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         self.extractor = extractor
-        backbone = extractor.backbone
-        self.network = type(backbone).from_config(backbone.get_config())
-        self.network.set_weights(backbone.get_weights())
+        self.network = copied(extractor.backbone)
         self.network.trainable = False
 
     def __call__(self, image: Any) -> Any:

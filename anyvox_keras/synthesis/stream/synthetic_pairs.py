@@ -7,6 +7,7 @@ from keras import ops
 
 from anyvox_keras.backend import Array, recorded_over_samples
 from anyvox_keras.export import export
+from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.synthesis.appearance import PairedViews
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
 from anyvox_keras.templates import TemplateBank
@@ -15,7 +16,7 @@ Batch = dict[str, Array]
 
 
 @export
-class SyntheticPairs(keras.Layer):
+class SyntheticPairs(Float32Layer):
     """Draw training pairs on the device: `label_map`, `view1`, `view2`.
 
     Samples are made one at a time, so that a batch of any size holds the same bytes and needs
@@ -53,8 +54,7 @@ class SyntheticPairs(keras.Layer):
         bank: TemplateBank | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs = {"dtype": "float32", "trainable": False, **kwargs}
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **{"trainable": False, **kwargs})
         self.labels, self.views = labels, views
         self.resident = None if bank is None else _Resident(bank)
         self._synthesise = recorded_over_samples(self.draw, like=self._spec())
@@ -62,7 +62,8 @@ class SyntheticPairs(keras.Layer):
 
     def call(self, batch: Batch, training: bool | None = None) -> Batch:
         """Draw the pairs of a batch."""
-        batch = {name: ops.convert_to_tensor(array) for name, array in batch.items()}
+        # Cast: where TensorFlow builds a model for several devices, it hands over means of them.
+        batch = {name: ops.cast(array, "int32") for name, array in batch.items()}
         if self.resident is None:
             return self._synthesise(batch, None)
         chosen = self.resident.choose(batch.pop("templates"))
@@ -97,9 +98,7 @@ class SyntheticPairs(keras.Layer):
         """The two layers; a resident bank is not part of the config."""
         layers = {"labels": self.labels, "views": self.views}
         own = {name: keras.saving.serialize_keras_object(layer) for name, layer in layers.items()}
-        config = super().get_config()
-        config.pop("autocast", None)
-        return {**config, **own}
+        return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SyntheticPairs":

@@ -8,6 +8,7 @@ from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.synthesis.stream.synthetic_pairs import SyntheticPairs
 from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticStream
+from anyvox_keras.synthesis.stream.training_arguments import check_compiled, fit_arguments
 
 ENTRIES = ("label_map", "view1", "view2")
 
@@ -62,6 +63,7 @@ class WithSynthesis(keras.Model):
         side = self.synthesis.labels.side
         if not model.built:
             model.build((None, side, side, side, 1))
+        self.built = True
 
     def call(self, batch: dict[str, Array], training: bool | None = None) -> dict[str, Array]:
         """Draw pairs, predict, and hand both on: losses are computed outside of `call`."""
@@ -87,10 +89,33 @@ class WithSynthesis(keras.Model):
         """Update the metrics of `compile` with the drawn target."""
         return super().compute_metrics(x, y_pred["target"], y_pred["prediction"], sample_weight)
 
-    def fit(self, x: Any = None, **kwargs: Any) -> Any:
-        """Train; the stream's order is kept, so that a run can be repeated and resumed."""
-        kwargs.setdefault("shuffle", False)
-        return super().fit(x, **kwargs)
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure training as `keras.Model.compile`; refuse what would fail at the first step."""
+        super().compile(*args, **kwargs)
+        check_compiled(self)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train; the stream's order is kept, so that a run can be repeated and resumed.
+
+        Raises:
+            ValueError: If there is a `class_weight`: the labels are drawn, not given.
+        """
+        self.bind(x)
+        return super().fit(**fit_arguments(self, x, *args, **kwargs))
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate on a stream."""
+        self.bind(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def bind(self, stream: Any) -> None:
+        """Draw by a stream's own layer from now on; the indices it hands over are of its bank."""
+        layer = getattr(stream, "layer", None)
+        if layer is None or layer is self.synthesis:
+            return
+        del self.synthesis
+        self.synthesis = layer
+        self.train_function = self.test_function = self.predict_function = None
 
     def get_config(self) -> dict[str, Any]:
         """The wrapped model and the layer that draws."""
