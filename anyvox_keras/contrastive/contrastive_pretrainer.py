@@ -15,7 +15,6 @@ from anyvox_keras.contrastive.voxel_sampling import draw_voxels
 from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop
-from anyvox_keras.synthesis.stream.training_arguments import refuse_weights
 from anyvox_keras.training.stream_trained import StreamTrained
 
 Batch = dict[str, Any]
@@ -73,6 +72,8 @@ class ContrastivePretrainer(StreamTrained):
         pretrainer.backbone.save_to_preset("my-features")
         ```
     """
+
+    weighs_samples = False
 
     def __init__(
         self,
@@ -206,7 +207,7 @@ class ContrastivePretrainer(StreamTrained):
         training: bool = True,
     ) -> Any:
         """Average the taps' losses by their weights and update the metrics."""
-        refuse_weights(self, sample_weight=sample_weight)
+        self.refuse_sample_weight(sample_weight)
         losses = []
         for tap, metric in zip(self.taps, self._tap_losses, strict=True):
             loss = self._tap_loss(y_pred, tap)

@@ -50,8 +50,6 @@ class Segmenter(StreamTrained):
         ```
     """
 
-    weighs_samples = True
-
     def __init__(
         self,
         backbone: keras.Model,

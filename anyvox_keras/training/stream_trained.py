@@ -5,25 +5,16 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.synthesis.stream.training_arguments import (
-    check_compiled,
-    fit_arguments,
-    refuse_weights,
-)
+from anyvox_keras.synthesis.stream.stream_model import StreamModel
 
 BACKBONE = "backbone"
 
 
-class StreamTrained(keras.Model):
-    """A model whose training graph takes in the layer of the stream it is fitted on.
+class StreamTrained(StreamModel):
+    """A model that is lent the layer of the stream it is fitted on.
 
     Subclasses call `self._bound(batch, training=training)` where it is not None.
-
-    Attributes:
-        weighs_samples: Whether the loss reads `sample_weight`, which is refused otherwise.
     """
-
-    weighs_samples = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -38,32 +29,6 @@ class StreamTrained(keras.Model):
     def save_network(self, folder: Path, facts: dict[str, Any]) -> None:
         """Leave what the training is for in a run's folder: the backbone, as a preset."""
         self.backbone.save_to_preset(folder / BACKBONE, facts)
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configure training as `keras.Model.compile`; refuse what would fail at the first step."""
-        super().compile(*args, **kwargs)
-        check_compiled(self)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream.
-
-        A stream's order is kept (`shuffle=False`), so that a run can be repeated and resumed.
-
-        Raises:
-            ValueError: If there is a `class_weight`, or a `sample_weight` that the loss can't read.
-        """
-        given = fit_arguments(self, x, *args, **kwargs)
-        if not self.weighs_samples:
-            _, _, held_out = keras.utils.unpack_x_y_sample_weight(given.get("validation_data"))
-            refuse_weights(self, sample_weight=given.get("sample_weight"))
-            refuse_weights(self, sample_weight=held_out)
-        self.bind(x)
-        return super().fit(**given)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as `keras.Model.evaluate`, binding `x.layer` if nothing is bound yet."""

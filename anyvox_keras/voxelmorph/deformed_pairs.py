@@ -97,4 +97,9 @@ class DeformedPairs(Float32Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "classes": self.classes, "scale": self.scale, "std": self.std.pair}
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "scale": self.scale,
+            "std": self.std.pair,
+        }

@@ -12,7 +12,6 @@ from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
 from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
-from anyvox_keras.synthesis.stream.training_arguments import refuse_weights
 from anyvox_keras.training.stream_trained import StreamTrained
 from anyvox_keras.voxelmorph.deformed_pairs import DeformedPairs
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
@@ -67,6 +66,8 @@ class VoxelMorphTrainer(StreamTrained):
         trainer.fit(stream, verbose=0)
         ```
     """
+
+    weighs_samples = False
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class VoxelMorphTrainer(StreamTrained):
         training: bool = True,
     ) -> Any:
         """Compare what `call` returned, targets coming from the batch; update the metrics."""
-        refuse_weights(self, sample_weight=sample_weight)
+        self.refuse_sample_weight(sample_weight)
         means = {metric.name: metric for metric in self._means}
         total = 0.0
         for kind in dict.fromkeys(name.split("/")[0] for name in y_pred):

@@ -6,15 +6,15 @@ import keras
 
 from anyvox_keras.backend import Array
 from anyvox_keras.export import export
+from anyvox_keras.synthesis.stream.stream_model import StreamModel
 from anyvox_keras.synthesis.stream.synthetic_pairs import SyntheticPairs
 from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticStream
-from anyvox_keras.synthesis.stream.training_arguments import check_compiled, fit_arguments
 
 ENTRIES = ("label_map", "view1", "view2")
 
 
 @export
-class WithSynthesis(keras.Model):
+class WithSynthesis(StreamModel):
     """Any Keras model, trained by `fit(stream)` with the synthesis inside its graph.
 
     The losses and metrics of `compile` see `(pair[y], model(pair[x]))`; the wrapped model itself
@@ -88,20 +88,6 @@ class WithSynthesis(keras.Model):
     ) -> dict[str, Array]:
         """Update the metrics of `compile` with the drawn target."""
         return super().compute_metrics(x, y_pred["target"], y_pred["prediction"], sample_weight)
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configure training as `keras.Model.compile`; refuse what would fail at the first step."""
-        super().compile(*args, **kwargs)
-        check_compiled(self)
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train; the stream's order is kept, so that a run can be repeated and resumed.
-
-        Raises:
-            ValueError: If there is a `class_weight`: the labels are drawn, not given.
-        """
-        self.bind(x)
-        return super().fit(**fit_arguments(self, x, *args, **kwargs))
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate on a stream."""

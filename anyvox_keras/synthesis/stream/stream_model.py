@@ -1,0 +1,109 @@
+"""The base of models whose training graph takes in a stream's layer."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+
+
+class StreamModel(keras.Model):
+    """A Keras model that `fit` ties to the stream it is given.
+
+    A stream's order is kept (`shuffle=False`), so that a run can be repeated, and where
+    `keras.callbacks.BackupAndRestore` goes on in a later epoch, the stream does too. What would
+    fail at the first step, or would be passed over in silence, is refused before it. Subclasses
+    write `bind(stream)`.
+
+    Attributes:
+        weighs_samples: Whether the loss reads `sample_weight`, which is refused otherwise.
+    """
+
+    weighs_samples = True
+
+    def bind(self, stream: Any) -> None:
+        """Make the layer of `stream` part of the training graph, if it has one."""
+        raise NotImplementedError
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure training as `keras.Model.compile`.
+
+        Raises:
+            ValueError: Of `steps_per_execution` or `jit_compile` under PyTorch.
+        """
+        super().compile(*args, **kwargs)
+        if keras.backend.backend() != "torch":
+            return
+        if self.steps_per_execution > 1:
+            raise ValueError(
+                "`steps_per_execution` must be 1 under PyTorch. "
+                f"Received: steps_per_execution={self.steps_per_execution}"
+            )
+        if self.jit_compile:
+            raise ValueError(
+                "`jit_compile` must not be True under PyTorch, which cannot compile batches of any "
+                "size; the synthesis is compiled where it can be. Received: jit_compile=True"
+            )
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream.
+
+        Raises:
+            ValueError: If there is a `class_weight`, or a `sample_weight` that the loss can't read.
+        """
+        bound = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
+        given = {name: value for name, value in bound.items() if name != "self"}
+        _, _, held_out = keras.utils.unpack_x_y_sample_weight(given.get("validation_data"))
+        # Keras weighs vectors of classes by it, not maps.
+        self.refuse(class_weight=given.get("class_weight"))
+        self.refuse_sample_weight(given.get("sample_weight"))
+        self.refuse_sample_weight(held_out)
+        self.bind(x)
+        if getattr(x, "layer", None) is not None:
+            given.setdefault("shuffle", False)
+        if isinstance(x, SeekableStream):
+            place = _KeepPlace(x, given.get("initial_epoch", 0))
+            given["callbacks"] = _joined(given.get("callbacks"), place)
+        return super().fit(**given)
+
+    def refuse_sample_weight(self, weight: Any) -> None:
+        """Refuse weights of samples where the loss would not read them."""
+        if not self.weighs_samples:
+            self.refuse(sample_weight=weight)
+
+    def refuse(self, **weights: Any) -> None:
+        """Refuse weights that are given."""
+        for name, value in weights.items():
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` must be None: {type(self).__name__} does not read it; weigh within "
+                    f"the loss instead. Received: {name}={str(value)[:60]}"
+                )
+
+
+class _KeepPlace(keras.callbacks.Callback):
+    """Moves a stream on to the epoch at which `fit` really begins."""
+
+    def __init__(self, stream: SeekableStream, expected: int) -> None:
+        super().__init__()
+        self.stream, self.expected = stream, expected
+        self.begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self.begun and not self.stream.fixed:
+            done = (epoch - self.expected) * self.stream.steps * self.stream.batch_size
+            self.stream.seek(self.stream.position + done)
+        self.begun = True
+
+
+def _joined(callbacks: Any, last: keras.callbacks.Callback) -> Any:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(last)
+        return callbacks
+    return [*keras.tree.flatten(callbacks or []), last]
