@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from anyvox_keras.export import export
+from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.ops import integrate_velocity, warp
 from anyvox_keras.random import Range, RangeLike, fold_in, smooth_noise, uniform
-from anyvox_keras.float32_layer import Float32Layer
 
 Batch = dict[str, Any]
 IMAGES = ("fixed", "moving")

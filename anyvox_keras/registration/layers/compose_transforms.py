@@ -5,8 +5,8 @@ from functools import reduce
 from typing import Any
 
 from anyvox_keras.export import export
-from anyvox_keras.ops import compose
 from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.ops import compose
 
 
 @export

@@ -6,9 +6,9 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras.export import export
+from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
-from anyvox_keras.float32_layer import Float32Layer
 
 
 @export

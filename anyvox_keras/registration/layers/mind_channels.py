@@ -6,8 +6,8 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras.export import export
-from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc
 from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc
 
 
 @export

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from anyvox_keras.export import export
-from anyvox_keras.ops import resize
 from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.ops import resize
 
 
 @export
