@@ -1,4 +1,7 @@
-"""The error that stands for a user's mistake."""
+"""The error that stands for a user's mistake, and the checks that many arguments share."""
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class UserError(ValueError):
@@ -6,3 +9,40 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return an option if it is one of those there are.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+        choices: The options, in the order in which they are listed.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if value not in choices:
+        known = ", ".join(map(str, choices))
+        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+    return value
+
+
+def check_volumes(name: str, x: Any, channels: int | None = None) -> None:
+    """Refuse what is no batch of volumes with their channels last.
+
+    Args:
+        name: The argument's name.
+        x: An array, tensor or symbol.
+        channels: How many channels there must be; None allows any number.
+
+    Raises:
+        ValueError: If `x` has another rank or number of channels, or is complex.
+    """
+    shape, last = tuple(x.shape), "C" if channels is None else channels
+    if len(shape) != 5 or (channels is not None and shape[-1] not in (None, channels)):
+        raise ValueError(
+            f"`{name}` must be (B, D, H, W, {last}), channels last. Received: shape={shape}"
+        )
+    if "complex" in str(x.dtype):
+        raise ValueError(f"`{name}` must be real. Received: dtype={x.dtype}")

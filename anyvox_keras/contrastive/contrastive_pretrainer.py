@@ -11,6 +11,7 @@ from anyvox_keras.contrastive.alignment import alignment
 from anyvox_keras.contrastive.multi_positive_contrastive_loss import MultiPositiveContrastiveLoss
 from anyvox_keras.contrastive.projection_head import ProjectionHead
 from anyvox_keras.contrastive.recipes import recipe as find_recipe
+from anyvox_keras.contrastive.taps import default_taps, with_taps
 from anyvox_keras.contrastive.voxel_sampling import draw_voxels
 from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
@@ -38,8 +39,10 @@ class ContrastivePretrainer(StreamTrained):
     different labels.
 
     Args:
-        backbone: A `UNet`, or any model with `with_taps` and `contrastive_taps`.
-        taps: Names or flat indices; None takes the backbone's `contrastive_taps`.
+        backbone: A `UNet`, or any functional model of volumes `(B, D, H, W, 1)`. It is trained; its
+            layers and settings stay as they are.
+        taps: Names of its layers, of a `UNet` also flat indices; None takes a `UNet`'s
+            `contrastive_taps`, and of other models `"output"`.
         samples: Most voxels per tap and view.
         balanced: Whether labels take turns among the drawn voxels, so that small regions count as
             much as large ones; else voxels are drawn uniformly, as in the paper.
@@ -99,7 +102,8 @@ class ContrastivePretrainer(StreamTrained):
         if not 0 <= voxel_weight <= 1:
             raise ValueError(f"`voxel_weight` must be in [0, 1]. Received: {voxel_weight}")
         self.backbone = backbone
-        self.taps = [str(tap) for tap in (taps or backbone.contrastive_taps)]
+        chosen = list(taps or default_taps(backbone))
+        self.taps = [str(tap) for tap in chosen]
         self.samples = samples
         self.balanced = balanced
         self.tap_weights = _weights(tap_weights, self.taps)
@@ -112,7 +116,7 @@ class ContrastivePretrainer(StreamTrained):
         self.augmentation = self.recipe.augmentation() if augmentation == "recipe" else augmentation
         self.criterion = MultiPositiveContrastiveLoss(temperature, rarity, balance)
         self._given = dict(taps=taps and list(taps), recipe=recipe)
-        self._tapped = backbone.with_taps(taps or backbone.contrastive_taps)
+        self._tapped = with_taps(backbone, chosen)
         self.heads = [self._head(index, tap) for index, tap in enumerate(self.taps)]
         self._make_metrics()
         self._draws = self.add_weight(

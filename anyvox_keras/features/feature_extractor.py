@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import Array, to_numpy
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.geometry import Volume, without_hot_voxels
@@ -72,8 +72,7 @@ class FeatureExtractor:
     ) -> None:
         if clip is not None and not clip[0] < clip[1]:
             raise ValueError(f"`clip` must be (low, high). Received: clip={clip}")
-        if norm not in NORMS:
-            raise ValueError(f"`norm` must be one of {', '.join(NORMS)}. Received: norm={norm!r}")
+        one_of("norm", norm, NORMS)
         self.backbone = backbone
         self.clip = clip
         self.rescale = rescale
@@ -109,6 +108,7 @@ class FeatureExtractor:
             UserError: If a file or image can't be used.
         """
         array = _array(volume)
+        check_volumes("volume", array if array.ndim == 5 else array[None], self._channels)
         single = array.ndim == 4
         # a few hot voxels would squeeze all others together
         batch = [without_hot_voxels(one) for one in (array[None] if single else array)]
@@ -186,6 +186,11 @@ class FeatureExtractor:
         """Rebuild the backbone, then the extractor."""
         return cls(**{**config, "backbone": network_from_config(config["backbone"])})
 
+    @property
+    def _channels(self) -> int | None:
+        shape = getattr(self.backbone, "input_shape", None)
+        return shape[-1] if isinstance(shape, tuple) else None
+
     def _features(self, volume: np.ndarray) -> np.ndarray:
         if self.window is None:
             features = self._predict(volume[None])[0]
@@ -209,8 +214,12 @@ def _array(volume: Any) -> np.ndarray:
         raise ValueError(
             f"`volume` must be (D, H, W) or (B, D, H, W, C). Received: shape={array.shape}"
         )
+    if np.iscomplexobj(array):
+        raise ValueError(f"`volume` must be real. Received: dtype={array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError("`volume` must be finite. Received: NaN or infinite values")
+    if np.abs(array).max(initial=0) > np.finfo("float32").max:
+        raise ValueError("`volume` must fit float32. Received: values beyond 3.4e38")
     return array[..., None] if array.ndim == 3 else array
 
 

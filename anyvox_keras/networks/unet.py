@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.networks.conv3d import ReflectConv3D
 from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
@@ -101,6 +102,13 @@ class UNet(keras.Model):
         self._policy = graph.policy
         self.tap_names: dict[int, str] = graph.tap_names
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the features of `(B, D, H, W, input_channels)`."""
+        # Keras would give an image without its last axis one, and take any other for channels.
+        if hasattr(inputs, "shape"):
+            check_volumes("inputs", inputs, self.input_channels)
+        return super().__call__(inputs, *args, **kwargs)
+
     @property
     def contrastive_taps(self) -> tuple[str, ...]:
         """Layers that the paper's loss reads: coarse to fine, the output last.
@@ -187,10 +195,7 @@ class UNet(keras.Model):
 
 def _check(config: dict[str, Any]) -> None:
     for name, allowed in CHOICES.items():
-        if config[name] not in allowed:
-            raise ValueError(
-                f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={config[name]!r}"
-            )
+        one_of(name, config[name], allowed)
     for name in ("input_channels", "output_channels", "width", "levels"):
         if config[name] < 1:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")

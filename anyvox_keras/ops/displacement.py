@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.ops.grid import identity_grid
 from anyvox_keras.ops.sample import sample_linear, sample_nearest
 
@@ -27,7 +28,8 @@ def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "
         The warped volume on the displacement's grid.
 
     Raises:
-        ValueError: If `method` is unknown or the displacement has no three components.
+        ValueError: If `method` is unknown, the displacement has no three components, `x` is no
+            batch of volumes, or the batches differ.
 
     Example:
         ```python
@@ -43,10 +45,21 @@ def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "
             "`displacement` must have shape (B, D, H, W, 3). "
             f"Received: displacement.shape={tuple(displacement.shape)}"
         )
+    _check_warped(x, displacement, method)
     samplers = {"linear": sample_linear, "nearest": sample_nearest}
-    if method not in samplers:
-        raise ValueError(f"`method` must be linear or nearest. Received: method={method}")
     return samplers[method](x, _points(displacement), outside)
+
+
+def _check_warped(x: Array, displacement: Array, method: str) -> None:
+    one_of("method", method, ("linear", "nearest"))
+    if method == "linear" or len(x.shape) != 4:
+        check_volumes("x", x)
+    batches = {n for n in (x.shape[0], displacement.shape[0]) if isinstance(n, int)}
+    if len(batches) > 1:
+        raise ValueError(
+            "`x` and `displacement` must be batches (B, D, H, W, ...) of one size. "
+            f"Received: {x.shape[0]} and {displacement.shape[0]}"
+        )
 
 
 def _points(displacement: Array) -> Array:

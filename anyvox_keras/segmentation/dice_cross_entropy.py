@@ -62,7 +62,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each sample; the cross-entropy is the batch's."""
+        """Return the loss of each sample; the mean of their cross-entropies is the batch's."""
         logits = ops.cast(y_pred, "float32")
         onehot, counts = one_hot(y_true, logits.shape[-1], self.ignore_label)
         weights = self._weights(logits.shape[-1])
@@ -70,8 +70,9 @@ class DiceCrossEntropy(keras.losses.Loss):
         first = 0 if self.background else 1
         loss = self.dice_weight * ops.mean(dice[:, first:] * weights[first:], axis=1)
         share = onehot * weights
-        entropy = -ops.sum(share * ops.log_softmax(logits)) / ops.maximum(ops.sum(share), 1e-6)
-        return loss + self.cross_entropy_weight * entropy
+        entropy = -ops.sum(share * ops.log_softmax(logits), axis=(1, 2, 3, 4))
+        mean_share = ops.maximum(ops.sum(share), 1e-6) / ops.cast(ops.shape(logits)[0], "float32")
+        return loss + self.cross_entropy_weight * entropy / mean_share
 
     def _weights(self, classes: int) -> Any:
         weights = self.class_weights or [1.0] * classes

@@ -55,17 +55,24 @@ class StreamModel(keras.Model):
         """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream.
 
         Raises:
-            ValueError: If there is a `class_weight`, or a `sample_weight` that the loss can't read.
+            ValueError: If there is a `class_weight`, or a `sample_weight` that the loss can't read;
+                or if `validation_data` is a stream of another layer.
         """
         bound = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
         given = {name: value for name, value in bound.items() if name != "self"}
-        _, _, held_out = keras.utils.unpack_x_y_sample_weight(given.get("validation_data"))
+        checked, _, held_out = keras.utils.unpack_x_y_sample_weight(given.get("validation_data"))
         # Keras weighs vectors of classes by it, not maps.
         self.refuse(class_weight=given.get("class_weight"))
         self.refuse_sample_weight(given.get("sample_weight"))
         self.refuse_sample_weight(held_out)
+        layer = getattr(x, "layer", None)
+        if layer is not None and getattr(checked, "layer", layer) is not layer:
+            raise ValueError(
+                "`validation_data` must be drawn by the layer of `x`, as `x.held_out(steps)` is. "
+                f"Received: {type(checked).__name__} with a layer of its own"
+            )
         self.bind(x)
-        if getattr(x, "layer", None) is not None:
+        if layer is not None:
             given.setdefault("shuffle", False)
         if isinstance(x, SeekableStream):
             place = _KeepPlace(x, given.get("initial_epoch", 0))
