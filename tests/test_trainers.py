@@ -87,8 +87,8 @@ def test_a_backup_and_a_checkpoint_go_on_as_if_nothing_had_happened(make, tmp_pa
     assert expected[0] != expected[1]
     model, data = make()
     keep = keras.callbacks.ModelCheckpoint(tmp_path / "whole.keras")
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(KeyboardInterrupt):
-        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
         losses(model, data, callbacks=[keep, backup, Killed()])
     # `fit` had moved the stream on to the second epoch, as the whole model's owner sees it.
     loaded = avx.load_model(tmp_path / "whole.keras")
@@ -103,7 +103,7 @@ def test_a_backup_and_a_checkpoint_go_on_as_if_nothing_had_happened(make, tmp_pa
 @pytest.mark.parametrize(
     "options",
     [{"run_eagerly": True}, {"steps_per_execution": 2}],
-    ids=lambda options: [*options][0],
+    ids=lambda options: next(iter(options)),
 )
 def test_how_a_step_is_run_does_not_matter(make, options):
     if TORCH and "steps_per_execution" in options:
