@@ -7,17 +7,14 @@ from fake_stream import FakeStream
 
 import anyvox_keras as avx
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.registration import DiceLoss
-from anyvox_keras.voxelmorph import VoxelMorphTrainer
+from anyvox_keras.voxelmorph import ScanPairs, VoxelMorphTrainer
 
 SIDE = 16
 TORCH = keras.backend.backend() == "torch"
 
 
 def fake_stream():
-    stream = FakeStream(side=8, steps=2)
-    stream.classes = 8
-    return stream
+    return FakeStream(side=8, steps=2)
 
 
 def drawn_stream():
@@ -38,9 +35,11 @@ def voxelmorph(**options):
     network = avx.VoxelMorph(
         encoder=(2,), decoder=(2, 2), steps=1, flow_stride=2, conventions="0.2", seed=0
     )
-    model = VoxelMorphTrainer(network, {"labels": DiceLoss()})
+    # Its own pairs, deformed in the graph, take minutes to compile; scans do not.
+    model = VoxelMorphTrainer(network, {"image": keras.losses.MeanSquaredError()})
     model.compile(keras.optimizers.SGD(0.1), **options)
-    return model, fake_stream()
+    images = list(np.random.default_rng(0).random((3, 8, 8, 8, 1)).astype("float32"))
+    return model, ScanPairs(images, steps=2)
 
 
 def segmenter(**options):
@@ -63,7 +62,7 @@ def with_synthesis(**options):
 
 
 TRAINERS = [pretrainer, voxelmorph, segmenter, with_synthesis]
-ON_STREAMS = [pretrainer, voxelmorph, with_synthesis]
+ON_STREAMS = [pretrainer, with_synthesis]
 
 
 def losses(model, data, epochs=2, **options):
