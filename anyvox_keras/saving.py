@@ -15,33 +15,66 @@ from typing import Any
 
 PACKAGE = "anyvox_keras"
 
-#: Every class under `@export`, by the folder whose import registers it.
+#: Every class under `@export`, by the module that registers it.
 CLASSES: dict[str, tuple[str, ...]] = {
-    "contrastive": ("ContrastivePretrainer", "MultiPositiveContrastiveLoss", "ProjectionHead"),
-    "features": ("FeatureExtractor",),
-    "networks": (
-        *("AroundOne", "AroundZero", "BatchNorm", "CropLike", "InstanceNorm", "KaimingNormal"),
-        *("ReflectConv3D", "ReflectPadToMultiple", "UNet", "UpSample", "ZeroConv3D"),
-    ),
-    "registration": (
-        *("BendingEnergy", "ComposeTransforms", "Correlation", "DiceLoss", "FeatureLoss"),
-        *("GradientPenalty", "IntegrateVelocity", "InverseConsistencyLoss", "LocalNCCLoss"),
-        *("MINDChannels", "MINDLoss", "MutualInformationLoss", "RescaleDisplacement"),
-        "SpatialTransformer",
-    ),
-    "segmentation": (
-        *("DiceCrossEntropy", "DiceScore", "LayerRates", "SegmentationAugmentation", "Segmenter"),
-    ),
-    "synthesis": (
-        *("AffineAugmentation", "Appearance", "BiasField", "CutOut", "ForegroundMask"),
-        *("GammaContrast", "GaussianBlur", "GaussianMixture", "GaussianNoise", "Ghosting"),
-        *("GibbsRinging", "Inversion", "KSpaceSpike", "LabelEnsemble", "LogGamma"),
-        *("LowResolution", "Motion", "PairedViews", "RandomCrop", "RicianNoise", "Sharpen"),
-        *("SpatialAugmentation", "SyntheticPairs", "Texture", "ThickSlices"),
-        *("TrainTimeAugmentation", "WithSynthesis"),
-    ),
-    "training": ("EpochCosine",),
-    "voxelmorph": ("DeformedPairs", "VoxelMorph", "VoxelMorphTrainer"),
+    "contrastive.contrastive_pretrainer": ("ContrastivePretrainer",),
+    "contrastive.multi_positive_contrastive_loss": ("MultiPositiveContrastiveLoss",),
+    "contrastive.projection_head": ("ProjectionHead",),
+    "features.feature_extractor": ("FeatureExtractor",),
+    "networks.conv3d": ("ReflectConv3D", "ZeroConv3D"),
+    "networks.initializers": ("KaimingNormal", "AroundOne", "AroundZero"),
+    "networks.normalization": ("BatchNorm", "InstanceNorm"),
+    "networks.padding": ("ReflectPadToMultiple", "CropLike"),
+    "networks.unet": ("UNet",),
+    "networks.upsample": ("UpSample",),
+    "registration.layers.compose_transforms": ("ComposeTransforms",),
+    "registration.layers.correlation": ("Correlation",),
+    "registration.layers.integrate_velocity": ("IntegrateVelocity",),
+    "registration.layers.mind_channels": ("MINDChannels",),
+    "registration.layers.rescale_displacement": ("RescaleDisplacement",),
+    "registration.layers.spatial_transformer": ("SpatialTransformer",),
+    "registration.losses.bending_energy": ("BendingEnergy",),
+    "registration.losses.dice_loss": ("DiceLoss",),
+    "registration.losses.feature_loss": ("FeatureLoss",),
+    "registration.losses.gradient_penalty": ("GradientPenalty",),
+    "registration.losses.inverse_consistency_loss": ("InverseConsistencyLoss",),
+    "registration.losses.local_ncc_loss": ("LocalNCCLoss",),
+    "registration.losses.mind_loss": ("MINDLoss",),
+    "registration.losses.mutual_information_loss": ("MutualInformationLoss",),
+    "segmentation.dice_cross_entropy": ("DiceCrossEntropy",),
+    "segmentation.dice_score": ("DiceScore",),
+    "segmentation.fine_tuning": ("LayerRates",),
+    "segmentation.segmentation_augmentation": ("SegmentationAugmentation",),
+    "segmentation.segmenter": ("Segmenter",),
+    "synthesis.appearance.appearance": ("Appearance",),
+    "synthesis.appearance.bias_field": ("BiasField",),
+    "synthesis.appearance.cut_out": ("CutOut",),
+    "synthesis.appearance.gamma_contrast": ("GammaContrast",),
+    "synthesis.appearance.gaussian_blur": ("GaussianBlur",),
+    "synthesis.appearance.gaussian_mixture": ("GaussianMixture",),
+    "synthesis.appearance.ghosting": ("Ghosting",),
+    "synthesis.appearance.inversion": ("Inversion",),
+    "synthesis.appearance.k_space": ("GibbsRinging", "KSpaceSpike"),
+    "synthesis.appearance.log_gamma": ("LogGamma",),
+    "synthesis.appearance.low_resolution": ("LowResolution",),
+    "synthesis.appearance.motion": ("Motion",),
+    "synthesis.appearance.noise": ("GaussianNoise", "RicianNoise"),
+    "synthesis.appearance.paired_views": ("PairedViews",),
+    "synthesis.appearance.sharpen": ("Sharpen",),
+    "synthesis.appearance.texture": ("Texture",),
+    "synthesis.appearance.thick_slices": ("ThickSlices",),
+    "synthesis.augmentation.affine_augmentation": ("AffineAugmentation",),
+    "synthesis.augmentation.random_crop": ("RandomCrop",),
+    "synthesis.augmentation.spatial_augmentation": ("SpatialAugmentation",),
+    "synthesis.augmentation.train_time_augmentation": ("TrainTimeAugmentation",),
+    "synthesis.labels.foreground_mask": ("ForegroundMask",),
+    "synthesis.labels.label_ensemble": ("LabelEnsemble",),
+    "synthesis.stream.synthetic_pairs": ("SyntheticPairs",),
+    "synthesis.stream.with_synthesis": ("WithSynthesis",),
+    "training.schedules": ("EpochCosine",),
+    "voxelmorph.deformed_pairs": ("DeformedPairs",),
+    "voxelmorph.trainer": ("VoxelMorphTrainer",),
+    "voxelmorph.voxelmorph": ("VoxelMorph",),
 }
 
 
@@ -86,16 +119,16 @@ def load_model(
 
 
 class _StandIn:
-    """What Keras's registry holds of a class whose folder has not been imported yet."""
+    """What Keras's registry holds of a class whose module has not been imported yet."""
 
-    def __init__(self, folder: str, name: str) -> None:
-        self.folder, self.name = folder, name
+    def __init__(self, home: str, name: str) -> None:
+        self.home, self.name = home, name
 
     def from_config(self, config: dict[str, Any]) -> Any:
         """Import the class, which takes this place in the registry, and let it do the work."""
         import keras
 
-        importlib.import_module(f"{PACKAGE}.{self.folder}")
+        importlib.import_module(f"{PACKAGE}.{self.home}")
         # Not by `get_registered_object`: within a load it finds this stand-in again.
         return keras.saving.get_custom_objects()[f"{PACKAGE}>{self.name}"].from_config(config)
 
@@ -123,9 +156,9 @@ def _register() -> None:
     import keras
 
     known = keras.saving.get_custom_objects()
-    for folder, names in CLASSES.items():
+    for home, names in CLASSES.items():
         for name in names:
-            known.setdefault(f"{PACKAGE}>{name}", _StandIn(folder, name))
+            known.setdefault(f"{PACKAGE}>{name}", _StandIn(home, name))
 
 
 def register_with_keras() -> None:

@@ -12,8 +12,14 @@ import keras
 import pytest
 
 import anyvox_keras as avx
-from anyvox_keras import contrastive, segmentation, synthesis, training, voxelmorph
-from anyvox_keras import registration as reg
+from anyvox_keras import (
+    contrastive,
+    registration as reg,
+    segmentation,
+    synthesis,
+    training,
+    voxelmorph,
+)
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.networks import conv3d, initializers, normalization, padding, upsample
 from anyvox_keras.saving import CLASSES, register_with_keras
@@ -123,11 +129,11 @@ def as_data(thing):
 
 def test_the_registry_knows_every_exported_class():
     marked = {
-        name: path.relative_to(PACKAGE).parts[0]
+        name: ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         for path in PACKAGE.rglob("*.py")
         for name in re.findall(r"^@export\nclass (\w+)", path.read_text(), re.MULTILINE)
     }
-    assert marked == {name: folder for folder, names in CLASSES.items() for name in names}
+    assert marked == {name: home for home, names in CLASSES.items() for name in names}
     assert sorted(SAMPLES) == sorted(NAMES)
 
 
