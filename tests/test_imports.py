@@ -1,13 +1,11 @@
 """Imports run one way, and frameworks stay behind one door."""
 
 import ast
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import pytest
 
 PACKAGE = "anyvox_keras"
@@ -107,26 +105,42 @@ def test_optional_packages_are_loaded_late(path: Path):
     assert not imported_at_once(path) & OPTIONAL
 
 
-@pytest.fixture(scope="module")
-def loaded() -> list[set[str]]:
-    """Packages that a fresh process holds after `import keras`, the package, its command line."""
-    look = "print(*{name.split('.')[0] for name in sys.modules})"
-    statements = ["import sys, keras", f"import {PACKAGE}", f"import {PACKAGE}.cli"]
-    code = "\n".join(f"{statement}\n{look}" for statement in statements)
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+def home_of(name: str) -> Path | None:
+    """The file that an imported name of the package comes from: a module, or a folder's own."""
+    parts = name.split(".")[1:]
+    while parts:
+        module = FOLDER.joinpath(*parts)
+        for path in (module.with_suffix(".py"), module / "__init__.py"):
+            if path.exists():
+                return path
+        parts.pop()
+    return None
+
+
+def test_no_circle_of_files():
+    """Imports inside functions and for type checkers count too."""
+    left = {
+        path: {home_of(name) for name in imported(path) if name.startswith(f"{PACKAGE}.")} - {None}
+        for path in FILES
+    }
+    # What imports nothing that is left is in no circle, nor is what nothing left imports.
+    while free := [path for path, needed in left.items() if not needed & left.keys()]:
+        left = {path: needed for path, needed in left.items() if path not in free}
+    while True:
+        wanted = set().union(*left.values())
+        if not (unwanted := left.keys() - wanted):
+            break
+        left = {path: needed for path, needed in left.items() if path not in unwanted}
+    assert not left, "circle among " + ", ".join(name_of(path) for path in left)
+
+
+@pytest.mark.parametrize("name", [PACKAGE, f"{PACKAGE}.cli"])
+def test_import_loads_neither_keras_nor_a_framework(name: str):
+    """Help and errors answer at once; what is loaded is loaded by what is used."""
+    code = f"import sys, {name}; print(*{{name.split('.')[0] for name in sys.modules}})"
     ran = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment, check=True
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
     )
-    return [set(line.split()) for line in ran.stdout.splitlines()]
-
-
-def test_import_loads_no_other_framework(loaded):
-    """Keras itself looks at whatever is installed; the package adds nothing to that."""
-    alone, with_package, _ = loaded
-    assert not (with_package - alone) & (FRAMEWORKS | OPTIONAL | FOREIGN)
-
-
-def test_command_line_loads_no_other_framework(loaded):
-    """Help and errors answer without a second framework."""
-    alone, _, with_command_line = loaded
-    assert not (with_command_line - alone) & (FRAMEWORKS | OPTIONAL | FOREIGN)
+    loaded = set(ran.stdout.split())
+    assert PACKAGE in loaded
+    assert not loaded & (FRAMEWORKS | OPTIONAL | FOREIGN | {"keras"})

@@ -17,7 +17,7 @@ from anyvox_keras.contrastive import PretrainingRun, RunSettings
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet
 from anyvox_keras.training import Checkpoint
-from anyvox_keras.training.training_state import read_facts
+from anyvox_keras.training.training_state import read_facts, sync_state
 
 pytestmark = pytest.mark.slow
 
@@ -180,16 +180,26 @@ def test_a_state_of_another_network_is_refused(unbroken, tmp_path):
 
 
 def test_averaged_weights_are_what_is_saved_for_use(tmp_path):
-    settings = RunSettings(**{**SETTINGS, "steps": 4, "ema": 0.5})
-    FakeRun(tmp_path, settings).train()
-    run = FakeRun(tmp_path, settings)
-    model = run.model()
-    from anyvox_keras.training.training_state import load_state
+    """The average of a step is half the one before and half the step's weights."""
+    kernels = []
 
-    load_state(tmp_path / "state", model)
-    raw = to_numpy(model.backbone.get_layer("stem_conv").kernel)
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            sync_state(self.model)
+            kernels.append(to_numpy(self.model.backbone.get_layer("stem_conv").kernel).copy())
+
+    class Recorded(FakeRun):
+        def extras(self, checkpoint, validation):
+            return [Record()]
+
+    Recorded(tmp_path, RunSettings(**{**SETTINGS, "steps": 4, "ema": 0.5})).train()
+    expected = kernels[0]
+    for kernel in kernels[1:]:
+        expected = 0.5 * expected + 0.5 * kernel
+    assert len(kernels) == 4
     saved = to_numpy(UNet.from_preset(tmp_path).get_layer("stem_conv").kernel)
-    assert np.abs(raw - saved).max() > 0
+    np.testing.assert_allclose(saved, expected, rtol=0, atol=1e-7)
+    assert np.abs(saved - kernels[-1]).max() > 1e-5
 
 
 def test_patience_ends_a_run(tmp_path):
