@@ -40,7 +40,7 @@ def standardize_gradient(slope: Array, y: Array, scale: Array) -> Array:
 def standardize_with_gradient(x: Array, epsilon: float) -> Array:
     """`standardize` with its gradient written out, for TensorFlow and JAX.
 
-    Derived from the forward pass, it would read and write whole volumes about twice as often.
+    Automatic differentiation would read and write whole volumes about twice as often.
     """
 
     @ops.custom_gradient

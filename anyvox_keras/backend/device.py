@@ -1,4 +1,4 @@
-"""Facts of the machine: memory and processors, on every system."""
+"""Facts about the machine: memory and processors, on every system."""
 
 import re
 import sys

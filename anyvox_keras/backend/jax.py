@@ -9,7 +9,7 @@ from keras import ops
 from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
 
-# Its gradient is faster written out than derived.
+# The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
 value_and_gradient = jax.value_and_grad
 
@@ -24,7 +24,7 @@ def compiled(fn: Function) -> Function:
 
 
 def recorded(fn: Function) -> Function:
-    """Do what `compiled` does; control flow may depend on shapes only."""
+    """Do the same as `compiled`; control flow may depend on shapes only."""
     return compiled(fn)
 
 
@@ -52,7 +52,7 @@ def map_samples(fn: Function, batch: Any, like: Any) -> Any:
 
 
 def no_gradient() -> Any:
-    """Record no graph; JAX records only on request."""
+    """Do nothing: JAX differentiates only on request."""
     return contextlib.nullcontext()
 
 
@@ -67,7 +67,7 @@ def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
 
 
 def grid_sample(x: Array, coordinates: Array) -> Array | None:
-    """Have no kernel of its own for trilinear sampling: None."""
+    """Return None: the framework has no kernel for trilinear sampling."""
     return None
 
 
@@ -88,12 +88,12 @@ def _complex(real: Array, imag: Array | None) -> Array:
 
 
 def is_eager_on_cpu(x: Array) -> bool:
-    """Whether Python may look at `x` for free: never, shapes and control flow are static."""
+    """Return False: values of `x` cannot be read for free, shapes and control flow are static."""
     return False
 
 
 def device_name() -> str:
-    """Name the device that computes, as the framework calls it."""
+    """Return the framework's name of the device that computes."""
     device = jax.devices()[0]
     return "CPU" if device.platform == "cpu" else str(device.device_kind)
 

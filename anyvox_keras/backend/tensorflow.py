@@ -9,7 +9,7 @@ from keras import ops
 
 from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
 
-# Its gradient is faster written out than derived.
+# The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
 
 
@@ -23,7 +23,7 @@ def compiled(fn: Function) -> Function:
 
 
 def recorded(fn: Function) -> Function:
-    """Do what `compiled` does; control flow may depend on shapes only."""
+    """Do the same as `compiled`; control flow may depend on shapes only."""
     return compiled(fn)
 
 
@@ -65,7 +65,7 @@ def value_and_gradient(fn: Function) -> Function:
 
 
 def no_gradient() -> Any:
-    """Record no graph; TensorFlow records only on request."""
+    """Do nothing: TensorFlow records gradients only on request."""
     return contextlib.nullcontext()
 
 
@@ -75,7 +75,7 @@ def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
 
 
 def grid_sample(x: Array, coordinates: Array) -> Array | None:
-    """Have no kernel of its own for trilinear sampling: None."""
+    """Return None: the framework has no kernel for trilinear sampling."""
     return None
 
 
@@ -96,12 +96,12 @@ def _complex(real: Array, imag: Array | None) -> Array:
 
 
 def is_eager_on_cpu(x: Array) -> bool:
-    """Whether Python may look at `x` for free: never, shapes and control flow are static."""
+    """Return False: values of `x` cannot be read for free, shapes and control flow are static."""
     return False
 
 
 def device_name() -> str:
-    """Name the device that computes, as the framework calls it."""
+    """Return the framework's name of the device that computes."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return "CPU"

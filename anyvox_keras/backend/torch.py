@@ -38,7 +38,7 @@ def recorded_over_samples(fn: Function, like: Any) -> Function:
 
 
 def repeat(count: int, body: Function, state: Any) -> Any:
-    """Apply `body(number, state)` for numbers 0..count-1, which stay Python's and cost nothing."""
+    """Apply `body(number, state)` for Python numbers 0..count-1, at no extra cost."""
     for number in range(count):
         state = body(number, state)
     return state
@@ -112,7 +112,7 @@ def _complex(real: Array, imag: Array | None) -> Array:
 
 
 def is_eager_on_cpu(x: Array) -> bool:
-    """Whether Python may look at `x` for free: running eagerly, on a CPU.
+    """Return whether values of `x` can be read for free: eager execution on a CPU.
 
     There, work that no value needs is skipped; elsewhere shapes and control flow are static.
     """
@@ -123,14 +123,14 @@ def is_eager_on_cpu(x: Array) -> bool:
 
 
 def device_name() -> str:
-    """Name the device that computes, as the framework calls it."""
+    """Return the framework's name of the device that computes."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def reflect_pad(x: Array, width: int = 1) -> Array:
     """Mirror `(B, D, H, W, C)` about its border voxels.
 
-    Rank 5 is padded by torch channels-first only; the permuted view keeps the memory as it is.
+    PyTorch pads rank 5 in channels-first order only; the permuted view leaves memory as it is.
     """
     y = torch.nn.functional.pad(x.permute(0, 4, 1, 2, 3), (width,) * 6, mode="reflect")
     return y.permute(0, 2, 3, 4, 1)

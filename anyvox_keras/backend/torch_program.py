@@ -1,8 +1,8 @@
-"""Whole functions as one program of torch.
+"""Whole functions as one PyTorch program.
 
-torch's own reader of Python bytecode stops at every constant that Keras converts from numpy: label
-maps would fall into 178 pieces and views into 156, with Python in between. So the tensors are
-followed through one call instead, which records a single graph; inductor compiles that.
+Dynamo breaks the graph at every constant that Keras converts from NumPy: label maps would become
+178 graphs and views 156, with Python in between. So one call is traced by `make_fx` instead, which
+gives a single graph; inductor compiles that.
 """
 
 import itertools
@@ -24,9 +24,9 @@ class TorchProgram:
     """A pure function of tensors, recorded and compiled once for each form of its arguments.
 
     Args:
-        fn: Pure; what it does may depend on shapes and on arguments that are no arrays, but not on
-            values. A value read on the way would be a constant of the program.
-        compiler: Makes a function of `(graph, example tensors)`.
+        fn: Pure; control flow may depend on shapes and on arguments that are not arrays, but not on
+            values: a value that is read while tracing becomes a constant of the program.
+        compiler: Makes a function from `(graph, example tensors)`.
     """
 
     #: whether a program is being recorded: programs called on the way become part of it
@@ -70,7 +70,7 @@ class TorchProgram:
 
 
 def fold_constants(module: Any) -> Any:
-    """Work out what hangs on constants alone, once; equal constants become one.
+    """Compute once what depends on constants only; merge equal constants.
 
     Otherwise each call would copy hundreds of small arrays of numpy to the GPU. Only constants made
     while the graph was recorded count: tensors from outside, such as weights, may change.
@@ -112,7 +112,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _is_pure(node: Any) -> bool:
-    """Whether a node is a function of other nodes that writes into none of them."""
+    """Return whether a node computes from other nodes without writing into them."""
     writes = getattr(getattr(node.target, "_schema", None), "is_mutable", False)
     return node.op == "call_function" and bool(node.all_input_nodes) and not writes
 

@@ -25,7 +25,7 @@ _TINY = 1e-12
 # depend on the backend.
 _BYTES = 115
 _WIDTH = 16
-# windows chosen for memory: multiples of what the network pools by, these overlapping by half
+# windows chosen for memory: multiples of what the network pools by; they overlap by half
 _STEP, _LARGEST, _OVERLAP = 16, 128, 0.5
 
 
@@ -33,20 +33,20 @@ _STEP, _LARGEST, _OVERLAP = 16, 128, 0.5
 class FeatureExtractor:
     """Compute a backbone's features of a volume, as numpy.
 
-    Intensities are clipped, then min-max normalised to [0, 1] per volume (a constant one becomes
+    Intensities are clipped, then min-max normalised to [0, 1] per volume (a constant volume becomes
     0). The whole volume goes through the network at once, of any size, or, with `window`, by
     overlapping windows blended with Gaussian weights.
 
     Args:
         backbone: A network of `(B, D, H, W, 1)`, such as a `UNet`.
-        clip: `(low, high)` intensities, such as (-450, 450) HU for CT of the abdomen, or None.
+        clip: `(low, high)` intensities, such as (-450, 450) HU for abdominal CT, or None.
         rescale: Whether to min-max normalise.
         norm: Per-voxel normalisation across channels: `"none"`, `"unit"` (length 1) or
             `"standard"` (mean 0, std 1), as the instance-norm variant wants for registration.
         window: None for the whole volume; else a window's side, or its three sides.
-        overlap: Share of a window that its neighbour covers too.
-        sigma: Std of the blending weights, as a share of the window's side.
-        window_batch: Windows computed at once.
+        overlap: Fraction of a window's side that its neighbour also covers.
+        sigma: Standard deviation of the blending weights, as a fraction of the window's side.
+        window_batch: Number of windows computed at once.
 
     Example:
         ```python
@@ -110,7 +110,7 @@ class FeatureExtractor:
         array = _array(volume)
         check_volumes("volume", array if array.ndim == 5 else array[None], self._channels)
         single = array.ndim == 4
-        # a few hot voxels would squeeze all others together
+        # a few very bright voxels would compress all others
         batch = [without_hot_voxels(one) for one in (array[None] if single else array)]
         features = [self._features(self.prepare(one)) for one in batch]
         return features[0] if single else np.stack(features)
@@ -132,7 +132,7 @@ class FeatureExtractor:
         return (array - low) / xp.where(high > low, high - low, 1.0)
 
     def normalise(self, features: Array, xp: Any = np) -> Array:
-        """Normalise features across channels by `norm`; a vector of zeros stays one.
+        """Normalise features across channels by `norm`; a vector of zeros stays zero.
 
         Args:
             features: `(..., F)` float32.

@@ -14,19 +14,19 @@ def sliding_window(
     sigma: float = 0.25,
     batch: int = 1,
 ) -> np.ndarray:
-    """Predict windows of one volume and blend them, nearer voxels weighing more.
+    """Predict overlapping windows of one volume and blend them by Gaussian weights.
 
-    Windows lie on a regular grid of step `side (1 - overlap)`, the last of each axis moved back
-    into the volume. Each weighs by a separable Gaussian about its centre with std `sigma` times
-    its side, at least 1e-3. MONAI's `sliding_window_inference` obeys the same law.
+    Windows lie on a regular grid of step `side (1 - overlap)`; the last of each axis is moved back
+    into the volume. The weights are a separable Gaussian about the window's centre with standard
+    deviation `sigma` times its side, at least 1e-3, as in MONAI's `sliding_window_inference`.
 
     Args:
         volume: `(D, H, W, C)`; an axis shorter than the window is one window.
         predict: Maps `(n, d, h, w, C)` to `(n, d, h, w, F)`.
-        window: Sides of a window, voxels.
-        overlap: Share of a window's side that its neighbour covers too, in [0, 1).
-        sigma: Std of the weights, as a share of the window's side.
-        batch: Windows predicted at once.
+        window: Sides of a window, in voxels.
+        overlap: Fraction of a window's side that its neighbour also covers, in [0, 1).
+        sigma: Standard deviation of the weights, as a fraction of the window's side.
+        batch: Number of windows predicted at once.
 
     Returns:
         `(D, H, W, F)` float32.
@@ -45,18 +45,18 @@ def sliding_window_slabs(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield what `sliding_window` returns, slab after slab along the first axis.
 
-    Only as many planes as a window is deep are held at a time.
+    Only as many planes as a window is deep are held at once.
 
     Args:
-        volume: As for `sliding_window`, and so are the others.
+        volume: `(D, H, W, C)`; an axis shorter than the window is one window.
         predict: Maps `(n, d, h, w, C)` to `(n, d, h, w, F)`.
-        window: Sides of a window, voxels.
-        overlap: Share of a window's side that its neighbour covers too, in [0, 1).
-        sigma: Std of the weights, as a share of the window's side.
-        batch: Windows predicted at once.
+        window: Sides of a window, in voxels.
+        overlap: Fraction of a window's side that its neighbour also covers, in [0, 1).
+        sigma: Standard deviation of the weights, as a fraction of the window's side.
+        batch: Number of windows predicted at once.
 
     Yields:
-        The slab's place on the first axis, and its `(d, H, W, F)` float32.
+        The slab's start on the first axis, and its `(d, H, W, F)` float32.
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"`overlap` must be in [0, 1). Received: overlap={overlap}")

@@ -1,4 +1,4 @@
-"""Measures of segmentation and registration, on the host."""
+"""Metrics of segmentation and registration, on the host."""
 
 from anyvox_keras.metrics.dice import dice, mean_dice
 from anyvox_keras.metrics.hd95 import hd95

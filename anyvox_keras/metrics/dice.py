@@ -14,7 +14,7 @@ def dice(a: np.ndarray, b: np.ndarray, labels: Iterable[int] | None = None) -> d
         labels: which labels count; the default is every label above 0 in either map.
 
     Returns:
-        `{label: value}` in `[0, 1]`; NaN for a label that neither map holds.
+        `{label: value}` in `[0, 1]`; NaN for a label that is in neither map.
 
     Raises:
         ValueError: the shapes differ, or a map is not of integers.
@@ -34,16 +34,16 @@ def dice(a: np.ndarray, b: np.ndarray, labels: Iterable[int] | None = None) -> d
 
 
 def mean_dice(a: np.ndarray, b: np.ndarray, labels: Iterable[int] | None = None) -> float:
-    """Mean of `dice` over the labels that at least one of the maps holds; NaN if none does."""
+    """Mean of `dice` over the labels that are in at least one map; NaN if there are none."""
     values = [value for value in dice(a, b, labels).values() if not np.isnan(value)]
     return float(np.mean(values)) if values else float("nan")
 
 
 def check_labels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both maps as arrays of integers of one shape."""
+    """Return both maps as integer arrays of the same shape."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
-        raise ValueError(f"`a` and `b` must have one shape. Received: {a.shape} and {b.shape}")
+        raise ValueError(f"`a` and `b` must have the same shape. Received: {a.shape} and {b.shape}")
     for name, x in (("a", a), ("b", b)):
         if x.dtype.kind not in "iub":
             raise ValueError(f"`{name}` must hold integer labels. Received: dtype={x.dtype}")

@@ -29,7 +29,7 @@ def hd95(
         percentile: 95, or 100 for the maximum.
 
     Returns:
-        `{label: mm}`; infinity where one map lacks the label, NaN where both do.
+        `{label: mm}`; infinity if the label is missing from one map, NaN if from both.
 
     Raises:
         ValueError: the shapes differ, or a map is not of integers.
@@ -52,7 +52,7 @@ def _distance(a: np.ndarray, b: np.ndarray, spacing: Sequence[float], percentile
         return float("nan")
     if not a.any() or not b.any():
         return float("inf")
-    # nothing outside the shapes' common box matters; a border of one keeps the surfaces
+    # only the shapes' common box matters; a border of one voxel keeps the surfaces
     box = ndimage.find_objects((a | b).astype("uint8"))[0]
     a, b = (_surface(np.pad(x[box], 1)) for x in (a, b))
     to_a, to_b = (ndimage.distance_transform_edt(~x, sampling=spacing) for x in (a, b))

@@ -1,4 +1,4 @@
-"""How a displacement field bends space."""
+"""Jacobian determinants of a displacement field."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from anyvox_keras.ops import jacobian_determinant
 
 
 def folds_percent(displacement: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Share of voxels, in percent, where the map folds: Jacobian determinant <= 0.
+    """Percentage of voxels where the map folds: Jacobian determinant <= 0.
 
     Args:
         displacement: `(D, H, W, 3)` in voxels.
-        mask: `(D, H, W)`; only voxels above zero count.
+        mask: `(D, H, W)`; only voxels above zero are counted.
 
     Raises:
         ValueError: not `(D, H, W, 3)`, or a mask of another shape or without voxels.
@@ -28,8 +28,8 @@ def folds_percent(displacement: np.ndarray, mask: np.ndarray | None = None) -> f
 def sd_log_jacobian(displacement: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Standard deviation of the logarithm of the Jacobian determinant.
 
-    0 for a rigid map. Determinants are held within `[1e-9, 1e9]`, as Learn2Reg does, so that a
-    folded voxel counts as a heavy compression.
+    0 for a rigid map. Determinants are clipped to `[1e-9, 1e9]`, as Learn2Reg does, so that a
+    folded voxel counts as a strong compression.
 
     Args and errors as in `folds_percent`.
     """
@@ -47,5 +47,7 @@ def jacobian(displacement: np.ndarray, mask: np.ndarray | None = None) -> np.nda
         return values
     inside = np.asarray(mask) > 0
     if inside.shape != values.shape or not inside.any():
-        raise ValueError(f"`mask` must be {values.shape} with voxels. Received: {inside.shape}")
+        raise ValueError(
+            f"`mask` must be {values.shape} with voxels above 0. Received: {inside.shape}"
+        )
     return np.asarray(values[inside])

@@ -22,7 +22,7 @@ def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "
         x: `(B, D, H, W, C)`, or labels `(B, D, H, W)` with `method="nearest"`.
         displacement: `(B, d, h, w, 3)` in voxels; its grid is the output's.
         method: "linear" or "nearest".
-        outside: As in `sample_linear`.
+        outside: What lies beyond the grid, see `sample_linear`.
 
     Returns:
         The warped volume on the displacement's grid.
@@ -113,7 +113,7 @@ def invert_displacement(displacement: Array, iterations: int = 40) -> Array:
 
     Args:
         displacement: `(B, D, H, W, 3)` in voxels.
-        iterations: As for `inverse_points`.
+        iterations: Number of steps, see `inverse_points`.
 
     Returns:
         The same shape.
@@ -139,7 +139,7 @@ def inverse_points(displacement: Array, points: Array, iterations: int = 40) -> 
     Args:
         displacement: `(B, D, H, W, 3)` in voxels.
         points: `(B, d, h, w, 3)` voxel coordinates `y` in the displacement's grid.
-        iterations: How many steps.
+        iterations: Number of steps.
 
     Returns:
         `(B, d, h, w, 3)` coordinates `x`.
@@ -170,7 +170,7 @@ def jacobian_determinant(displacement: Array) -> Array:
     """Determinant of `d(x + u)/dx` by central differences, one-sided at the faces.
 
     Args:
-        displacement: `(B, D, H, W, 3)` with at least 2 voxels an axis.
+        displacement: `(B, D, H, W, 3)` with at least 2 voxels per axis.
 
     Returns:
         `(B, D, H, W)` float32; zero or below where the map folds.
@@ -195,7 +195,7 @@ def _central_difference(x: Array, axis: int) -> Array:
     size = x.shape[axis]
     if size < 2:
         raise ValueError(
-            f"`displacement` needs at least 2 voxels an axis. Received: {tuple(x.shape)}"
+            f"`displacement` needs at least 2 voxels per axis. Received: {tuple(x.shape)}"
         )
 
     def part(start: int, stop: int) -> Array:

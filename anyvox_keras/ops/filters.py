@@ -18,7 +18,7 @@ def correlate_axis(x: Array, weights: Array, axis: int, mode: str = "zeros") -> 
         x: `(B, D, H, W, C)` float.
         weights: `(n,)`, the same for all samples, or `(B, n)`; `n` odd.
         axis: 1, 2 or 3.
-        mode: Padding as in `pad`.
+        mode: How the edge is padded, see `pad`.
 
     Returns:
         Same shape as `x`.
@@ -28,7 +28,7 @@ def correlate_axis(x: Array, weights: Array, axis: int, mode: str = "zeros") -> 
     """
     taps = int(weights.shape[-1])
     if taps % 2 == 0:
-        raise ValueError(f"`weights` must be odd in number. Received: {taps} weights")
+        raise ValueError(f"the number of `weights` must be odd. Received: {taps}")
     pads = [(taps // 2, taps // 2) if a == axis else (0, 0) for a in (1, 2, 3)]
     padded = pad(x, pads, mode)
     weights = ops.cast(ops.reshape(weights, (-1, taps)), x.dtype)
@@ -46,9 +46,9 @@ def gaussian_filter(
 
     Args:
         x: `(B, D, H, W, C)` float.
-        sigma: Standard deviation in voxels, one number or one an axis.
+        sigma: Standard deviation in voxels, one number or one per axis.
         truncate: Radius in standard deviations.
-        mode: Padding as in `pad`; "symmetric" is scipy's default, `reflect`.
+        mode: How the edge is padded, see `pad`; "symmetric" is scipy's default, `reflect`.
 
     Returns:
         Same shape as `x`.
@@ -77,12 +77,12 @@ def gaussian_filter(
 
 
 def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
-    """Mean over a cube; with "zeros" the padding counts, as in ConvexAdam.
+    """Mean over a cube; with mode "zeros" the padding counts in the mean, as in ConvexAdam.
 
     Args:
         x: `(B, D, H, W, ...)` float.
         size: Voxels along the cube's side, odd.
-        mode: Padding as in `pad`.
+        mode: How the edge is padded, see `pad`.
 
     Returns:
         Same shape as `x`.
@@ -110,10 +110,10 @@ def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
 
 
 def average_pool(x: Array, size: int = 2) -> Array:
-    """Mean over blocks of `size`^3; voxels that fill no block are dropped."""
+    """Mean over blocks of `size`^3; voxels that do not fill a block are dropped."""
     return ops.average_pool(x, size, strides=size, padding="valid", data_format="channels_last")
 
 
 def max_pool(x: Array, size: int = 2) -> Array:
-    """Maximum over blocks of `size`^3; voxels that fill no block are dropped."""
+    """Maximum over blocks of `size`^3; voxels that do not fill a block are dropped."""
     return ops.max_pool(x, size, strides=size, padding="valid", data_format="channels_last")

@@ -15,7 +15,7 @@ def median_filter(labels: Array) -> Array:
     """Median over the 3x3x3 neighbourhood, edge voxels replicated.
 
     Each cube is sorted along its three axes in turn, where neighbours share their work: 3, then 9,
-    then 27 comparisons a voxel. An element of the sorted cube at (i, j, k) has
+    then 27 comparisons per voxel. An element of the sorted cube at (i, j, k) has
     `(i + 1)(j + 1)(k + 1)` elements at most as large as itself, which rules out 8 of 27; a sorting
     network cut down to its middle output picks the median of the 19 that remain. Smaller integer
     types are faster.

@@ -1,4 +1,4 @@
-"""Effects that only some samples get."""
+"""Effects on a random subset of the samples."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from anyvox_keras.backend import Array, is_eager_on_cpu
 
 
 def only_where(active: Array, effect: Callable[[Array], Array], x: Array) -> Array:
-    """Apply an effect to the active samples; where none is active nothing is computed.
+    """Apply an effect to the active samples; if none is active nothing is computed.
 
     Args:
         active: `(B,)` bool.
@@ -32,15 +32,15 @@ def only_where(active: Array, effect: Callable[[Array], Array], x: Array) -> Arr
 
 
 def computed_once(witness: Array, compute: Callable[[], Array], like: Array) -> Array:
-    """Return `compute()`, which XLA then works out once.
+    """Return `compute()`, which XLA then computes once.
 
-    Its compiler for CPUs repeats chains of elementwise work in each consumer, such as a minimum, a
-    maximum and what is normalised by them, and drops optimisation barriers before it does so. The
-    result of a branch it keeps.
+    XLA's CPU compiler repeats chains of elementwise work in each consumer (a minimum, a maximum and
+    what is normalised by them), and drops optimisation barriers before it does so. It keeps the
+    result of a branch.
 
     Args:
-        witness: Any array of numbers >= 0 that the compiler does not know.
-        compute: Makes the result.
+        witness: Any array of numbers >= 0 whose values are unknown at compile time.
+        compute: Function without arguments that returns the result.
         like: Array of the result's shape and dtype, returned in the branch never taken.
     """
     if keras.config.backend() == "torch":

@@ -8,15 +8,15 @@ from keras import ops
 
 Array = Any
 
-# Modes that only repeat voxels; numpy names them alike.
+# Modes that only repeat voxels; numpy uses the same names.
 _INDEX_MODES = ("reflect", "symmetric", "edge")
 
 
 def pad(x: Array, pads: Sequence[Sequence[int]], mode: str = "reflect") -> Array:
     """Pad axes 1, 2 and 3.
 
-    Each axis is gathered with numpy's own padded index, which is exact for any width on every
-    backend, where the backends' padding modes differ.
+    Each axis is gathered by the index that numpy's own padding gives, which is exact for any width
+    on every backend; the backends' padding modes differ.
 
     Args:
         x: `(B, D, H, W, ...)`, any dtype.

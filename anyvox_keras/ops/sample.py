@@ -1,4 +1,4 @@
-"""Reading volumes between voxels."""
+"""Interpolation of volumes between voxels."""
 
 import itertools
 from typing import Any
@@ -127,7 +127,7 @@ def _inside(index: list[Array], shape: tuple[int, ...]) -> Array:
 
 
 def _fold(coordinates: Array, shape: tuple[int, ...], outside: str) -> Array:
-    """Move coordinates off the grid to where the border law reads them."""
+    """Move coordinates outside the grid to where the rule for `outside` reads."""
     size = ops.convert_to_tensor(tuple(shape), "float32")
     if outside == "symmetric":
         shifted = ops.mod(coordinates + 0.5, 2.0 * size)

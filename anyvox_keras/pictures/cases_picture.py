@@ -1,4 +1,4 @@
-"""Segmented cases below each other."""
+"""Segmented cases, one per row."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,11 +23,11 @@ class CasePicture(NamedTuple):
 
 
 def cases_picture(cases: Sequence[CasePicture], width: float = 2.4) -> Any:
-    """Draw axial, coronal and sagittal planes of cases, one a row, through their labels' centre.
+    """Draw axial, coronal and sagittal planes of cases, one per row, through their labels' centre.
 
     Args:
-        cases: such as the best, the median and the worst.
-        width: of a plane's box, inches.
+        cases: the cases to show, such as the best, the median and the worst.
+        width: width of a plane's box in inches.
 
     Returns:
         A matplotlib `Figure`; `save_figure` writes it.

@@ -1,14 +1,14 @@
-"""Two images in one, in alternate blocks."""
+"""Checkerboards of two images."""
 
 import numpy as np
 
 
 def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 7) -> np.ndarray:
-    """Blocks of `a` and `b` in turn: where they are aligned, edges run on across the blocks.
+    """Alternate blocks of `a` and `b`: where they are aligned, edges continue across the blocks.
 
     Args:
         a: `(D, H, W)`, in [0, 1] as `window` gives it.
-        b: the same shape.
+        b: an array of the same shape.
         tiles: blocks along the longest axis.
 
     Raises:
@@ -21,7 +21,7 @@ def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 7) -> np.ndarray:
         ```
     """
     if a.shape != b.shape:
-        raise ValueError(f"`a` and `b` must have one shape. Received: {a.shape} and {b.shape}")
+        raise ValueError(f"`a` and `b` must have the same shape. Received: {a.shape} and {b.shape}")
     block = max(1, -(-max(a.shape) // tiles))
     i, j, k = np.ogrid[tuple(slice(n) for n in a.shape)]
     odd = (i // block + j // block + k // block) % 2

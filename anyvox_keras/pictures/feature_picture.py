@@ -1,4 +1,4 @@
-"""Features of images beside the images."""
+"""Features of images, as colours."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,11 +21,11 @@ def feature_picture(
     """Draw each image and, below it, its features in the colours of a joint PCA.
 
     Args:
-        images: arrays `(D, H, W)` of one shape.
-        features: arrays `(D, H, W, C)`, one an image.
+        images: arrays `(D, H, W)` of the same shape.
+        features: arrays `(D, H, W, C)`, one per image.
         grid: their common lattice.
-        titles: one an image.
-        masks: where features are shown, one an image.
+        titles: one per image.
+        masks: where features are shown, one per image.
         at: voxel through which the planes pass.
 
     Returns:
@@ -76,7 +76,10 @@ def feature_pca(
     """
     channels = {array.shape[-1] for array in features}
     if len(channels) != 1 or min(channels) < 3:
-        raise ValueError(f"features need one channel count >= 3. Received: {sorted(channels)}")
+        raise ValueError(
+            "`features` must have the same number of channels, at least 3. "
+            f"Received: {sorted(channels)}"
+        )
     masks = [None] * len(features) if masks is None else masks
     insides = [_inside(f, m) for f, m in zip(features, masks, strict=True)]
     pooled = np.concatenate([_thin(f[m], samples) for f, m in zip(features, insides, strict=True)])

@@ -23,8 +23,8 @@ def label_contours(
         cut: where the planes lie.
         labels: `(D, H, W)` integers; 0 has no outline.
         axis: which plane, by the R, A, S axis it cuts.
-        colour: one colour for all labels; the default is a colour a label.
-        width: of the line, points.
+        colour: one colour for all labels; the default is one colour per label.
+        width: width of the line in points.
     """
     plane = cut.plane(labels, axis)
     colours = label_colours(int(labels.max(initial=0)) + 1)

@@ -1,4 +1,4 @@
-"""A volume at a glance."""
+"""Three planes of a volume."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +20,17 @@ def planes(
     labels: np.ndarray | Sequence[np.ndarray | None] | None = None,
     width: float = 2.4,
 ) -> Any:
-    """Draw axial, coronal and sagittal planes of images, one image a row, to scale.
+    """Draw axial, coronal and sagittal planes of images, one image per row, to scale.
 
     Radiological: the patient's right is on the left, whatever the order of the array's axes.
 
     Args:
         images: `(D, H, W)` grey values, or `(D, H, W, 3)` colours in [0, 1]; one or several.
         grid: their lattice; the default is voxels of 1 mm, axes R, A, S.
-        titles: one a row.
+        titles: one per row.
         at: voxel through which the planes pass; the default is the middle.
         labels: label maps whose outlines are drawn; one or several.
-        width: of the widest plane, inches.
+        width: width of the widest plane in inches.
 
     Returns:
         A matplotlib `Figure`; `save_figure` writes it.

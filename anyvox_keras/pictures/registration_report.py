@@ -1,4 +1,4 @@
-"""A registration on one page."""
+"""The report of a registration on one page."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def registration_report(
     summary: str = "",
     at: Sequence[int] | None = None,
 ) -> Any:
-    """Draw a registration: three planes of everything that shows whether it is good.
+    """Draw what shows whether a registration is good, in three planes.
 
     Columns: fixed, moving, moved (with outlines of labels), checkerboards before and after, the
     fixed grid bent by the displacement, and the Jacobian determinant with folds marked.
@@ -48,7 +48,7 @@ def registration_report(
         displacement: `(D, H, W, 3)`, in voxels of the fixed grid.
         grid: the fixed image's lattice.
         segmentations: label maps of fixed, moving, moved, all on the fixed grid.
-        title: what was registered.
+        title: heading that says what was registered.
         summary: one line of results, such as the Dice before and after.
         at: voxel through which the planes pass; the default is the middle of the labels, else of
             the image.
@@ -215,8 +215,8 @@ def warped_grid(
         cut: where the planes lie.
         displacement: `(D, H, W, 3)` in voxels.
         axis: which plane, by the R, A, S axis it cuts.
-        top: the length in mm that has the last colour.
-        lines: along the longest side.
+        top: length in mm that gets the last colour of the scale.
+        lines: number of lines along the longest side.
 
     Returns:
         The last line collection, for a colour bar.

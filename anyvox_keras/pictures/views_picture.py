@@ -17,8 +17,8 @@ def views_picture(
     Args:
         label_maps: `(B, D, H, W)` integers.
         view1: `(B, D, H, W)` or `(B, D, H, W, 1)`, in [0, 1].
-        view2: as `view1`.
-        width: of a panel, inches.
+        view2: the same shape as `view1`.
+        width: width of a panel in inches.
 
     Returns:
         A matplotlib `Figure`.

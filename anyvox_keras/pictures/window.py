@@ -1,4 +1,4 @@
-"""Grey values for the screen."""
+"""Display windows for grey values."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def window(image: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarra
     """
     image = np.asarray(image, "float32")
     values = image[np.isfinite(image)]
-    # a large empty background would otherwise eat the percentiles
+    # a large empty background would otherwise dominate the percentiles
     content = values[values > values.min()] if values.size else values
     if not content.size:
         return np.zeros(image.shape, "float32")

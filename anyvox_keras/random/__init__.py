@@ -1,4 +1,4 @@
-"""Counter-based draws: one seed, one data set, on any backend."""
+"""Counter-based random numbers: one seed, one data set, on any backend."""
 
 from anyvox_keras.random.draw_all import Draw, Plan, draw_all
 from anyvox_keras.random.draws import bernoulli, bits, integers, normal, uniform

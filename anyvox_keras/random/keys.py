@@ -1,4 +1,4 @@
-"""Keys: where a stream of draws starts."""
+"""Keys: what every draw depends on."""
 
 from typing import Any
 

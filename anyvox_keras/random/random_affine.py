@@ -27,10 +27,10 @@ def rotation_matrix(degrees: Array) -> Array:
 def affine_plan(
     count: int, scale: random.Range, rotation: float, shear: float
 ) -> dict[str, random.Draw]:
-    """Plan `count` affine matrices a sample.
+    """Plan `count` affine matrices per sample.
 
     Args:
-        count: Matrices a sample.
+        count: Number of matrices per sample.
         scale: Range of the factor per axis, whose sign is flipped with probability 1/2.
         rotation: Angles are U(-rotation, rotation) degrees per axis.
         shear: Entries above the diagonal are U(-shear, shear).

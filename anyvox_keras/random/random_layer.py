@@ -17,16 +17,16 @@ Params = dict[str, Any]
 class RandomLayer(Float32Layer):
     """A random layer in two halves: `sample` makes all draws, `apply` is pure.
 
-    `call(x, keys)` joins them. A layer tells what it draws before it draws (`plan`), so that one
-    made of others joins their plans and all small draws of a volume are one operation. Params are
-    plain arrays: they can be recorded, replayed, injected, applied to image and labels alike.
-    Without keys the layer's own counter, which is saved with its weights, advances by one per
-    sample.
+    `call(x, keys)` joins them. A layer tells what it draws before it draws (`plan`), so that a
+    composite layer joins the plans of its parts and all small draws of a volume are one operation.
+    Params are plain arrays: they can be recorded, replayed, injected, applied to image and labels
+    alike. Without keys the layer's own counter, which is saved with its weights, advances by one
+    per sample.
 
     Subclasses write `plan` and `apply`, and `finish` where parameters are more than drawn values.
 
     Args:
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
         **kwargs: Arguments of `keras.Layer`. The layer computes in float32 under any global policy.
 
     Attributes:
@@ -45,11 +45,11 @@ class RandomLayer(Float32Layer):
         self._draw = recorded(self.draw)
 
     def build(self, *_: Any) -> None:
-        """The counter exists from the start; what a call needs depends on nothing else."""
+        """Create nothing: the counter exists already, and no weight depends on the input."""
         self.built = True
 
     def plan(self, shape: Sequence[int]) -> Plan:
-        """Tell what is drawn per sample for volumes of spatial `shape`, by name."""
+        """Plan what is drawn per sample for volumes of spatial `shape`, by name."""
         raise NotImplementedError
 
     def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
@@ -69,11 +69,11 @@ class RandomLayer(Float32Layer):
         return self.apply(x, self.sample(keys, tuple(x.shape[1:4])))
 
     def batch_size(self, x: Any) -> Array:
-        """How many keys `x` needs."""
+        """Return the number of keys that `x` needs."""
         return ops.shape(x)[0]
 
     def next_keys(self, count: Array) -> Array:
-        """Take `count` fresh keys from the layer's own counter."""
+        """Take the next `count` keys from the layer's own counter."""
         base = ops.broadcast_to(keys_for(self.seed, [0], self.__class__.__name__), (count, 2))
         keys = fold_in(base, ops.convert_to_tensor(self.counter) + ops.arange(count, dtype="int32"))
         self.counter.assign_add(count)
@@ -88,11 +88,11 @@ class RandomLayer(Float32Layer):
         return self._draw(x, ops.convert_to_tensor(keys, "int32"))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Shapes do not change unless a subclass says so."""
+        """Return the same shape, unless a subclass changes it."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "seed": self.seed}
 
 

@@ -1,4 +1,4 @@
-"""One class that parses every range argument of the package."""
+"""The class that parses every range argument of the package."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ Array = Any
 
 
 class Range:
-    """An interval to draw from: a number stands for itself, a pair for uniform between.
+    """An interval to draw from: a number is exactly that value, a pair is uniform between its ends.
 
     Args:
         value: A number, a pair `(low, high)` or a `Range`.

@@ -20,7 +20,7 @@ def smooth_noise(keys: Array, shape: Sequence[int], scale: float, channels: int 
     Args:
         keys: `(B, 2)` int32.
         shape: Spatial shape `(D, H, W)` of the field.
-        scale: Distance of the nodes in voxels, above 0.
+        scale: Distance between the nodes in voxels, above 0.
         channels: Number of independent components.
 
     Returns:
@@ -50,8 +50,8 @@ def node_draws(shape: Sequence[int], scale: float, *channels: int) -> Draw:
 def upsample_sum(nodes: Sequence[Array], shape: Sequence[int]) -> Array:
     """Upsample several grids of nodes trilinearly (half-pixel) and add them up.
 
-    Separable, as matrix products; the products along the last two axes are small, and the last
-    one adds the grids up as it goes: one pass over the volume whatever the number of grids.
+    The upsampling is separable and done by matrix products. The last product also sums the grids:
+    one pass over the volume whatever the number of grids.
 
     Args:
         nodes: Grids `(B, d, h, w)`, each of its own size.

@@ -23,12 +23,12 @@ def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
     """Encrypt counters with keys by Threefry-2x32 with 20 rounds.
 
     A draw is a pure function of `(key, counter)`, so it is the same on every backend, in any
-    batch, worker or shard. Arithmetic is on int32, which wraps alike everywhere; a logical shift
-    is an arithmetic one and a mask.
+    batch, worker or shard. Arithmetic is on int32, which wraps around in the same way everywhere; a
+    logical shift is an arithmetic one and a mask.
 
     Args:
         key: Two int32 arrays.
-        counter: Two int32 arrays of one shape, broadcast against the key.
+        counter: Two int32 arrays of the same shape, broadcast against the key.
         xp: The array namespace: `keras.ops`, or `numpy` on the host.
 
     Returns:

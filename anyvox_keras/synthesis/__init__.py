@@ -1,4 +1,4 @@
-"""Labels, appearance and views."""
+"""Synthetic volumes: label maps, their appearance, augmentation, and streams for `fit`."""
 
 from anyvox_keras.synthesis.appearance.appearance import Appearance
 from anyvox_keras.synthesis.appearance.bias_field import BiasField

@@ -67,7 +67,7 @@ def test_weights_may_differ_between_samples():
     actual = to_numpy(correlate_axis(ops.convert_to_tensor(X), weights, 2))
     expected = ndimage.correlate1d(X[1], weights[1], axis=1, mode="constant")
     np.testing.assert_allclose(actual[1], expected, atol=5e-6)
-    with pytest.raises(ValueError, match="odd in number"):
+    with pytest.raises(ValueError, match="must be odd"):
         correlate_axis(X, np.ones(4), 1)
 
 

@@ -123,7 +123,7 @@ def test_pca_leaves_the_outside_black(rng):
     colours = feature_pca([rng.normal(size=(6, 6, 6, 4))], [mask])[0]
     assert colours[~mask].max() == 0
     assert colours[mask].max() > 0
-    with pytest.raises(ValueError, match="channel count"):
+    with pytest.raises(ValueError, match="number of channels"):
         feature_pca([np.zeros((2, 2, 2, 2))])
 
 

@@ -1,4 +1,4 @@
-"""How images of a label map look: one effect a file."""
+"""How images of a label map look: one effect per file."""
 
 from anyvox_keras.synthesis.appearance.appearance import Appearance
 from anyvox_keras.synthesis.appearance.bias_field import BiasField

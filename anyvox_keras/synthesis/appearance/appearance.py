@@ -52,7 +52,7 @@ EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
 class Appearance(RandomLayer):
     """Draw an image of a label map: the appearance model of arXiv 2411.02372, appendix B.
 
-    In this order: `mixture` (a Gaussian a label, rescaled), `texture` (multiplicative smooth
+    In this order: `mixture` (a Gaussian per label, rescaled), `texture` (multiplicative smooth
     noise), rescaled to [0, 1]; `bias` 0.98, `spike` 0.2, `contrast` 0.5, `blur` 0.5, `gibbs` 0.5,
     `sharpen` 0.25, `resolution` 0.333 with these probabilities; values below 0 are clipped and the
     image is rescaled to [0, 1]. Off unless asked for: `ghosting` and `inversion` (after `spike` and
@@ -60,7 +60,7 @@ class Appearance(RandomLayer):
 
     Args:
         mixture: Settings of `GaussianMixture`.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
         **effects: Settings of an effect by its name above, e.g. `bias={"probability": 0.5}`; what
             they do not name stays as it is. None leaves the effect out, `{}` puts an optional one
             in. What is left are arguments of `keras.Layer`.
@@ -92,7 +92,7 @@ class Appearance(RandomLayer):
                 self.effects[name] = kind(**{**(default or {}), **settings})
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
-        """Tell what every step draws, by its name."""
+        """Plan what every step draws, by name."""
         return {name: layer.plan(shape) for name, layer in self.steps().items()}
 
     def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
@@ -111,7 +111,7 @@ class Appearance(RandomLayer):
         return {"mixture": self.mixture, **self.effects}
 
     def describe(self) -> str:
-        """Lay out the steps with their probabilities and ranges as a table."""
+        """Describe the steps with their probabilities and ranges as a table."""
         return describe("Appearance", rows_of(self.steps()))
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,5 +119,5 @@ class Appearance(RandomLayer):
         return keras.KerasTensor((*x.shape, 1), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), **self._settings}

@@ -26,8 +26,8 @@ class BiasField(Effect):
         coefficients: Range of the c, drawn per sample and term.
         order: Largest total degree, at least 1.
         basis: "legendre" or "power".
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `order` or `basis` is unknown.
@@ -73,7 +73,7 @@ class BiasField(Effect):
         return x * ops.exp(field)[..., None]
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("coefficients", "order", "basis")
 
     def _terms(self) -> list[tuple[int, int, int]]:

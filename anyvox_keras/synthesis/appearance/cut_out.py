@@ -1,4 +1,4 @@
-"""Missing boxes."""
+"""Cut-outs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +18,10 @@ class CutOut(Effect):
     """Set a random box of each sample to its smallest value.
 
     Args:
-        extent: Range of the box's length, as a share of the side, drawn per sample and axis; the
-            box lies inside the grid.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        extent: Range of the box's length, as a fraction of the grid's side, drawn per sample and
+            axis; the box lies inside the grid.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `extent` may leave [0, 1].
@@ -48,7 +48,7 @@ class CutOut(Effect):
             raise ValueError(f"`extent` must be in [0, 1]. Received: extent={extent}")
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
-        """`extent` and `place` (B, 3), shares of the side and of the room left."""
+        """`extent` and `place` (B, 3), fractions of the side and of the space left."""
         return {"extent": ranged(self.extent, 3), "place": random.Draw("uniform", (3,))}
 
     def change(self, x: Array, params: Params) -> Array:
@@ -64,5 +64,5 @@ class CutOut(Effect):
         return ops.where(box, ops.min(x, axis=(1, 2, 3, 4), keepdims=True), x)
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("extent",)

@@ -11,7 +11,7 @@ Row = tuple[str, str, float, Mapping[str, str]]
 
 
 def describe(title: str, rows: Iterable[Row]) -> str:
-    """Lay out the steps of a pipeline as a table.
+    """Describe the steps of a pipeline as a table.
 
     Args:
         title: Heading.

@@ -15,18 +15,18 @@ from anyvox_keras.synthesis.appearance.rescale import rescale
 class Effect(RandomLayer):
     """A random change of an image `(B, D, H, W, C)`, made with a probability.
 
-    Subclasses plan their draws in `draws(shape)` and change in `change(x, params)`. What they
-    return has the shape of what they are given; channels share the draws.
+    Subclasses plan their draws in `draws(shape)` and apply them in `change(x, params)`, which
+    keeps the shape; channels share the draws.
 
     Args:
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `probability` is not in [0, 1].
 
     Attributes:
-        rescaled: Whether the model of appearance rescales the image to [0, 1] after this effect.
+        rescaled: Whether `Appearance` rescales the image to [0, 1] after this effect.
     """
 
     rescaled = False
@@ -39,7 +39,7 @@ class Effect(RandomLayer):
         self.probability = float(probability)
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
-        """Tell what `change` needs to be drawn."""
+        """Plan what `change` needs."""
         raise NotImplementedError
 
     def change(self, x: Array, params: Params) -> Array:
@@ -47,7 +47,7 @@ class Effect(RandomLayer):
         raise NotImplementedError
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
-        """Tell what is drawn; `active` (B,) bool says which samples are changed."""
+        """Plan what is drawn; `active` (B,) bool says which samples are changed."""
         return {"active": chance(self.probability), **self.draws(shape)}
 
     def apply(self, x: Array, params: Params) -> Array:
@@ -57,16 +57,16 @@ class Effect(RandomLayer):
         return only_where(params["active"], lambda image: self.change(image, params), x)
 
     def ranges(self) -> dict[str, str]:
-        """Tell the ranges of the draws in words, by name."""
+        """Describe the ranges of the draws, by name."""
         values = {name: getattr(self, name) for name in self.settings()}
         return {name: str(value) for name, value in values.items()}
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments besides the probability and the seed."""
+        """Return the constructor's argument names besides the probability and the seed."""
         return ()
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         config = {**super().get_config(), "probability": self.probability}
         for name in self.settings():
             value = getattr(self, name)

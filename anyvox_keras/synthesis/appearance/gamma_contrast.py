@@ -21,8 +21,8 @@ class GammaContrast(Effect):
 
     Args:
         gamma: Range of the exponent, drawn per sample; above 0.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If gamma may be 0 or less.
@@ -51,7 +51,7 @@ class GammaContrast(Effect):
         return {"gamma": ranged(self.gamma)}
 
     def change(self, x: Array, params: Params) -> Array:
-        """Bend the intensities."""
+        """Apply the gamma curve."""
         low, extent = extremes(x)
         unit = (x - low) / ops.where(extent > 0, extent, 1.0)
         # The slope of a power below 1 is infinite at 0: keep 0 out of it.
@@ -60,5 +60,5 @@ class GammaContrast(Effect):
         return ops.where(positive, bent, 0.0) * extent + low
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("gamma",)

@@ -19,8 +19,8 @@ class GaussianBlur(Effect):
         sigma: Range of the standard deviation in voxels, drawn per sample and axis.
         kernel: "erf": the bell averaged over each voxel, zeros outside (MONAI's `GaussianSmooth`);
             "sampled": the normalised bell, mirrored at the faces (scipy, TorchIO's `Blur`).
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `sigma` may be negative or `kernel` is unknown.
@@ -57,5 +57,5 @@ class GaussianBlur(Effect):
         return blur(x, params["sigma"], self.kernel)
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("sigma", "kernel")

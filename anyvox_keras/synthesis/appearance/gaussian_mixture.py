@@ -1,4 +1,4 @@
-"""Intensities out of labels."""
+"""Intensities from labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,15 +19,15 @@ from anyvox_keras.synthesis.appearance.rescale import rescale
 class GaussianMixture(RandomLayer):
     """Paint each label with its own Gaussian, `max(mean + std n, 0)`, and rescale to [0, 1].
 
-    Drawn per sample: a mean and a std a label, a standard normal a voxel, and whether the
+    Drawn per sample: a mean and a std per label, a standard normal per voxel, and whether the
     background, the smallest label present, is left at zero.
 
     Args:
         mean: Range of the means.
         std: Range of the standard deviations.
         empty_background: Probability that the background is left at zero.
-        labels: Number of labels told apart; a label beyond counts modulo this number.
-        seed: Seed of the draws made without keys.
+        labels: Number of distinct labels; larger labels are taken modulo this number.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If an argument is out of range or a label map is not of integers.
@@ -93,12 +93,12 @@ class GaussianMixture(RandomLayer):
         return keras.KerasTensor((*x.shape, 1), "float32")
 
     def ranges(self) -> dict[str, str]:
-        """Tell the ranges of the draws in words, by name."""
+        """Describe the ranges of the draws, by name."""
         names = ("mean", "std", "empty_background")
         return {name: str(getattr(self, name)) for name in names}
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "mean": self.mean.pair,

@@ -19,14 +19,14 @@ class Ghosting(Effect):
     """Weaken every n-th plane of the spectrum along one axis (TorchIO's `Ghosting`).
 
     Planes 0, n, 2n, ... of the shifted spectrum are multiplied by `1 - intensity`; the central one
-    is kept and the real part is taken. The planes of one axis are a convolution along it, so that
-    no transform is made.
+    is kept and the real part is taken. Scaling planes of one axis is a convolution along it,
+    so no Fourier transform is needed.
 
     Args:
         ghosts: `(low, high)`: n is an integer in [low, high], drawn per sample, as is the axis.
         intensity: Range of the strength in [0, 1].
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If a range is out of bounds.
@@ -75,5 +75,5 @@ class Ghosting(Effect):
         return apply_matrices(x, along_axis(matrices, params["axis"], x.shape[1:4]))
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("ghosts", "intensity")

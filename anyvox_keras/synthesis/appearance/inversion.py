@@ -1,4 +1,4 @@
-"""Bright to dark."""
+"""Inverted intensities."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from anyvox_keras.synthesis.appearance.rescale import extremes
 
 @export
 class Inversion(Effect):
-    """Turn intensities around in their range: `min + max - x`.
+    """Invert intensities within their range: `min + max - x`.
 
     Args:
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Example:
         ```python
@@ -28,10 +28,10 @@ class Inversion(Effect):
     """
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
-        """Nothing but whether it happens."""
+        """Plan nothing: only whether the effect is active is drawn."""
         return {}
 
     def change(self, x: Array, params: Params) -> Array:
-        """Turn around."""
+        """Invert."""
         low, extent = extremes(x)
         return (2.0 * low + extent) - x

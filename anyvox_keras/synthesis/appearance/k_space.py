@@ -33,8 +33,8 @@ class GibbsRinging(Effect):
 
     Args:
         alpha: Range of the strength in [0, 1], drawn per sample.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If alpha may leave [0, 1].
@@ -74,7 +74,7 @@ class GibbsRinging(Effect):
         return image(real * kept, imag * kept)
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("alpha",)
 
 
@@ -102,8 +102,8 @@ class KSpaceSpike(Effect):
 
     Args:
         intensity: Range of the factor, drawn per sample.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Example:
         ```python
@@ -146,7 +146,7 @@ class KSpaceSpike(Effect):
         return x + extra_real * cosine - extra_imag * sine
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("intensity",)
 
 

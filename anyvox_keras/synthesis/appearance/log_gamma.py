@@ -18,8 +18,8 @@ class LogGamma(Effect):
 
     Args:
         log_gamma: Range of g, drawn per sample.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Example:
         ```python
@@ -45,7 +45,7 @@ class LogGamma(Effect):
         return {"log_gamma": ranged(self.log_gamma)}
 
     def change(self, x: Array, params: Params) -> Array:
-        """Bend the intensities."""
+        """Apply the gamma curve."""
         size = ops.abs(x)
         # The slope of a power below 1 is infinite at 0: keep 0 out of it.
         known = size > 0
@@ -54,5 +54,5 @@ class LogGamma(Effect):
         return ops.where(known, ops.sign(x) * bent, 0.0)
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("log_gamma",)

@@ -1,4 +1,4 @@
-"""Larger voxels."""
+"""Low resolution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,15 +16,15 @@ from anyvox_keras.synthesis.appearance.separable import apply_matrices
 
 @export
 class LowResolution(Effect):
-    """Resample to `round(zoom S)` voxels an axis by nearest, and back linearly.
+    """Resample to `round(zoom S)` voxels per axis by nearest, and back linearly.
 
     The law of MONAI's `RandSimulateLowResolution`, both ways with half-voxel-correct coordinates;
     MONAI's own default for the first shifts the image by up to half a voxel.
 
     Args:
         zoom: Range of the factor in (0, 1], drawn per sample, the same for all axes.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If zoom may leave (0, 1].
@@ -55,7 +55,7 @@ class LowResolution(Effect):
         return {"zoom": ranged(self.zoom)}
 
     def change(self, x: Array, params: Params) -> Array:
-        """Resample down and up: one matrix an axis."""
+        """Resample down and up: one matrix per axis."""
         sides = x.shape[1:4]
         coarse = [ops.maximum(ops.round(params["zoom"] * float(side)), 1.0) for side in sides]
         matrices = [
@@ -65,7 +65,7 @@ class LowResolution(Effect):
         return apply_matrices(x, matrices)
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("zoom",)
 
 

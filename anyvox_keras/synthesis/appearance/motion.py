@@ -1,4 +1,4 @@
-"""A head that moves during the scan."""
+"""Motion during the scan."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect
 from anyvox_keras.synthesis.appearance.separable import apply_matrices, circulant_matrix
 
-#: How far a movement's time strays from its even place, in distances between movements.
+#: Jitter of a movement's time, in distances between evenly spaced movements.
 STRAY = 0.3
 
 
@@ -25,17 +25,17 @@ class Motion(Effect):
 
     The planes of the shifted spectrum along the last axis are taken in turn at the first pose, and
     after each movement at the next; the pose held at half time is the image as it is. Poses are
-    rotations about the centre and translations; what comes from outside is the image's minimum. As
-    parts of one axis are convolutions along it, no transform is made.
+    rotations about the centre and translations; what comes from outside is the image's minimum.
+    Selecting frequencies of one axis is a convolution along it: no Fourier transform is needed.
 
-    TorchIO turns about the corner of the image; here poses turn about its centre.
+    TorchIO rotates about the corner of the image; here rotations are about its centre.
 
     Args:
         movements: Number of movements.
         degrees: Range of the angles, drawn per sample, movement and axis.
         translation: Range of the shifts in voxels, likewise.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `movements` is below 1.
@@ -75,7 +75,7 @@ class Motion(Effect):
         }
 
     def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
-        """Spread the movements over the scan."""
+        """Distribute the movements over the scan."""
         even = ops.arange(1, self.movements + 1, dtype="float32") / (self.movements + 1)
         return {**drawn, "times": drawn["times"] + even}
 
@@ -94,7 +94,7 @@ class Motion(Effect):
         return total
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("movements", "degrees", "translation")
 
 
@@ -105,7 +105,7 @@ def _parts(times: Array, side: int) -> list[Array]:
     ends = ops.floor(times * side)[..., None]
     part = ops.sum(ops.cast(plane >= ends, "int32"), axis=1)
     middle = ops.sum(ops.cast(times <= 0.5, "int32"), axis=1)[:, None]
-    # The first pose and the one at half time change places.
+    # The first pose and the one at half time are exchanged.
     pose = ops.where(part == 0, middle, ops.where(part == middle, 0, part))
     return [ops.cast(pose == index, "float32") for index in range(movements + 1)]
 

@@ -18,8 +18,8 @@ class GaussianNoise(Effect):
 
     Args:
         std: Range of the standard deviation, drawn per sample.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `std` may be negative.
@@ -53,7 +53,7 @@ class GaussianNoise(Effect):
         return x + spread(params["std"]) * noise
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("std",)
 
 
@@ -65,8 +65,8 @@ class RicianNoise(GaussianNoise):
 
     Args:
         std: Range of the standard deviation, drawn per sample.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `std` may be negative.

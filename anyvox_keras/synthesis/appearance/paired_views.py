@@ -21,7 +21,7 @@ class PairedViews(RandomLayer):
 
     Args:
         appearance: Layer that draws one; `Appearance()` by default.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
 
     Example:
         ```python
@@ -71,7 +71,7 @@ class PairedViews(RandomLayer):
         return tuple(keras.KerasTensor((*x.shape, 1), "float32") for _ in VIEWS)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         appearance = keras.saving.serialize_keras_object(self.appearance)
         return {**super().get_config(), "appearance": appearance}
 

@@ -83,10 +83,10 @@ def circulant_matrix(weights: Array) -> Array:
 
 
 def along_axis(matrices: Sequence[Array], axis: Array, shape: Sequence[int]) -> list[Array]:
-    """Place matrices `(B, S, S)`, one an axis, on the drawn axis (B,); the others stay as they are.
+    """Place matrices `(B, S, S)`, one per axis, on the drawn axis (B,), identity on the others.
 
     Args:
-        matrices: One an axis.
+        matrices: Three, one per axis.
         axis: `(B,)` int32 in [0, 3).
         shape: `(D, H, W)`.
     """
@@ -100,7 +100,7 @@ KERNELS = {"erf": erf_kernel_matrix, "sampled": sampled_kernel_matrix}
 
 
 def blur(x: Array, sigma: Array, kernel: str = "erf") -> Array:
-    """Smooth `(B, D, H, W, C)` with one sigma a sample and axis, `(B, 3)`."""
+    """Smooth `(B, D, H, W, C)` with one sigma per sample and axis, `(B, 3)`."""
     make, sides = KERNELS[kernel], x.shape[1:4]
     return apply_matrices(x, [make(sigma[:, a], sides[a]) for a in range(3)])
 

@@ -18,8 +18,8 @@ class Sharpen(Effect):
     Args:
         sigma: Range of s1 in voxels, drawn per sample and axis. s2 is U(low, s1).
         alpha: Range of a, drawn per sample.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `sigma` or `alpha` may be negative.
@@ -61,5 +61,5 @@ class Sharpen(Effect):
         return smooth + spread(params["alpha"]) * (smooth - blur(smooth, params["sigma2"]))
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("sigma", "alpha")

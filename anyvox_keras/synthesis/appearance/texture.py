@@ -15,15 +15,15 @@ from anyvox_keras.synthesis.appearance.effect import Effect
 class Texture(Effect):
     """Multiply by `1 + strength n`, n a sum of smooth Gaussian noises of several scales.
 
-    Drawn per sample: for each scale a std and normals on `ceil(S / scale)` nodes an axis, upsampled
-    trilinearly (half-pixel). Any side works.
+    Drawn per sample: for each scale a std and normals on `ceil(S / scale)` nodes per axis,
+    upsampled trilinearly (half-pixel). Any side works.
 
     Args:
         strength: Factor of the noise.
-        scales: Distances between nodes in voxels; they do not depend on the side.
+        scales: Distances between nodes in voxels, independent of the side.
         std: Range of the standard deviation of a scale.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If a scale is not above 0.
@@ -76,5 +76,5 @@ class Texture(Effect):
         return x * (1.0 + upsample_sum(nodes, x.shape[1:4]))[..., None]
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("strength", "scales", "std")

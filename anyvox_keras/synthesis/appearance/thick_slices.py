@@ -18,13 +18,14 @@ class ThickSlices(Effect):
     """Average along one axis into thicker slices and interpolate back linearly.
 
     `round(S / thickness)` slices cover the axis; each is the mean of what it covers, voxels cut by
-    its faces by their share. Back on the grid, voxels lie between the slices' centres.
+    its faces count by the fraction inside. Back on the grid, values are interpolated between the
+    slices' centres.
 
     Args:
         thickness: Range of the slices' thickness in voxels, at least 1, drawn per sample, as is
             the axis.
-        probability: How likely a sample is changed.
-        seed: Seed of the draws made without keys.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If `thickness` may be below 1.
@@ -59,7 +60,7 @@ class ThickSlices(Effect):
         return apply_matrices(x, along_axis(matrices, params["axis"], shape))
 
     def settings(self) -> tuple[str, ...]:
-        """Names of the constructor arguments."""
+        """Return the names of the constructor's arguments."""
         return ("thickness",)
 
 
@@ -68,7 +69,7 @@ def slice_matrix(thickness: Array, side: int) -> Array:
     count = ops.maximum(ops.round(side / thickness), 1.0)[:, None, None]
     width = side / count
     index = ops.arange(side, dtype="float32")
-    # Slices beyond the count cover nothing and are never asked for.
+    # Slices beyond the count cover nothing and are never read.
     start = index[None, :, None] * width
     overlap = ops.minimum(start + width, index + 1.0) - ops.maximum(start, index)
     average = ops.maximum(overlap, 0.0) / width

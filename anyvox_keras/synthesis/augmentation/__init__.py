@@ -1,4 +1,4 @@
-"""What training does to pairs on top of their synthesis."""
+"""Train-time augmentation: what training does to pairs after their synthesis."""
 
 from anyvox_keras.synthesis.augmentation.affine_augmentation import AffineAugmentation
 from anyvox_keras.synthesis.augmentation.percentile_rescale import percentile_rescale

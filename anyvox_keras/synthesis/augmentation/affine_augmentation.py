@@ -24,11 +24,11 @@ class AffineAugmentation(PairLayer):
     label maps by nearest, both 0 outside. The identity in inference.
 
     Args:
-        probability: How likely a sample is changed.
+        probability: Probability that a sample is changed.
         degrees: Range of the angle about each axis.
-        scale: Range of the scale along each axis; 1.25 makes things smaller, as in MONAI.
+        scale: Range of the scale along each axis; 1.25 shrinks the image, as in MONAI.
         shear: Range of each shear.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
 
     Call arguments:
         x: Volumes by name: images `(B, D, H, W, C)` float, label maps `(B, D, H, W)` int.
@@ -88,11 +88,11 @@ class AffineAugmentation(PairLayer):
         return {name: only_where(params["active"], warped, v) for name, v in volumes.items()}
 
     def ranges(self) -> dict[str, str]:
-        """Tell the ranges of the draws in words, by name."""
+        """Describe the ranges of the draws, by name."""
         return {name: str(getattr(self, name)) for name in ("degrees", "scale", "shear")}
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         ranges = {name: getattr(self, name).pair for name in ("degrees", "scale", "shear")}
         return {**super().get_config(), "probability": self.probability, **ranges}
 

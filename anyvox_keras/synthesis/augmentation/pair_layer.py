@@ -23,7 +23,7 @@ class PairLayer(RandomLayer):
         return self.apply(x, self.sample(keys, spatial_shape(x)))
 
     def batch_size(self, x: Pair) -> Array:
-        """How many samples the volumes are of."""
+        """Return the number of samples of the volumes."""
         return ops.shape(next(iter(x.values())))[0]
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

@@ -18,11 +18,11 @@ from anyvox_keras.synthesis.augmentation.pair_layer import Pair, PairLayer, spat
 class RandomCrop(PairLayer):
     """Cut a cube at a uniform position, the same in every volume of a sample.
 
-    The middle cube in inference, so that shapes stay the same.
+    In inference the central cube, so that shapes stay the same.
 
     Args:
         side: Side of the cube.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
 
     Call arguments:
         x: Volumes by name, `(B, D, H, W, C)` or `(B, D, H, W)`, each axis at least `side`.
@@ -48,7 +48,7 @@ class RandomCrop(PairLayer):
     def plan(self, shape: Sequence[int]) -> random.Plan:
         """`corner` (B, 3) int32."""
         if min(shape) < self.side:
-            message = f"volumes must have at least {self.side} voxels an axis"
+            message = f"volumes must have at least {self.side} voxels per axis"
             raise ValueError(f"{message}. Received: shape={tuple(shape)}")
         room = np.asarray([n - self.side + 1 for n in shape], "int32")
         return {"corner": integer(0, room, 3)}
@@ -66,7 +66,7 @@ class RandomCrop(PairLayer):
         return volume
 
     def call(self, x: Pair, keys: Array | None = None, training: bool | None = None) -> Pair:
-        """Cut at random in training, in the middle otherwise."""
+        """Cut at random in training, at the centre otherwise."""
         if training:
             return super().call(x, keys, training)
         starts = [(n - self.side) // 2 for n in spatial_shape(x)]
@@ -74,7 +74,7 @@ class RandomCrop(PairLayer):
         return {name: volume[window] for name, volume in x.items()}
 
     def ranges(self) -> dict[str, str]:
-        """Tell what is drawn in words."""
+        """Describe what is drawn."""
         return {"side": str(self.side), "corner": "uniform"}
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -86,5 +86,5 @@ class RandomCrop(PairLayer):
         }
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "side": self.side}

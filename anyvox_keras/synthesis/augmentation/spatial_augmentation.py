@@ -21,15 +21,15 @@ class SpatialAugmentation(PairLayer):
 
     With probability `flip` each axis is reversed with probability 1/2. With probability `affine`
     output voxel `o` is taken from `R^-1 S^-1 (o - c) + c` about the grid's centre, R = Rz Rx Ry;
-    images linearly, their minimum outside; label maps by nearest, 0 outside. The identity in
-    inference.
+    images linearly, with their minimum outside; label maps by nearest, with 0 outside. The identity
+    in inference.
 
     Args:
         flip: Probability of flips.
         affine: Probability of an affine.
-        scale: Range of the scale per axis; 1.5 makes things 1.5 times as large.
+        scale: Range of the scale per axis; 1.5 enlarges the image 1.5 times.
         degrees: Range of the angle per axis.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
 
     Call arguments:
         x: Volumes by name: images `(B, D, H, W, C)` float, label maps `(B, D, H, W)` int.
@@ -89,12 +89,12 @@ class SpatialAugmentation(PairLayer):
         return {name: only_where(params["affine"], warped, v) for name, v in flipped.items()}
 
     def ranges(self) -> dict[str, str]:
-        """Tell the ranges of the draws in words, by name."""
+        """Describe the ranges of the draws, by name."""
         names = ("flip", "affine", "scale", "degrees")
         return {name: str(getattr(self, name)) for name in names}
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         own = {"flip": self.flip, "affine": self.affine}
         ranges = {"scale": self.scale.pair, "degrees": self.degrees.pair}
         return {**super().get_config(), **own, **ranges}

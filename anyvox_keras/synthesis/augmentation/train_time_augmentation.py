@@ -1,4 +1,4 @@
-"""What training does to a pair on top of its synthesis."""
+"""Train-time augmentation: what training does to a pair after its synthesis."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,14 +40,14 @@ class TrainTimeAugmentation(RandomLayer):
 
     Images are mapped by `(x - min) / (99.99th percentile - min)`. All volumes share flips and an
     affine (`SpatialAugmentation`); then each image alone is blurred (probability 0.33, sigma
-    U(0, 2)), noised (0.33, std U(0, 0.25)), shaded (0.5, coefficients +-0.5), bent (0.5, log gamma
-    +-0.4) and moved (0.33, 2 movements of +-10 degrees and voxels). Nothing is clipped: values may
-    leave [0, 1]. The identity in inference, but for the crop.
+    U(0, 2)), given noise (0.33, std U(0, 0.25)), a bias field (0.5, coefficients +-0.5), a gamma
+    curve (0.5, log gamma +-0.4) and motion (0.33, 2 movements of +-10 degrees and voxels). Nothing
+    is clipped: values may leave [0, 1]. The identity in inference, except for the crop.
 
     Args:
-        crop: Side of a random crop of all volumes, in the middle in inference; None: no crop.
+        crop: Side of a random crop of all volumes, central in inference; None does not crop.
         images: Names of the images among the volumes; the others are label maps.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
         **settings: Settings of `spatial`, `blur`, `noise`, `bias`, `gamma` or `motion`; what they
             do not name stays as it is, None leaves the step out. What is left are arguments of
             `keras.Layer`.
@@ -121,7 +121,7 @@ class TrainTimeAugmentation(RandomLayer):
         return x
 
     def call(self, x: Pair, keys: Array | None = None, training: bool | None = None) -> Pair:
-        """Augment in training; in inference cut the middle, if there is a crop."""
+        """Augment in training; in inference only crop the centre, if there is a crop."""
         if not training:
             return x if self.crop is None else self.crop(x, training=False)
         return super().call(x, keys, training)
@@ -131,11 +131,11 @@ class TrainTimeAugmentation(RandomLayer):
         return self.apply(x, self.sample(keys, tuple(x[self.images[0]].shape[1:4])))
 
     def batch_size(self, x: Pair) -> Array:
-        """How many samples the volumes are of."""
+        """Return the number of samples of the volumes."""
         return ops.shape(x[self.images[0]])[0]
 
     def describe(self) -> str:
-        """Lay out the steps with their probabilities and ranges as a table."""
+        """Describe the steps with their probabilities and ranges as a table."""
         return describe("Train-time augmentation", rows_of(self._shared() | self.effects))
 
     def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -145,7 +145,7 @@ class TrainTimeAugmentation(RandomLayer):
         return {name: keras.KerasTensor(v.shape, v.dtype) for name, v in x.items()}
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         crop = None if self.crop is None else self.crop.side
         return {**super().get_config(), "crop": crop, "images": self.images, **self._settings}
 

@@ -1,4 +1,4 @@
-"""Label maps: templates placed, laid over each other, masked."""
+"""Label maps: templates placed, overlaid and masked."""
 
 from anyvox_keras.synthesis.labels.foreground_mask import ForegroundMask
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble

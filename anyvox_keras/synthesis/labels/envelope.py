@@ -7,7 +7,7 @@ from anyvox_keras.backend import Array
 
 #: Largest radius of a rim.
 REACH = 4
-#: Stands for "none within reach"; sums of two squares on top of it still fit an int8.
+#: Stands for "none within reach"; this plus two squares still fits into an int8.
 _FAR = 3 * REACH**2 + 1
 
 
@@ -15,9 +15,9 @@ def envelope(mask: Array, radius: Array) -> Array:
     """Dilation minus erosion of a mask by the ball `x^2 + y^2 + z^2 <= radius^2`.
 
     A voxel is in the rim if a voxel of the other kind lies within the radius; voxels outside the
-    grid are of no kind, so that no rim is painted on the grid's faces. Squared distances are found
-    exactly, axis by axis, as the minimum over offsets of what lies there plus the offset squared;
-    one pass serves every radius up to 4.
+    grid count as neither, so that no rim is painted on the grid's faces. Squared distances are
+    exact, found axis by axis as the minimum over offsets of the value there plus the offset
+    squared; one pass serves every radius up to 4.
 
     Args:
         mask: `(B, D, H, W)` bool.

@@ -1,4 +1,4 @@
-"""Periodic coordinates as wrapping integers."""
+"""Periodic coordinates as integers that wrap around."""
 
 from typing import Any, NamedTuple
 
@@ -65,12 +65,12 @@ def to_voxel(coordinate: Array, period: Array) -> Array:
 
 
 def int32(value: int) -> Any:
-    """A constant that does not widen what it meets."""
+    """Make a constant that does not widen the dtype of what it is combined with."""
     return np.asarray(value, "int32")
 
 
 def _turns(x: Array) -> Array:
-    """Drop whole turns and count the rest in units of 2^-32."""
+    """Drop whole periods and express the rest in units of 2^-32."""
     fraction = x - ops.floor(x + 0.5)
     # 2^31 itself is no int32; the float32 below it is 2^31 - 128.
     return ops.cast(ops.clip(fraction * _TURN, -(2.0**31), 2.0**31 - 128), "int32")

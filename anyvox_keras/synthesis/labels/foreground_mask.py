@@ -23,14 +23,14 @@ class ForegroundMask(RandomLayer):
     for each scale a displacement of normal nodes `ceil(S / scale)` apart with one std for the
     three components. A voxel belongs to the mask if `|y - centre| <= radius` for `y` the voxel
     nearest to `x + u(x)`, where the grid is continued by reflection with the edge voxel repeated.
-    A 3x3x3 median removes what is loose.
+    A 3x3x3 median removes loose voxels.
 
     Args:
         radius: Range of the radius, an integer in [low, high).
         shift: Largest shift of the centre per axis.
         std: Range of the noise's standard deviation.
         scales: Distances between nodes.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If a range is empty or a scale is not above 0.
@@ -68,7 +68,7 @@ class ForegroundMask(RandomLayer):
         self.scales = tuple(scales)
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
-        """Tell what is drawn: radius, shift, and for each scale a std and the nodes."""
+        """Plan what is drawn: radius, shift, and for each scale a std and the nodes."""
         ratio = shape[0] / 128
         low, high = (round(r * ratio) for r in self.radius)
         reach = max(round(self.shift * ratio), 1)
@@ -110,12 +110,12 @@ class ForegroundMask(RandomLayer):
         return median_filter(ball) > 0
 
     def draw(self, x: Any, keys: Array) -> Array:
-        """Draw a mask on the grid of `x` `(B, D, H, W, ...)`, whose values do not matter."""
+        """Draw a mask on the grid of `x` `(B, D, H, W, ...)`, whose values are not used."""
         shape = tuple(x.shape[1:4])
         return self.apply(shape, self.sample(keys, shape))
 
     def ranges(self, side: int) -> dict[str, str]:
-        """Tell what is drawn for a side in words, by name; lengths in voxels."""
+        """Describe what is drawn for a side, by name; lengths in voxels."""
         plan = self.plan((side,) * 3)
         radius, shift = plan["radius"], plan["shift"]
         low, high = (bound * side / 128 for bound in self.std.pair)
@@ -130,7 +130,7 @@ class ForegroundMask(RandomLayer):
         return keras.KerasTensor(x.shape[:4], "bool")
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "radius": self.radius,

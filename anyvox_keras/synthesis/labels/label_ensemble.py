@@ -1,4 +1,4 @@
-"""Label maps out of shapes."""
+"""Label maps from templates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +47,7 @@ class LabelEnsemble(RandomLayer):
         translation: Largest translation in voxels.
         foreground: Probability of a foreground mask.
         envelope: Probability of a rim around it.
-        seed: Seed of the draws made without keys.
+        seed: Seed of the draws that are made without keys.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -87,7 +87,7 @@ class LabelEnsemble(RandomLayer):
 
     @property
     def templates(self) -> int:
-        """How many templates a sample needs to be given: the largest number drawn."""
+        """Number of templates that each sample must bring: the largest number drawn."""
         return self.count[1] - 1
 
     @property
@@ -96,7 +96,7 @@ class LabelEnsemble(RandomLayer):
         return self.templates + 2
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
-        """Tell what is drawn."""
+        """Plan what is drawn."""
         far, templates = self.translation, self.templates
         return {
             "count": integer(*self.count),
@@ -122,15 +122,15 @@ class LabelEnsemble(RandomLayer):
         """Paint the templates of `TemplateBank.pack` with drawn parameters.
 
         Args:
-            x: `words` (W,) or (B, W), `offsets` (B, K), `sizes` (B, K, 3), int32; `leaders`
-                (B, K), if there: the template whose place each takes, itself or one before it.
-            params: Of `sample`.
+            x: `words` (W,) or (B, W), `offsets` (B, K), `sizes` (B, K, 3), int32; optionally
+                `leaders` (B, K): the template whose place each takes, itself or one before it.
+            params: What `sample` returned.
 
         Returns:
             `(B, side, side, side)` int32.
         """
         shapes = _flattened(x, self.templates)
-        # Labels of eight bits halve the work of the median.
+        # Eight-bit labels halve the work of the median.
         dtype = "int8" if self.labels < 127 else "int32"
         affine = params["matrix"], params["translation"]
         if "leaders" in x:
@@ -156,11 +156,11 @@ class LabelEnsemble(RandomLayer):
         return self.apply(x, self.sample(keys))
 
     def batch_size(self, x: dict[str, Array]) -> Array:
-        """How many label maps the templates are for."""
+        """Return the number of label maps."""
         return ops.shape(x["offsets"])[0]
 
     def describe(self) -> str:
-        """Lay out the steps with their probabilities and ranges as a table."""
+        """Describe the steps with their probabilities and ranges as a table."""
         low, high = self.count
         affine = {
             name: f"+-{getattr(self, name):g}" for name in ("rotation", "shear", "translation")
@@ -180,7 +180,7 @@ class LabelEnsemble(RandomLayer):
         return keras.KerasTensor((x["offsets"].shape[0], *(self.side,) * 3), "int32")
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
+        """Return the constructor's arguments."""
         names = ("side", "count", "rotation", "shear", "translation", "foreground", "envelope")
         own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, "scale": self.scale.pair}
@@ -200,7 +200,7 @@ def _flattened(x: dict[str, Array], templates: int) -> Shapes:
 
 
 def _lent(drawn: Array, leaders: Array) -> Array:
-    """Give every template what was drawn for its group's first: `(B, K, ...)`."""
+    """Give every template what was drawn for the first of its group: `(B, K, ...)`."""
     places = ops.reshape(leaders, (-1, leaders.shape[1], *[1] * (len(drawn.shape) - 2)))
     return ops.take_along_axis(drawn, places, axis=1)
 

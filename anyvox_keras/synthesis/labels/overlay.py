@@ -1,4 +1,4 @@
-"""Painting templates over each other."""
+"""Overlay of templates."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: s
     """Paint template k with label k, later ones over earlier ones.
 
     Args:
-        shapes: K templates a sample.
+        shapes: K templates per sample.
         maps: Where they lie, `(B, K, ...)`.
         count: `(B,)` int32: how many of the K templates are painted.
         side: Side of the grid.
@@ -39,7 +39,7 @@ def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: s
 
 
 def _hits(words: Array, offset: Array, size: Array, one: PeriodicMap, side: int) -> Array:
-    """Look one template a sample up at every voxel."""
+    """Look up one template per sample at every voxel."""
     coordinates = _coordinates(one, side)
     inside = _inside(coordinates, one.last)
     cells = [to_voxel(x, _spread(one.period[:, axis])) for axis, x in enumerate(coordinates)]

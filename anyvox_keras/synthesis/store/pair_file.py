@@ -25,9 +25,9 @@ from anyvox_keras.synthesis.store.pairs import (
 
 
 class PairFile:
-    """Writer of the interchange layout, which survives a crash at any moment and goes on.
+    """Writer of the interchange layout, which survives a crash at any moment and resumes.
 
-    One group a pair, named by its number in six digits: `img` uint8 `(2, D, H, W)`, truncated
+    One group per pair, named by its number in six digits: `img` uint8 `(2, D, H, W)`, truncated
     from 255 x; `seg` uint8 `(D, H, W)`. HDF5 is not crash-safe, so finished pairs are kept in
     small files in `<path>.parts`, which `finish` merges into one that is renamed into place.
 
@@ -35,8 +35,8 @@ class PairFile:
         path: the `.hdf5` file to make.
         numbers: the pairs it will hold.
         settings: what the pairs depend on. Kept in the file: the same settings resume, others are
-            a mistake.
-        overwrite: begin anew whatever exists.
+            an error.
+        overwrite: start again, whatever exists.
         part: pairs per part, the most that a killed process loses.
 
     Raises:
@@ -63,7 +63,7 @@ class PairFile:
         overwrite: bool = False,
         part: int = 16,
     ) -> None:
-        """Find out what is done already; nothing is written but the parts folder."""
+        """Find out what is done already; only the folder of parts is written."""
         self.path = Path(path)
         self.parts = self.path.with_name(self.path.name + ".parts")
         self.numbers = list(numbers)
@@ -107,7 +107,9 @@ class PairFile:
             return
         self.flush()
         if self.missing:
-            raise ValueError(f"pairs remain to be written. Received: {len(self.missing)} missing")
+            raise ValueError(
+                f"all pairs must be written first. Received: {len(self.missing)} missing"
+            )
         self._require_space()
         with atomic(self.path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["settings"] = json.dumps(self.settings)
@@ -118,7 +120,7 @@ class PairFile:
         self._finished = True
 
     def __enter__(self) -> Self:
-        """Use in a `with` block, so that an interrupted run keeps what it has."""
+        """Enter a `with` block, so that an interrupted run keeps what it has."""
         return self
 
     def __exit__(
@@ -127,12 +129,12 @@ class PairFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Keep the pairs held in memory; an error on the way here is the one to show."""
+        """Write the pairs held in memory; an earlier error is the one to show."""
         with contextlib.nullcontext() if error is None else contextlib.suppress(UserError):
             self.flush()
 
     def _require_space(self) -> None:
-        """Refuse to merge where the disk would be full on the way."""
+        """Refuse to merge if the disk would become full."""
         needed = sum(part.stat().st_size for part in {*self._done().values()})
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
@@ -140,7 +142,7 @@ class PairFile:
             raise unwritable(self.path, reason)
 
     def _resume(self, overwrite: bool) -> bool:
-        """Say whether the file is complete; refuse other people's files."""
+        """Return whether the file is complete; refuse a file that was not written by this class."""
         if self.path.exists() and not overwrite:
             if _file_settings(self.path) != self.settings:
                 raise UserError(f"{self.path}: the output exists already and is of other settings")

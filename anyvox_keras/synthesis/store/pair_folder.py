@@ -36,7 +36,7 @@ class PairFolder:
         path: the folder to fill.
         numbers: the pairs this writer will add.
         settings: what the pairs depend on. Kept in the folder: the same settings resume, others
-            are a mistake.
+            are an error.
         overwrite: write these pairs again; pairs of other settings are removed.
 
     Raises:
@@ -86,10 +86,12 @@ class PairFolder:
     def finish(self) -> None:
         """All pairs must have been written."""
         if self.missing:
-            raise ValueError(f"pairs remain to be written. Received: {len(self.missing)} missing")
+            raise ValueError(
+                f"all pairs must be written first. Received: {len(self.missing)} missing"
+            )
 
     def __enter__(self) -> Self:
-        """Use in a `with` block, as `PairFile`."""
+        """Enter a `with` block, as with `PairFile`."""
         return self
 
     def __exit__(

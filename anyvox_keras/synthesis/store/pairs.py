@@ -33,7 +33,7 @@ def encode(views: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def read_settings(folder: Path) -> Any:
-    """Return the settings that a folder was begun with, `None` if there are none."""
+    """Return the settings a folder was started with, or None."""
     try:
         return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -41,11 +41,11 @@ def read_settings(folder: Path) -> Any:
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Note the settings in the folder."""
+    """Write the settings to the folder."""
     save_json(folder / SETTINGS, settings, overwrite=True)
 
 
 def unwritable(path: Path, reason: str) -> UserError:
-    """Say that a store cannot be written, as on a full disk, and how to go on."""
+    """Make the error for a store that cannot be written, which says how to continue."""
     finished = "finished pairs are kept, run it again to go on"
     return UserError(f"{path}: cannot be written ({reason}); {finished}")

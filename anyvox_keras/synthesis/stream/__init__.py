@@ -1,4 +1,4 @@
-"""The endless stream that `fit` eats, and what it is bound to."""
+"""The endless stream that `fit` is given, and what it is bound to."""
 
 from anyvox_keras.synthesis.stream.synthetic_pairs import SyntheticPairs
 from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticStream

@@ -1,4 +1,4 @@
-"""The base of what `fit` eats: numbered samples, a place to go on from."""
+"""The base of streams for `fit`: numbered samples, and a position to continue from."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ class SeekableStream(keras.utils.PyDataset):
     """An endless stream of numbered samples.
 
     Sample `i` of a seed is the same in every batch, epoch, worker and shard. Subclasses write
-    `batch(samples)`, and name the `layer` that turns a batch into what is trained on.
+    `batch(samples)`, and set the `layer` that turns a batch into what is trained on.
 
     Args:
-        batch_size: Samples a step.
+        batch_size: Samples per step.
         seed: Seed of the data set.
-        steps: Steps an epoch: `len(stream)`. The next epoch goes on with new samples.
+        steps: Steps per epoch: `len(stream)`. The next epoch continues with new samples.
         split: Name that keeps streams of one seed apart: "train", "validation".
         fixed: Whether every epoch repeats the same samples, as a validation set does.
-        **kwargs: Of `keras.utils.PyDataset` (`workers`, `max_queue_size`).
+        **kwargs: Arguments of `keras.utils.PyDataset` (`workers`, `max_queue_size`).
 
     Raises:
         ValueError: If `batch_size` or `steps` is below 1.
@@ -43,15 +43,15 @@ class SeekableStream(keras.utils.PyDataset):
         self._begun = self._complete = False
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
-        """Hand over the samples of these numbers."""
+        """Return what the layer needs for the samples with these numbers."""
         raise NotImplementedError
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Return the number of steps per epoch."""
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
-        """Hand over the samples of a step of this epoch."""
+        """Return the batch of a step of this epoch."""
         # Not at the first steps, which `fit` reads to learn the shapes.
         self._complete = self._complete or (self._begun and step == self.steps - 1)
         first = self.position + step * self.batch_size
@@ -68,13 +68,13 @@ class SeekableStream(keras.utils.PyDataset):
         self._begun, self._complete = True, False
 
     def on_epoch_end(self) -> None:
-        """Go on to new samples, after a whole epoch: `fit` calls this before the first one too."""
+        """Continue with new samples after an epoch; `fit` also calls this before the first one."""
         if self._complete and not self.fixed:
             self.position += self.steps * self.batch_size
         self._begun = self._complete = False
 
     def arrays(self, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-        """Iterate over batches as numpy arrays, for people with their own loop.
+        """Iterate over batches as numpy arrays, for your own training loop.
 
         Args:
             count: Number of batches; endless by default.

@@ -82,11 +82,11 @@ class SyntheticPairs(Float32Layer):
         return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
 
     def describe(self) -> str:
-        """Lay out every step with its probability and ranges as tables."""
+        """Describe every step with its probability and ranges as tables."""
         return self.labels.describe() + self.views.appearance.describe()
 
     def compute_output_spec(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """One label map and two images a sample."""
+        """Return the specification of one label map and two images per sample."""
         return self._spec(batch["keys"].shape[0])
 
     def _spec(self, *batch: int | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `fit` eats: keys and shapes, without end."""
+"""What `fit` is given: keys and shapes, without end."""
 
 import copy
 from typing import Any
@@ -16,7 +16,7 @@ from anyvox_keras.templates import TemplateBank
 class SyntheticStream(SeekableStream):
     """An endless, seekable stream of synthetic pairs for `fit`.
 
-    The stream itself hands over a few integers a pair: keys, and which shapes of the bank to paint
+    The stream itself passes a few integers per pair: keys, and which shapes of the bank to paint
     (or, for a bank that does not fit the device, those shapes, packed). `stream.layer` turns them
     into volumes inside the model's graph; `WithSynthesis` and `ContrastivePretrainer` bind it.
     Pair number `i` of a seed is the same volume in every batch, epoch, worker and shard.
@@ -24,15 +24,15 @@ class SyntheticStream(SeekableStream):
     Args:
         bank: The shapes.
         side: Side of the volumes, at least 16.
-        batch_size: Pairs a step.
+        batch_size: Pairs per step.
         seed: Seed of the data set.
-        steps: Steps an epoch: `len(stream)`. The next epoch goes on with new pairs.
-        labels: A `LabelEnsemble` of that side, to change the law of label maps.
-        views: A `PairedViews`, to change the law of appearance.
+        steps: Steps per epoch: `len(stream)`. The next epoch continues with new pairs.
+        labels: A `LabelEnsemble` of that side, to change how label maps are drawn.
+        views: A `PairedViews`, to change how views are painted.
         split: Name that keeps streams of one seed apart: "train", "validation".
         fixed: Whether every epoch repeats the same pairs, as a validation set does.
         device_budget: Largest bank, in bytes, that is kept on the device.
-        **kwargs: Of `keras.utils.PyDataset` (`workers`, `max_queue_size`).
+        **kwargs: Arguments of `keras.utils.PyDataset` (`workers`, `max_queue_size`).
 
     Raises:
         ValueError: If an argument is out of range.
@@ -76,11 +76,11 @@ class SyntheticStream(SeekableStream):
 
     @property
     def classes(self) -> int:
-        """Number of classes a network needs that predicts the label map."""
+        """Number of classes that a network needs to predict the label map."""
         return self.layer.labels.labels
 
     def describe(self) -> str:
-        """Lay out every step with its probability and ranges as tables.
+        """Describe every step with its probability and ranges as tables.
 
         Example:
             ```python
@@ -90,7 +90,7 @@ class SyntheticStream(SeekableStream):
         return self.layer.describe()
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
-        """Hand over what the layer needs for the pairs of these numbers."""
+        """Return what the layer needs for the pairs with these numbers."""
         keys = random.keys_for(self.seed, samples, self.split)
         draws = random.keys_for(self.seed, samples, f"{self.split}/templates")
         count = self.layer.labels.templates
@@ -105,7 +105,7 @@ class SyntheticStream(SeekableStream):
         """Make a stream of fixed pairs that this one never shows, on the same device layer.
 
         Args:
-            steps: Steps of a pass over it.
+            steps: Number of steps of a pass over it.
             split: Name of its pairs.
         """
         other = copy.copy(self)
@@ -115,14 +115,15 @@ class SyntheticStream(SeekableStream):
     def as_torch_dataset(self, count: int | None = None) -> Any:
         """Make a `torch.utils.data.IterableDataset` of batches, on any backend.
 
-        Every pass begins at `position`; `seek` moves it.
+        Every pass begins at `position`, which `seek` sets.
 
         Args:
             count: Number of batches of a pass; endless by default.
 
         Returns:
             A dataset of dictionaries of tensors, batched already: a `DataLoader` takes it with
-            `batch_size=None`. Its workers give the same sequence; only torch's CPU can have them.
+            `batch_size=None`. Any number of workers gives the same sequence; they need
+            PyTorch on a CPU.
 
         Example:
             ```python
@@ -139,7 +140,7 @@ class SyntheticStream(SeekableStream):
     def as_dataset(self, count: int | None = None) -> Any:
         """Make a `tf.data.Dataset` of batches, on any backend.
 
-        Every pass begins at `position`; `seek` moves it.
+        Every pass begins at `position`, which `seek` sets.
 
         Args:
             count: Number of batches of a pass; endless by default.

@@ -9,7 +9,7 @@ from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 
 
 def tensorflow_dataset(stream: SeekableStream, count: int | None) -> Any:
-    """Make a `tf.data.Dataset` of a stream's batches, one drawn ahead.
+    """Make a `tf.data.Dataset` of a stream's batches, one of them drawn ahead.
 
     A map of `tf.data` would run on the CPU, so the volumes are drawn before it, on the device.
     """

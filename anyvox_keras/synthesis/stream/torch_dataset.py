@@ -18,11 +18,11 @@ class TorchDataset(torch.utils.data.IterableDataset):
 
     On the torch backend the tensors are on the device that drew them and no copy is made. Workers
     of a loader take turns, so that any number of them gives the same sequence; they can draw only
-    where a process may be forked: on torch's CPU.
+    where a process may be forked: with PyTorch on a CPU.
 
     Args:
-        stream: What draws.
-        count: Number of batches; None: endless.
+        stream: The stream that draws the batches.
+        count: Number of batches; None is endless.
 
     Raises:
         ValueError: On iteration, if a worker cannot draw.
@@ -33,7 +33,7 @@ class TorchDataset(torch.utils.data.IterableDataset):
         self.stream, self.count = stream, count
 
     def __iter__(self) -> Iterator[Batch]:
-        """Draw from the stream's position on."""
+        """Draw from the stream's position onwards."""
         worker = torch.utils.data.get_worker_info()
         first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         if worker is not None and (keras.config.backend() != "torch" or device_name() != "CPU"):

@@ -18,14 +18,14 @@ class WithSynthesis(StreamModel):
     """Any Keras model, trained by `fit(stream)` with the synthesis inside its graph.
 
     The losses and metrics of `compile` see `(pair[y], model(pair[x]))`; the wrapped model itself
-    is not changed and goes on alone after training.
+    is not changed and can be used alone after training.
 
     Args:
         model: A model of one volume `(B, D, H, W, 1)`.
         stream: The `SyntheticStream` to bind, or its layer.
         x: What the model reads: "view1", "view2" or "label_map".
         y: What its output is compared with.
-        **kwargs: Of `keras.Model`.
+        **kwargs: Arguments of `keras.Model`.
 
     Raises:
         ValueError: If `x` or `y` is not an entry of the pairs.
@@ -66,7 +66,7 @@ class WithSynthesis(StreamModel):
         self.built = True
 
     def call(self, batch: dict[str, Array], training: bool | None = None) -> dict[str, Array]:
-        """Draw pairs, predict, and hand both on: losses are computed outside of `call`."""
+        """Draw pairs, predict, and return both: losses are computed outside of `call`."""
         pair = self.synthesis(batch)
         prediction = self.model(pair[self.entry_x], training=training)
         return {"target": pair[self.entry_y], "prediction": prediction}
