@@ -97,8 +97,8 @@ class PairFile:
         try:
             with atomic(part) as temporary:
                 temporary.write_bytes(content.getbuffer())
-        except OSError as error:
-            raise unwritable(self.parts, error.strerror or str(error)) from error
+        except (OSError, UserError) as error:
+            raise unwritable(self.parts, error) from error
         self._buffer.clear()
 
     def finish(self) -> None:
@@ -139,7 +139,7 @@ class PairFile:
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
             reason = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-            raise unwritable(self.path, reason)
+            raise unwritable(self.path, OSError(reason))
 
     def _resume(self, overwrite: bool) -> bool:
         """Return whether the file is complete; refuse a file that was not written by this class."""

@@ -79,8 +79,8 @@ class PairFolder:
         try:
             for kind, array in (("view1", images[0]), ("view2", images[1]), ("seg", seg)):
                 save_volume(self._file(number, kind), array, grid, overwrite=True)
-        except OSError as error:
-            raise unwritable(self.path, error.strerror or str(error)) from error
+        except (OSError, UserError) as error:
+            raise unwritable(self.path, error) from error
         self._written.add(number)
 
     def finish(self) -> None:

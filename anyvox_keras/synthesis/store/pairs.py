@@ -45,7 +45,9 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     save_json(folder / SETTINGS, settings, overwrite=True)
 
 
-def unwritable(path: Path, reason: str) -> UserError:
+def unwritable(path: Path, error: Exception) -> UserError:
     """Make the error for a store that cannot be written, which says how to continue."""
+    # a full disk comes as a UserError of `atomic`, with the system's own error as its cause
+    reason = getattr(error.__cause__ or error, "strerror", None) or str(error)
     finished = "finished pairs are kept, run it again to go on"
     return UserError(f"{path}: cannot be written ({reason}); {finished}")
