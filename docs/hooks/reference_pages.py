@@ -42,7 +42,8 @@ def public(root: Path = ROOT) -> dict[str, list[str]]:
         package = ".".join(path.relative_to(root).parts[:-1])
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if listed := _listed(node):
-                found[package] = listed
+                # a folder among the names has a page of its own
+                found[package] = [n for n in listed if not (path.parent / n).is_dir()]
     return found
 
 
