@@ -62,22 +62,46 @@ def predict(
     **options: Any,
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
-    from anyvox_keras.io import case_name, check_output, list_images, load_volume, save_volume
+    from anyvox_keras.io import list_images, load_volume, save_volume
     from anyvox_keras.io.progress import progress
 
-    # By name: a file and a folder that holds it are one image.
-    paths = {path.name: path for path in list_images(images)}
-    for name in paths:
-        check_output(out / name, overwrite)
+    found = list_images(images)
+    targets = _targets(found, out, overwrite, probabilities)
     predictor = _predictor(runs, **options)
-    for name, path in progress(paths.items(), "images", len(paths)):
+    for path, (target, beside) in progress(targets.items(), "images", len(targets)):
         volume = load_volume(path)
-        save_volume(out / name, predictor(volume).array, volume, overwrite)
+        save_volume(target, predictor(volume).array, volume, overwrite)
         if probabilities:
-            values = predictor.probabilities(volume)
-            target = out / f"{case_name(path)}_probabilities.nii.gz"
-            save_volume(target, values, volume, overwrite)
-    click.echo(f"{out}: {len(paths)} label maps")
+            save_volume(beside, predictor.probabilities(volume), volume, overwrite)
+    click.echo(f"{out}: {len(targets)} label maps")
+
+
+def _targets(
+    images: Sequence[Path], out: Path, overwrite: bool, probabilities: bool
+) -> dict[Path, tuple[Path, Path]]:
+    """Where the label map and the probabilities of each image go.
+
+    Raises:
+        UserError: Two images would be written to one file, a file exists, or is an input.
+    """
+    from anyvox_keras.io import case_name, check_output
+
+    targets: dict[Path, tuple[Path, Path]] = {}
+    taken: dict[Path, Path] = {}
+    for image in images:
+        if any(image.samefile(other) for other in targets):
+            continue  # a file, and a folder that holds it
+        name = (
+            image.name if image.name.endswith((".nii", ".nii.gz")) else f"{case_name(image)}.nii.gz"
+        )
+        pair = out / name, out / f"{case_name(image)}_probabilities.nii.gz"
+        for target in pair if probabilities else pair[:1]:
+            if target in taken:
+                raise UserError(f"{image}: its result {target.name} is that of {taken[target]} too")
+            taken[target] = image
+            check_output(target, overwrite, images)
+        targets[image] = pair
+    return targets
 
 
 @segment.command()
@@ -102,7 +126,9 @@ def evaluate(
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
         save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
-    click.echo(f"{out}: mean Dice {segmentation.mean_score(cases):.4f}, {len(cases)} cases")
+    held = sum(not np.isnan(score.dice) for case in cases for score in case)
+    mean = segmentation.mean_score(cases)
+    click.echo(f"{out}: mean Dice {mean:.4f} of {held} labels in {len(cases)} cases")
 
 
 def _predictor(runs: tuple[Path, ...], **options: Any) -> Any:

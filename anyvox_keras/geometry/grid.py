@@ -6,10 +6,15 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
+from anyvox_keras.errors import UserError
+
 #: beyond this ratio of spacings a cube of voxels is no longer a neighbourhood
 ANISOTROPY = 1.5
 #: fewest voxels along an axis: two blocks of the finest pooling and the reach of MIND
 FEWEST = 8
+
+# voxels of a grid that a spacing may ask for: 4 GB of float32
+_LARGEST = 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +124,9 @@ class Grid:
         Args:
             spacing: Millimetres along R, A, S, or one number for all; None keeps the grid's own.
 
+        Raises:
+            UserError: More than 2^30 voxels, and more than the grid has.
+
         Example:
             ```python
             >>> grid = Grid((20, 30, 40), np.diag([-1.0, 2, 1, 1])).to_ras((2, 2, 2))
@@ -133,6 +141,12 @@ class Grid:
         wanted = own if spacing is None else np.broadcast_to(np.asarray(spacing, "float64"), 3)
         # One thousandth of a voxel forgives the rounding of a header.
         size = np.ceil(np.asarray(self.shape)[order] * own / wanted - 1e-3)
+        if size.prod() > max(_LARGEST, np.prod(self.shape)):
+            shape = " x ".join(f"{n:.0f}" for n in size)
+            raise UserError(
+                f"spacing: {wanted.tolist()} mm would make a grid of {shape} voxels, "
+                f"{size.prod() * 4 / 1e9:.3g} GB; received a scan of {own.round(6).tolist()} mm"
+            )
         return self.recentred(np.maximum(size, 1).astype(int), matrix / own * wanted)
 
     def to_nearly_cubic(self) -> "Grid":

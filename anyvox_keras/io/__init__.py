@@ -4,7 +4,7 @@ from anyvox_keras.io.affine_file import load_affine, save_affine
 from anyvox_keras.io.csv_table import read_table
 from anyvox_keras.io.form_codes import prefer_form
 from anyvox_keras.io.landmarks import TO_LPS, Landmarks
-from anyvox_keras.io.list_images import case_name, list_images
+from anyvox_keras.io.list_images import by_case, case_name, list_images
 from anyvox_keras.io.load import load_labels, load_mask, load_reference, load_volume
 from anyvox_keras.io.output import (
     REGISTRATION_FILES,
@@ -28,6 +28,7 @@ __all__ = [
     "Landmarks",
     "atomic",
     "atomic_hdf5",
+    "by_case",
     "case_name",
     "check_output",
     "list_images",

@@ -27,6 +27,7 @@ class Dataset:
         training: Labelled cases to learn from.
         validation: Labelled cases that choose the best weights.
         classes: Names of labels 1, 2 ...; empty where nothing tells them.
+        ignore: The label whose voxels count nowhere, if one is named "ignore".
 
     Example:
         ```python
@@ -40,6 +41,7 @@ class Dataset:
     training: Sequence[CaseFiles]
     validation: Sequence[CaseFiles]
     classes: tuple[str, ...] = ()
+    ignore: int | None = None
 
 
 def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
@@ -59,7 +61,7 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder with imagesTr and labelsTr, received none")
     training, validation = _cases(folder, "Tr", "training"), _cases(folder, "Val", "validation")
-    return Dataset(training, validation, _class_names(folder / "dataset.json"))
+    return Dataset(training, validation, *_class_names(folder / "dataset.json"))
 
 
 def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
@@ -73,18 +75,21 @@ def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
     return cases
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
-    """Read both fashions of `labels`: number to name, and name to number."""
+def _class_names(path: Path) -> tuple[tuple[str, ...], int | None]:
+    """Read both fashions of `labels`, number to name and name to number, and which is ignored."""
     if not path.exists():
-        return ()
+        return (), None
     try:
         labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("labels", {})
         named = {int(number): str(name) for number, name in _by_number(labels).items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: expected labels by number ({error})") from error
-    if sorted(named) != list(range(len(named))):
+    ignored = [number for number, name in named.items() if name.lower() == "ignore"]
+    classes = {number: name for number, name in named.items() if number not in ignored}
+    if sorted(classes) != list(range(len(classes))) or len(ignored) > 1:
         raise UserError(f"{path}: expected labels 0, 1, 2 ..., received {sorted(named)}")
-    return tuple(named[number] for number in range(1, len(named)))
+    names = tuple(classes[number] for number in range(1, len(classes)))
+    return names, ignored[0] if ignored else None
 
 
 def _by_number(labels: dict[str, Any]) -> dict[str, Any]:

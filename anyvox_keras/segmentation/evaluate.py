@@ -10,7 +10,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Volume, require_same_grid
-from anyvox_keras.io import atomic, case_name, check_output, list_images, load_labels
+from anyvox_keras.io import atomic, by_case, case_name, check_output, list_images, load_labels
 from anyvox_keras.metrics import dice, hd95
 
 COLUMNS = ("case", "label", "dice", "hd95_mm")
@@ -35,15 +35,20 @@ def pair_files(
     """Join the label maps of two folders by name.
 
     Raises:
-        UserError: An absent or empty folder, or a prediction without labels.
+        UserError: An absent or empty folder, two files of one case, a prediction without labels,
+            or labels without a prediction, which a mean would leave out without a word.
     """
-    truth = {case_name(path): path for path in list_images([labels])}
-    pairs = []
-    for path in list_images([predictions]):
-        if case_name(path) not in truth:
+    truth, found = by_case(list_images([labels])), by_case(list_images([predictions]))
+    for name, path in found.items():
+        if name not in truth:
             raise UserError(f"{path}: expected a label map of that name in {labels}, received none")
-        pairs.append((path, truth[case_name(path)]))
-    return pairs
+    if missing := [name for name in truth if name not in found]:
+        names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise UserError(
+            f"{predictions}: expected a prediction of each of the {len(truth)} label maps in "
+            f"{labels}; {len(missing)} are missing: {names}"
+        )
+    return [(path, truth[name]) for name, path in found.items()]
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,13 @@ class SegmentationRun(TrainingRun):
         training = [case for case in whole.training if not chosen or case.name in chosen]
         if not training or not whole.validation:
             raise UserError("data: expected cases for training and validation, received none")
-        return Dataset(training, whole.validation, whole.classes)
+        return replace(whole, training=training)
+
+    @property
+    def ignored(self) -> int | None:
+        """The label that counts nowhere: of the settings, else of `dataset.json`."""
+        given = self.settings.ignore_label
+        return self.dataset.ignore if given is None else given
 
     @cached_property
     def cases(self) -> tuple[list[Case], list[Case]]:
@@ -91,7 +98,7 @@ class SegmentationRun(TrainingRun):
     def classes(self) -> list[str]:
         """Names of labels 1, 2 ...; without names their numbers."""
         names = self.dataset.classes
-        count = count_classes(*self.cases, names, self.settings.ignore_label)
+        count = count_classes(*self.cases, names, self.ignored)
         given = self.settings.class_weights
         if given and len(given) != count + 1:
             raise UserError(
@@ -126,7 +133,7 @@ class SegmentationRun(TrainingRun):
         s = self.settings
         segmenter = self.segmenter(len(self.classes))
         loss = DiceCrossEntropy(
-            background=s.background, class_weights=s.class_weights, ignore_label=s.ignore_label
+            background=s.background, class_weights=s.class_weights, ignore_label=self.ignored
         )
         rate = EpochCosine(s.learning_rate, s.steps, s.epoch_steps)
         segmenter.compile(LayerRates(rate, s.backbone_rate), loss)
@@ -152,7 +159,7 @@ class SegmentationRun(TrainingRun):
     def validate(self, model: Any, validation: Any) -> dict[str, float]:
         """Segment the validation cases whole."""
         predictor = Predictor(model, self.settings.side, overlap=self.settings.overlap)
-        return validate(predictor, validation, self.settings.ignore_label)
+        return validate(predictor, validation, self.ignored)
 
 
 def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSettings]:
@@ -165,7 +172,7 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSet
     found = [name for name in (BEST, LAST) if (folder / name).exists()]
     if not found or not (folder / CLASSES).exists():
         raise UserError(f"{folder}: expected a run of `anyvox segment train`, with its weights")
-    classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))["classes"]
+    classes = _read_classes(folder / CLASSES)
     settings: SegmentationSettings = SegmentationRun.read_settings(folder)
     segmenter = Segmenter(UNet.from_preset(folder), len(classes))
     try:
@@ -174,3 +181,13 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSet
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{folder / found[0]}: cannot be loaded ({reason})") from error
     return segmenter, settings
+
+
+def _read_classes(path: Path) -> list[str]:
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected the names of classes ({error!r})") from error
+    if not isinstance(classes, list) or not classes:
+        raise UserError(f"{path}: expected a list of names of classes, received {classes!r}")
+    return [str(name) for name in classes]

@@ -9,8 +9,17 @@ from segmentation.made_data import made_folder, made_pair, write
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid
-from anyvox_keras.io import list_images
-from anyvox_keras.segmentation import Case, CropStream, count_classes, load_case, read_dataset
+from anyvox_keras.io import by_case, case_name, list_images
+from anyvox_keras.segmentation import (
+    Case,
+    CropStream,
+    SegmentationRun,
+    SegmentationSettings,
+    count_classes,
+    load_case,
+    pair_files,
+    read_dataset,
+)
 
 
 @pytest.fixture
@@ -33,6 +42,51 @@ def test_the_decathlons_folders_are_read(folder):
 def test_names_of_classes_are_read_in_both_fashions(folder, labels):
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
     assert read_dataset(folder).classes == ("front", "back")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"0": "air", "1": "front", "2": "ignore"}, {"air": 0, "front": 1, "Ignore": 255}],
+)
+def test_what_is_named_ignore_is_no_class(folder, labels):
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    dataset = read_dataset(folder)
+    assert dataset.classes == ("front",)
+    assert dataset.ignore == max(2, labels.get("Ignore", 0))
+    settings = SegmentationSettings(data=str(folder))
+    assert SegmentationRun(folder / "run", settings).ignored == dataset.ignore
+    own = SegmentationSettings(data=str(folder), ignore_label=7)
+    assert SegmentationRun(folder / "run", own).ignored == 7
+
+
+def test_a_folder_is_read_whole_or_says_what_is_left_out(tmp_path):
+    for name in ("a.nii.gz", "B.NII.GZ", "d.mgz", "e.nrrd", "._a.nii.gz", "notes.txt"):
+        (tmp_path / name).write_text("")
+    with pytest.warns(UserWarning, match=r"1 images are left out: e\.nrrd"):
+        found = list_images([tmp_path])
+    assert [path.name for path in found] == ["B.NII.GZ", "a.nii.gz", "d.mgz"]
+    assert [case_name(path) for path in found] == ["B", "a", "d"]
+    (tmp_path / "a.nii").write_text("")
+    with pytest.raises(UserError, match="expected one file of that name"):
+        by_case([tmp_path / "a.nii", tmp_path / "a.nii.gz"])
+
+
+def test_every_label_map_needs_its_prediction(tmp_path):
+    for name in ("truth/a.nii.gz", "truth/b.nii.gz", "found/a.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match="1 are missing: b"):
+        pair_files(tmp_path / "found", tmp_path / "truth")
+    (tmp_path / "found" / "b.nii").write_text("")
+    assert [found.name for found, _ in pair_files(tmp_path / "found", tmp_path / "truth")] == [
+        "a.nii.gz",
+        "b.nii",
+    ]
+
+
+def test_a_spacing_asks_for_no_giant_grid():
+    with pytest.raises(UserError, match=r"2000 x 2000 x 2000 voxels, 32 GB"):
+        Grid((20, 20, 20), np.eye(4)).to_ras(0.01)
 
 
 @pytest.mark.parametrize(
