@@ -1,6 +1,8 @@
 """The error that stands for a user's mistake, and the checks that many arguments share."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -46,3 +48,24 @@ def check_volumes(name: str, x: Any, channels: int | None = None) -> None:
         )
     if "complex" in str(x.dtype):
         raise ValueError(f"`{name}` must be real. Received: dtype={x.dtype}")
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Say in one line that a file is damaged or foreign, whatever its reader stumbled over.
+
+    Args:
+        path: the file.
+        what: what it should be, such as "a preset".
+
+    Raises:
+        UserError: anything went wrong within; a `UserError` passes as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    # readers of foreign formats raise whatever the bytes make them raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{path}: cannot be loaded as {what} ({reason})") from error

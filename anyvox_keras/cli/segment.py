@@ -126,7 +126,7 @@ def evaluate(
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
         save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
-    held = sum(not np.isnan(score.dice) for case in cases for score in case)
+    held = sum(not math.isnan(score.dice) for case in cases for score in case)
     mean = segmentation.mean_score(cases)
     click.echo(f"{out}: mean Dice {mean:.4f} of {held} labels in {len(cases)} cases")
 

@@ -1,7 +1,6 @@
 """PyTorch checkpoints of the paper's code: reading them, and what their keys say."""
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, reading
 from anyvox_keras.extras import load_extra
 from anyvox_keras.networks.architectures import ARCHITECTURES
 
@@ -34,7 +33,8 @@ def load_checkpoint(
         UserError: If the file is absent, no checkpoint, or lacks weights (which are named).
     """
     state = read_checkpoint(path)
-    network: Any = make(**infer_arguments(state, str(path)), seed=0, dtype=dtype)
+    with reading(path, "a UNet of the paper"):
+        network: Any = make(**infer_arguments(state, str(path)), seed=0, dtype=dtype)
     _require_match(state, {k: v.shape for k, v in state_of(network).items()}, str(path))
     for index, name in network.tap_names.items():
         layer = network.get_layer(name)
@@ -74,12 +74,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> State:
     torch = load_extra("torch", "a PyTorch checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    # damaged pickles and archives raise nearly everything
+    except Exception as error:
         reason = str(error).split("\n", maxsplit=1)[0][:120]
         raise UserError(f"{path}: not a readable PyTorch checkpoint ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) and not value.is_quantized
+        for key, value in state.items()
+    ):
         kind = type(state).__name__
-        raise UserError(f"{path}: expected a state dict of tensors, received {kind}")
+        raise UserError(f"{path}: expected a state dict of plain tensors, received {kind}")
     return {key.removeprefix(COMPILED_PREFIX): _numpy(value) for key, value in state.items()}
 
 
@@ -89,6 +93,8 @@ def infer_arguments(state: State, where: str) -> dict[str, Any]:
     if 0 not in kernels:
         raise UserError(f"{where}: not a UNet of the paper; it lacks model.0.weight")
     width, channels = kernels[0][:2]
+    if min(map(min, kernels.values())) < 1:
+        raise UserError(f"{where}: expected kernels of at least one channel, received none")
     widest = max(shape[0] for shape in kernels.values())
     levels = int(np.log2(max(2, widest // width)))
     dev = "model.0.bias" in state and not any("running_mean" in key for key in state)

@@ -10,7 +10,8 @@ import h5py
 import keras
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic, require_room
 from anyvox_keras.networks.checkpoint import load_checkpoint
 from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, hub_checkpoint, hub_repository
@@ -84,14 +85,22 @@ def load_preset(
         raise UserError(
             f"{folder}: expected a preset of {cls.__name__}, received {config.get('class_name')}"
         )
-    config["config"].pop("dtype", None)
-    network = cls.from_config({**config["config"], "dtype": dtype})
+    with reading(folder / CONFIG, "a preset"):
+        network = cls.from_config({**config["config"], "dtype": dtype})
     try:
         network.load_weights(folder / WEIGHTS)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{folder / WEIGHTS}: cannot be loaded ({reason})") from error
+    _require_finite(network, folder / WEIGHTS)
     return network
+
+
+def _require_finite(network: keras.Model, path: Path) -> None:
+    """Refuse weights whose every result would be NaN."""
+    for weight in network.weights:
+        if not np.isfinite(to_numpy(weight).astype("float32")).all():
+            raise UserError(f"{path}: expected finite weights, received NaN or infinity")
 
 
 def save_preset(
@@ -149,9 +158,11 @@ def _halve(path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected names and values, received {type(content).__name__}")
     return content
 
 

@@ -193,12 +193,18 @@ class UNet(keras.Model):
         return cls(**config)
 
 
+# a level more would halve 1024 voxels to less than one
+_DEEPEST = 10
+
+
 def _check(config: dict[str, Any]) -> None:
     for name, allowed in CHOICES.items():
         one_of(name, config[name], allowed)
     for name in ("input_channels", "output_channels", "width", "levels"):
         if config[name] < 1:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
+    if config["levels"] > _DEEPEST:
+        raise ValueError(f"`levels` must be <= {_DEEPEST}. Received: levels={config['levels']}")
 
 
 class _Graph:

@@ -119,6 +119,8 @@ def _features(kind: str | None, extractor: Any, weights: str | None) -> FeatureS
     if extractor is None:
         preset = weights or DEFAULT
         factor = _advice(preset).get("factor", NETWORK_FACTOR)
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or factor < 0:
+            raise UserError(f"{preset}: factor: expected a number from 0 up, received {factor!r}")
         return FeatureSettings(
             kind, (FeatureExtractor.from_preset(preset),), network_weights=(factor,)
         )
@@ -128,5 +130,7 @@ def _features(kind: str | None, extractor: Any, weights: str | None) -> FeatureS
 
 def _advice(preset: str) -> dict[str, Any]:
     """What a preset's metadata say of registration."""
-    advice: dict[str, Any] = preset_metadata(preset).get("registration", {})
+    advice = preset_metadata(preset).get("registration", {})
+    if not isinstance(advice, dict):
+        raise UserError(f"{preset}: registration: expected names and values, received {advice!r}")
     return advice

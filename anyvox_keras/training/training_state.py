@@ -9,10 +9,12 @@ import h5py
 import keras
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic_hdf5
 
 Facts = dict[str, Any]
+# what a resume cannot do without
+_FACTS = {"step"}
 
 
 def save_state(path: str | os.PathLike[str], model: keras.Model, facts: Facts) -> None:
@@ -32,11 +34,14 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, facts: Facts) -
 
 def read_facts(path: str | os.PathLike[str]) -> Facts:
     """Return what was kept beside the arrays."""
-    with _open(path) as file:
-        return {
+    with reading(path, "a training state"), _open(path) as file:
+        facts = {
             name: value.item() if hasattr(value, "item") else value
             for name, value in file.attrs.items()
         }
+    if lacking := sorted(_FACTS - set(facts)):
+        raise UserError(f"{path}: not a training state; it lacks {', '.join(lacking)}")
+    return facts
 
 
 def load_state(path: str | os.PathLike[str], model: keras.Model) -> list[tuple[Any, Any]]:
@@ -50,7 +55,7 @@ def load_state(path: str | os.PathLike[str], model: keras.Model) -> list[tuple[A
         UserError: If the file is not readable, or of another model or optimizer.
     """
     metrics = []
-    with _open(path) as file:
+    with reading(path, "a training state"), _open(path) as file:
         expected = dict(_variables(model))
         stored = {f"{group}/{key}" for group in file for key in file[group]}
         if stored != set(expected):

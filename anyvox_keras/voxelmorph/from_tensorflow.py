@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, reading
 
 # Layer names, whose numbers count levels from the finest; the decoder runs from the coarsest.
 _ENCODER = re.compile(r"enc_conv_(\d+)_0$")
@@ -23,7 +23,12 @@ Layers = dict[str, dict[str, np.ndarray]]
 
 def from_tensorflow(cls: Any, path: str | os.PathLike[str]) -> Any:
     """Build a `VoxelMorph` from an `.h5` file; see `VoxelMorph.from_voxelmorph`."""
-    config, layers = _read(Path(path))
+    with reading(path, "a VxmDense"):
+        return _network(cls, Path(path))
+
+
+def _network(cls: Any, path: Path) -> Any:
+    config, layers = _read(path)
     _require_known_parts(config, layers, str(path))
     encoder, decoder = _in_order(layers, _ENCODER), _in_order(layers, _DECODER)[::-1]
     decoder += _in_order(layers, _FINAL)

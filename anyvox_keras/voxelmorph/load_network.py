@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, reading
 from anyvox_keras.training.checkpoint import BEST
 from anyvox_keras.voxelmorph.trainer import NETWORK
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
@@ -45,11 +45,8 @@ def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorp
 
 
 def _load(path: Path, dtype: Any) -> VoxelMorph:
-    try:
+    with reading(path, "a network"):
         found = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: cannot be loaded ({reason})") from error
     if not isinstance(found, VoxelMorph):
         raise UserError(f"{path}: expected a VoxelMorph, received a {type(found).__name__}")
     config = {**found.get_config(), "dtype": dtype}

@@ -203,10 +203,16 @@ class _OfShape:
         return self._known[shape]
 
 
+# filters of a convolution: a damaged file may ask for more than there is memory
+_WIDEST = 4096
+
+
 def _check(config: dict[str, Any]) -> None:
     for name in ("channels", "encoder", "decoder"):
         if not config[name] or min(config[name]) < 1:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
+        if max(config[name]) > _WIDEST:
+            raise ValueError(f"`{name}` must be <= {_WIDEST}. Received: {name}={config[name]}")
     if config["mind"] and config["channels"] != [1, 1]:
         raise ValueError(f"`mind` needs one channel. Received: channels={config['channels']}")
     if len(config["decoder"]) < len(config["encoder"]):

@@ -161,8 +161,11 @@ class PairFile:
         """Return which part holds each finished pair."""
         done = {}
         for part in sorted(self.parts.glob("[0-9]*.hdf5")):
-            with h5py.File(part) as file:
-                done.update(dict.fromkeys(map(int, file), part))
+            try:
+                with h5py.File(part) as file:
+                    done.update(dict.fromkeys(map(int, file), part))
+            except (OSError, ValueError):  # damaged: its pairs are made anew
+                part.unlink()
         return done
 
 
