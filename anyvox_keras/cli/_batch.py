@@ -1,12 +1,14 @@
 """Many pairs in one process."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from anyvox_keras.cli._made_from import note_made_from, require_made_from
 from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.errors import UserError
 
@@ -28,8 +30,11 @@ def run_pairs(
         return run_batch(batch, out, options, overwrite, register_pair)
     if not options["fixed"] or not options["moving"]:
         raise click.UsageError("expected --fixed and --moving, or --batch")
+    from anyvox_keras.io import exclusive
+
     check_pair(options, out, overwrite)
-    click.echo(register_pair(options, out, overwrite))
+    with exclusive(out):
+        click.echo(register_pair(options, out, overwrite))
     return 0
 
 
@@ -44,7 +49,8 @@ def run_batch(
 
     A row's columns are the flags' names (dashes or underscores) and override the command line;
     `name` names its folder, else the row's number does. Relative paths start at the table's
-    folder. A pair whose `metrics.json` exists is done.
+    folder. A pair whose `metrics.json` exists is done, if it was made from the row's files, by
+    their checksums, and by its settings; otherwise it fails until `--overwrite` makes it anew.
 
     A table of all pairs ends it.
 
@@ -54,18 +60,23 @@ def run_batch(
     Raises:
         UserError: A table that cannot be used, before anything runs.
     """
+    from anyvox_keras.io import exclusive
+
     failed = 0
     rows = _read(table, options)
     folders = _folders(table, rows, out)
     for row, folder in zip(rows, folders, strict=True):
-        if (folder / "metrics.json").exists() and not overwrite:
-            click.echo(f"{folder}: done already")
-            continue
         try:
             pair = {**options, **row}
+            if _results(folder) is not None and not overwrite:
+                require_made_from(pair, folder)
+                click.echo(f"{folder}: done already")
+                continue
             # what an interrupted run left there is incomplete: metrics.json comes last
             check_pair(pair, folder, overwrite=True)
-            click.echo(register_pair(pair, folder, True))
+            with exclusive(folder):
+                click.echo(register_pair(pair, folder, True))
+                note_made_from(pair, folder)
         # whatever one pair meets, a framework out of memory say, the others do not depend on it
         except Exception as error:
             failed += 1
@@ -78,10 +89,16 @@ def run_batch(
 def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:
     """Take the names off the rows; two pairs in one folder would be taken for one done twice."""
     names = [row.pop("name", None) or f"{number:04d}" for number, row in enumerate(rows, start=1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    places = [os.path.normpath(name) for name in names]
+    for name, place in zip(names, places, strict=True):
+        if os.path.isabs(place) or place.split(os.sep)[0] in (os.curdir, os.pardir):
+            raise UserError(f"{table}: expected names of folders in {out}, received {name}")
+    # "A" and "a" are one folder on some systems
+    same = [place.casefold() for place in places]
+    twice = sorted({n for n, place in zip(names, same, strict=True) if same.count(place) > 1})
     if twice:
         raise UserError(f"{table}: expected a name of its own for each pair, received {twice}")
-    return [out / name for name in names]
+    return [out / place for place in places]
 
 
 def _show_summary(folders: list[Path]) -> None:
@@ -103,8 +120,11 @@ def _results(folder: Path) -> list[float | None] | None:
     """Dice before and after, folds and seconds, as far as known; none of a pair that failed."""
     if not (folder / "metrics.json").exists():
         return None
-    found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    dice = found.get("mean_dice") or {}
+    try:
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        dice = found.get("mean_dice") or {}
+    except (ValueError, AttributeError):
+        return None  # damaged, or another program's: the pair is registered anew
     return [
         dice.get("before"), dice.get("after"), found.get("folds_percent"), found.get("seconds")
     ]  # fmt: skip

@@ -37,12 +37,13 @@ def read_table(
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
+            reader = csv.DictReader(file, skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader]  # blank lines are passed over
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: expected a CSV file of {of}s ({error})") from error
     if not rows:
         raise UserError(f"{path}: expected a CSV file with at least one {of}, received none")
-    return [_row(f"{path}, line {line}", row, columns) for line, row in enumerate(rows, start=2)]
+    return [_row(f"{path}, line {line}", row, columns) for line, row in rows]
 
 
 def _row(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import h5py
 import numpy as np
 
@@ -100,9 +101,9 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.filename is not None or error.errno not in _FULL:
             raise
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -117,7 +118,7 @@ def require_room(path: str | os.PathLike[str], size: int) -> None:
     HDF5 does not survive a full disk: it ends the process.
 
     Raises:
-        UserError: there is no room.
+        OSError: there is no room.
     """
     path = Path(path)
     trial = path.with_name(f".{secrets.token_hex(4)}-room")
@@ -127,7 +128,7 @@ def require_room(path: str | os.PathLike[str], size: int) -> None:
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
             return  # a file system that reserves nothing
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from error
     finally:
         trial.unlink(missing_ok=True)
 
@@ -137,13 +138,36 @@ def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Give an HDF5 file in memory, which is written by ordinary means and takes its place whole.
 
     Raises:
-        UserError: the disk is full.
+        OSError: the disk is full.
     """
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         yield file
     with atomic(path) as temporary:
         temporary.write_bytes(content.getbuffer())
+
+
+@contextlib.contextmanager
+def exclusive(folder: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
+    """Let one process at a time write in a folder.
+
+    Args:
+        folder: exists.
+        wait: seconds to wait for another one to end.
+
+    Raises:
+        UserError: another process writes there.
+    """
+    lock = Path(folder) / ".lock"
+    try:
+        held = filelock.FileLock(lock, timeout=wait).acquire()
+    except filelock.Timeout as error:
+        raise UserError(f"{folder}: another process is writing there") from error
+    with held:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is still held
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io import atomic, prepare_folder
+from anyvox_keras.io import atomic, exclusive, prepare_folder
 from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint
 from anyvox_keras.training.progress import LOG, Report, RunProgress
 from anyvox_keras.training.settings import Settings
@@ -87,13 +87,22 @@ class TrainingRun:
         """
         if self.finished:
             return None
-        with _nothing_left_if_refused(self.folder):
-            self.prepare()
-            stream, validation = self.streams()
-            model = self.model()
-            self.begin()
-        if introduce is not None:
-            introduce(self.describe(model, stream))
+        with contextlib.ExitStack() as held:
+            with _nothing_left_if_refused(self.folder):
+                self.prepare()
+                stream, validation = self.streams()
+                model = self.model()
+                held.enter_context(exclusive(self.folder))
+                self.begin()
+            if introduce is not None:
+                introduce(self.describe(model, stream))
+            self._fit(model, stream, validation, report, verbose)
+        return model
+
+    def _fit(
+        self, model: Any, stream: Any, validation: Any, report: Report | None, verbose: int
+    ) -> None:
+        """Go on from the last checkpoint to the end."""
         model.bind(stream)
         checkpoint = Checkpoint(self.folder, stream)
         checkpoint.restore(model)
@@ -105,7 +114,6 @@ class TrainingRun:
         progress = RunProgress(self, checkpoint, self.columns(model), validate, report)
         callbacks = [StopOnNonFinite(stream), *self.extras(checkpoint, validation), progress]
         model.fit(stream, callbacks=callbacks, verbose=verbose)
-        return model
 
     @property
     def policy(self) -> str:

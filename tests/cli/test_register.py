@@ -218,6 +218,30 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     assert [line.split() for line in again[-5:]] == summary
 
 
+def test_results_belong_to_the_files_and_settings_of_their_row(images, tmp_path, capsys, recorded):
+    first = ["fixed", "moving", "features"], ["{fixed}", "{moving}", "mind"]
+    csv, out = table(tmp_path / "pairs.csv", images, first), tmp_path / "out"
+    command = ["register", "--batch", str(csv), "--out", str(out)]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert len(recorded) == 1
+    # a row put in before, and another preset
+    inserted = first[0], ["{moving}", "{fixed}", "mind"], first[1]
+    for rows, options, reason in (
+        (inserted, [], "another fixed, moving"),
+        (first, ["--preset", "convexadam"], "another preset"),
+    ):
+        table(tmp_path / "pairs.csv", images, rows)
+        capsys.readouterr()
+        assert main([*command, *options]) == 1
+        assert f"0001: the results were made with {reason}" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    (out / "0001" / "metrics.json").write_text("[]")
+    count = len(recorded)
+    assert main(command) == 0
+    assert len(recorded) == count + 1  # a damaged result is made anew
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
@@ -229,6 +253,12 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
         ([["fixed", "moving", "affine"], ["a", "b", "maybe"]], "not one of 'rigid', 'affine'"),
         ([["fixed", "moving"], ["a", "b", "c"]], "a value a column"),
         ([["name", "fixed", "moving"], ["x", "a", "b"], ["x", "c", "d"]], "name of its own"),
+        ([["name", "fixed", "moving"], ["x", "a", "b"], ["x/", "c", "d"]], "name of its own"),
+        ([["name", "fixed", "moving"], ["x", "a", "b"], ["y/../X", "c", "d"]], "name of its own"),
+        ([["name", "fixed", "moving"], ["../x", "a", "b"]], "names of folders in"),
+        ([["name", "fixed", "moving"], ["/x", "a", "b"]], "names of folders in"),
+        ([["name", "fixed", "moving"], ["a/..", "a", "b"]], "names of folders in"),
+        ([["fixed", "moving"], [], [], ["a", "b", "c"]], "line 4"),
     ],
 )
 def test_bad_table_is_one_line(tmp_path, capsys, recorded, rows, reason):

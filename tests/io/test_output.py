@@ -2,13 +2,22 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io import atomic, atomic_hdf5, refuse_inputs, replaced_together, require_room
+from anyvox_keras.io import (
+    atomic,
+    atomic_hdf5,
+    exclusive,
+    refuse_inputs,
+    replaced_together,
+    require_room,
+)
 
 NAMES = ("a.txt", "b.txt", "done.txt")
 
@@ -74,10 +83,10 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "a").write_text("old")
-    with pytest.raises(UserError, match="a: cannot be written"), atomic(tmp_path / "a"):
+    with pytest.raises(OSError, match="cannot be written"), atomic(tmp_path / "a"):
         full()
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UserError, match="a: cannot be written"):
+    with pytest.raises(OSError, match="cannot be written"):
         require_room(tmp_path / "a", 10)
     assert found(tmp_path) == {"a": "old"}
 
@@ -90,3 +99,24 @@ def test_hdf5_is_written_whole(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_hdf5(tmp_path / "b.h5"):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_one_process_at_a_time(tmp_path):
+    words = [sys.executable, "-c", _TRY, str(tmp_path)]
+    with exclusive(tmp_path):
+        refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "another process is writing there" in refused.stdout
+    assert subprocess.run(words, capture_output=True, text=True, check=False).stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+_TRY = """
+import sys
+from anyvox_keras.errors import UserError
+from anyvox_keras.io import exclusive
+try:
+    with exclusive(sys.argv[1]):
+        pass
+except UserError as error:
+    print(error)
+"""

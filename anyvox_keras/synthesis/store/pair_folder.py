@@ -12,7 +12,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.io.output import prepare_folder
+from anyvox_keras.io.output import exclusive, prepare_folder
 from anyvox_keras.io.save_volume import save_volume
 from anyvox_keras.synthesis.store.pairs import (
     SETTINGS,
@@ -65,7 +65,12 @@ class PairFolder:
         self.settings = json.loads(json.dumps(settings))
         self._written: set[int] = set()
         self._resume = not overwrite
-        self._prepare(overwrite)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path}: expected a folder to write, received a file")
+        prepare_folder(self.path)
+        # shards that begin together find one folder, begun once
+        with exclusive(self.path, wait=60):
+            self._prepare(overwrite)
 
     @property
     def missing(self) -> list[int]:
@@ -110,15 +115,12 @@ class PairFolder:
 
     def _prepare(self, overwrite: bool) -> None:
         """Refuse a folder in use; clear pairs of other settings only when told to."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path}: expected a folder to write, received a file")
         found = read_settings(self.path)
-        used = self.path.is_dir() and any(self.path.iterdir())
+        used = any(not path.name.startswith(".") for path in self.path.iterdir())
         if used and found != self.settings:
             if not overwrite:
                 raise UserError(f"{self.path}: the output exists already and is of other settings")
             for file in self.path.iterdir():
                 if _NAME.fullmatch(file.name) or file.name == SETTINGS:
                     file.unlink()
-        prepare_folder(self.path)
         write_settings(self.path, self.settings)
