@@ -43,6 +43,14 @@ def test_walk_names_what_is_there():
     assert not lacking
 
 
+def test_every_promise_has_its_test():
+    text = (ROOT / "docs/guides/reliability.md").read_text()
+    named = re.findall(r"`(\S+\.py)::(\w+)`", text)
+    assert len(named) > 20
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
 def test_readme_has_its_snippets():
     assert len(BLOCKS["README.md"]) == 3
 
