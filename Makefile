@@ -18,7 +18,7 @@ TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
-.PHONY: setup test demo examples lint docs clean
+.PHONY: setup test demo examples lint docs pictures clean
 
 setup: $(STAMP)
 
@@ -63,6 +63,14 @@ docs: setup
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+# The pictures of docs/ that need no data and no training run; each page names what makes the others.
+pictures: setup
+	KERAS_BACKEND=torch $(BIN)/python examples/appearance_gallery.py --out docs/images
+	KERAS_BACKEND=torch $(BIN)/python examples/template_gallery.py --out docs/images
+	KERAS_BACKEND=torch $(BIN)/anyvox demo --out demo
+	cp demo/report.png docs/images/demo.png
+	cp demo/features.png docs/images/features.png
 
 clean:
 	rm -rf .venv site demo build dist .pytest_cache .ruff_cache .mypy_cache

@@ -72,8 +72,6 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     known, names = definitions(root), public(root)
     texts = {}
     for package, listed in names.items():
-        if package == PACKAGE:
-            continue
         below = {
             n for other, more in names.items() if other.startswith(f"{package}.") for n in more
         }
@@ -112,7 +110,7 @@ def on_post_build(config: Any) -> None:
         f"{package}.{name}"
         for package, names in public().items()
         for name in names
-        if package != PACKAGE and not any(f"{module}.{name}" in listed for module in known[name])
+        if not any(f"{module}.{name}" in listed for module in known[name])
     )
     if lacking:
         raise PluginError(f"public names without a reference entry: {', '.join(lacking)}")
