@@ -1,4 +1,4 @@
-# make setup | test | demo | examples | lint | docs. Every target makes the environment it needs.
+# make setup | test | demo | examples | wheel | lint | docs. Every target makes the environment it needs.
 
 PYTHON ?= python3.11
 BACKENDS := tensorflow torch jax
@@ -18,7 +18,7 @@ TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
-.PHONY: setup test demo examples lint docs pictures clean
+.PHONY: setup test demo examples lint docs pictures clean wheel
 
 setup: $(STAMP)
 
@@ -53,6 +53,17 @@ examples-%: setup
 
 demo: setup
 	KERAS_BACKEND=$(BACKEND) $(BIN)/anyvox demo --out demo
+
+# The built wheel in a bare environment with one backend, as the README installs it, registers.
+wheel: setup
+	@room=$$(mktemp -d) && trap 'rm -rf "$$room"' EXIT && bare="$$room/env/bin/python" && \
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir "$$room" . && \
+	$(BIN)/python -m venv "$$room/env" && \
+	{ "$$bare" -m pip install --quiet $(TORCH) \
+	  || "$$bare" -m pip install --quiet $(TORCH) --extra-index-url $(TORCH_INDEX); } && \
+	"$$bare" -m pip install --quiet "$$room"/*.whl && \
+	mkdir "$$room/empty" && cp .ci/register_installed.py "$$room" && cd "$$room/empty" && \
+	env -u PYTHONPATH KERAS_BACKEND=torch "$$bare" ../register_installed.py
 
 lint: setup
 	$(BIN)/ruff check

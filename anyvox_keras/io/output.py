@@ -97,7 +97,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:

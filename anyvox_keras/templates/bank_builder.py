@@ -1,18 +1,18 @@
 """Building a bank file piece by piece."""
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.io.lock import OutputLock
 from anyvox_keras.io.output import check_output
 from anyvox_keras.templates.bank_file import START, write_all, write_index
 from anyvox_keras.templates.packed_mask import PackedMask
@@ -53,12 +53,12 @@ class BankBuilder:
         self._sizes: list[tuple[int, int, int]] = []
         self._lines: list[str] = []
         self._words = self._recorded = 0
-        self._file = open(os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b", 0)  # noqa: SIM115
+        self._lock = OutputLock(self.path)
+        self._file = _open(self.partial)
         try:
-            self._lock()
             self._resume()
         except BaseException:
-            self._file.close()
+            self._close()
             raise
         self._saved = time.monotonic()
 
@@ -85,7 +85,7 @@ class BankBuilder:
         """Put on the disk what was added: first the words, then the lines that tell of them."""
         os.fsync(self._file)
         lines = "".join(self._lines).encode()
-        with open(os.open(self.journal, os.O_RDWR | os.O_CREAT, 0o644), "r+b", 0) as journal:
+        with _open(self.journal) as journal:
             journal.truncate(self._recorded)  # an earlier try may have left a part of a line
             journal.seek(self._recorded)
             write_all(journal, lines)
@@ -103,6 +103,7 @@ class BankBuilder:
             self._file.truncate(START + 4 * self._words)
             write_index(self._file, ends - words_of(sizes), sizes, self._names, self.settings)
             os.fsync(self._file)
+            self._file.close()  # Windows renames no open file
             os.replace(self.partial, self.path)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -128,14 +129,11 @@ class BankBuilder:
         if self._lines:
             with contextlib.suppress(OSError):
                 self.checkpoint()
-        self._file.close()
+        self._close()
 
-    def _lock(self) -> None:
-        """The system drops the lock with the process, however that ends."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{self.path}: another process is building this bank") from error
+    def _close(self) -> None:
+        self._file.close()
+        self._lock.release()
 
     def _resume(self) -> None:
         """Go on behind the last template whose line is whole."""
@@ -165,6 +163,12 @@ class BankBuilder:
         return UserError(
             f"{self.path}: cannot be written ({reason}); nothing is lost, run it again to go on"
         )
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open an unbuffered file to read and write where one likes, made if it is absent."""
+    path.touch()
+    return open(path, "r+b", 0)
 
 
 def words_of(sizes: np.ndarray) -> np.ndarray:
