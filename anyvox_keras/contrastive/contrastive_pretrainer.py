@@ -15,7 +15,7 @@ from anyvox_keras.contrastive.taps import default_taps, with_taps
 from anyvox_keras.contrastive.voxel_sampling import draw_voxels
 from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
-from anyvox_keras.synthesis.augmentation import RandomCrop
+from anyvox_keras.synthesis.augmentation import RandomCrop, percentile_rescale
 from anyvox_keras.training.stream_trained import StreamTrained
 
 Batch = dict[str, Any]
@@ -56,8 +56,11 @@ class ContrastivePretrainer(StreamTrained):
             None keeps whole views. In whole views of one label map a voxel's distance to the border
             helps to name its label, and small networks learn it; between two cubes it says nothing.
             In inference both cubes lie at one place.
+        cubes: Pairs of cubes cut from each synthesised pair in training, all trained on in one
+            step: the synthesis and its augmentation are paid once. In inference one is cut.
         augmentation: A layer called on `(pair, keys, training)` between synthesis and backbone;
-            `"recipe"` makes the recipe's (`TrainTimeAugmentation` or none), None leaves it out.
+            `"recipe"` makes the recipe's (`TrainTimeAugmentation` or none), None leaves it out:
+            views are then only scaled as there, by `percentile_rescale`, as the released code does.
         voxel_weight: Share of a second loss at every tap, in which the only positive of a voxel is
             itself in the other view (between 0, the paper's, and 1): features then tell places
             of one label apart, as registration needs. Use it with `crop`, or the border will do.
@@ -91,6 +94,7 @@ class ContrastivePretrainer(StreamTrained):
         balance: str | None = None,
         recipe: str = "released",
         crop: int | None = None,
+        cubes: int = 1,
         augmentation: Any = "recipe",
         voxel_weight: float = 0.0,
         seed: int = 0,
@@ -101,6 +105,8 @@ class ContrastivePretrainer(StreamTrained):
             raise ValueError(f"`samples` must be >= 2. Received: samples={samples}")
         if not 0 <= voxel_weight <= 1:
             raise ValueError(f"`voxel_weight` must be in [0, 1]. Received: {voxel_weight}")
+        if cubes < 1 or (cubes > 1 and not crop):
+            raise ValueError(f"`cubes` must be >= 1, and 1 without `crop`. Received: cubes={cubes}")
         self.backbone = backbone
         chosen = list(taps or default_taps(backbone))
         self.taps = [str(tap) for tap in chosen]
@@ -109,7 +115,7 @@ class ContrastivePretrainer(StreamTrained):
         self.tap_weights = _weights(tap_weights, self.taps)
         self.width = width
         self.seed = seed
-        self.crop = crop
+        self.crop, self.cubes = crop, cubes
         self.voxel_weight = voxel_weight
         self._cut = RandomCrop(crop, seed=seed) if crop else None
         self.recipe = find_recipe(recipe)
@@ -148,9 +154,15 @@ class ContrastivePretrainer(StreamTrained):
     def call(self, inputs: Batch, training: bool | None = None) -> dict[str, Any]:
         """Return what is compared: `rows:<tap>`, `labels:<tap>`, `voxels:<tap>`, `(B, 2k, ...)`."""
         pair, keys = self._pair(inputs, training)
+        each = [
+            keys,
+            *(fold_in(keys, f"cube {n}") for n in range(1, self.cubes if training else 1)),
+        ]
         (view1, map1, corner1), (view2, map2, corner2) = (
-            self._cube(pair, view, keys, training) for view in VIEWS
+            [ops.concatenate(parts) for parts in zip(*cubes, strict=True)]
+            for cubes in ([self._cube(pair, view, one, training) for one in each] for view in VIEWS)
         )
+        keys = ops.concatenate(each)
         views, label_maps = ops.concatenate([view1, view2]), ops.concatenate([map1, map2])
         features = self._tapped(views, training=training)
         draw = partial(
@@ -189,11 +201,12 @@ class ContrastivePretrainer(StreamTrained):
                 f"Received: {', '.join(sorted(inputs))}"
             )
         keys = ops.cast(inputs["keys"], "int32") if "keys" in inputs else self._own_keys(inputs)
-        if self.augmentation is not None:
-            # Keys of its own: no draw repeats one of the synthesis.
-            own = fold_in(keys, "augmentation")
-            pair = self.augmentation(pair, own, training=training)
-        return pair, keys
+        if self.augmentation is None:
+            views = {view: ops.cast(pair[view], "float32") for view in VIEWS}
+            return pair | {name: percentile_rescale(view) for name, view in views.items()}, keys
+        # Keys of its own: no draw repeats one of the synthesis.
+        own = fold_in(keys, "augmentation")
+        return self.augmentation(pair, own, training=training), keys
 
     def _own_keys(self, inputs: Batch) -> Any:
         count = ops.shape(inputs["label_map"])[0]
@@ -224,10 +237,11 @@ class ContrastivePretrainer(StreamTrained):
 
     def _tap_loss(self, y_pred: Any, tap: str) -> Any:
         rows, share = y_pred[f"rows:{tap}"], self.voxel_weight
-        loss = self.criterion(y_pred[f"labels:{tap}"], rows)
         if not share:
-            return loss
-        return (1 - share) * loss + share * self.criterion(y_pred[f"voxels:{tap}"], rows)
+            return self.criterion(y_pred[f"labels:{tap}"], rows)
+        labellings = ops.stack([y_pred[f"{name}:{tap}"] for name in ("labels", "voxels")])
+        regions, voxels = ops.unstack(self.criterion.of_labellings(labellings, rows), 2)
+        return (1 - share) * ops.mean(regions) + share * ops.mean(voxels)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -241,8 +255,8 @@ class ContrastivePretrainer(StreamTrained):
         own = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         criterion = self.criterion.get_config()
         numbers = {name: criterion[name] for name in ("temperature", "rarity", "balance")}
-        names = ("samples", "balanced", "tap_weights", "width", "crop", "voxel_weight", "seed")
-        sizes = {name: getattr(self, name) for name in names}
+        names = ("samples", "balanced", "tap_weights", "width", "crop", "cubes")
+        sizes = {name: getattr(self, name) for name in (*names, "voxel_weight", "seed")}
         return {**super().get_config(), **own, **numbers, **sizes, **self._given}
 
     @classmethod

@@ -63,15 +63,25 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return one loss per pair, `(B,)`."""
-        rows = _unit(ops.cast(y_pred, "float32"))
-        labels = ops.cast(y_true, "int32")
-        counts = class_counts(labels)
-        losses = anchor_losses(rows, labels, counts, self.temperature, self.balance)
+        return self.of_labellings(ops.expand_dims(y_true, 0), y_pred)[0]
+
+    def of_labellings(self, labels: Any, rows: Any) -> Any:
+        """Return the losses of the same rows under several labellings, `(S, B)`.
+
+        They cost hardly more than one: the similarities are shared.
+
+        Args:
+            labels: `(S, B, R)` integers.
+            rows: `(B, R, C)`.
+        """
+        unit, labels = _unit(ops.cast(rows, "float32")), ops.cast(labels, "int32")
+        counts = ops.stack([class_counts(labels[number]) for number in range(labels.shape[0])])
+        losses = anchor_losses(unit, labels, counts, self.temperature, self.balance)
         weights = ops.cast(counts > 1, "float32")
         if self.rarity:
             weights = weights / weighted(counts, self.rarity)
-        total = ops.sum(weights, axis=1)
-        return ops.sum(weights * losses, axis=1) / ops.maximum(total, 1e-12)
+        total = ops.sum(weights, axis=2)
+        return ops.sum(weights * losses, axis=2) / ops.maximum(total, 1e-12)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -70,6 +70,7 @@ class PretrainingRun(TrainingRun):
             balance=s.balance,
             recipe=s.recipe,
             crop=s.crop,
+            cubes=s.cubes,
             augmentation=self._augmentation(),
             seed=s.seed,
             dtype=self.policy,
@@ -101,7 +102,7 @@ class PretrainingRun(TrainingRun):
         s = self.settings
         options: dict[str, Any] = {}
         if s.clip_norm is not None:
-            options["clipnorm"] = s.clip_norm
+            options["global_clipnorm"] = s.clip_norm
         if s.accumulate > 1:
             options["gradient_accumulation_steps"] = s.accumulate
         if s.ema is not None:
@@ -119,8 +120,14 @@ class PretrainingRun(TrainingRun):
         if model.augmentation is not None:
             lines.append(model.augmentation.describe())
         if model.crop:
-            lines.append(f"of each view a cube of {model.crop}^3 voxels, each at its own place")
+            number = "a cube" if model.cubes == 1 else f"{model.cubes} cubes"
+            lines.append(f"of each view {number} of {model.crop}^3 voxels, each at its own place")
         return "\n".join(lines)
+
+    @property
+    def pairs_per_step(self) -> int:
+        """Pairs of cubes, or of whole views, that a step trains on."""
+        return self.settings.batch_size * self.settings.cubes
 
     def columns(self, model: Any) -> list[str]:
         """Name what the log holds beside the loss."""

@@ -49,6 +49,9 @@ class RunSettings(Settings):
         least=1,
         none=0,
     )
+    cubes: int = setting(
+        1, "Pairs of cubes cut from each synthesised pair, all trained on in one step.", least=1
+    )
     weights: str | None = setting(
         None,
         "Preset that the network starts from, and whose sizes it takes. By default it starts from "
@@ -81,7 +84,10 @@ class RunSettings(Settings):
     )
     warmup: int = setting(1000, "Steps over which the rate rises before the cosine.", least=0)
     clip_norm: float | None = setting(
-        None, "Largest norm of a weight's gradient. By default there is no limit.", above=0, none=0
+        None,
+        "Largest norm of the gradient, over all weights together. By default there is no limit.",
+        above=0,
+        none=0,
     )
     accumulate: int = setting(1, "Steps whose gradients make one update of the weights.", least=1)
     ema: float | None = setting(
@@ -119,7 +125,7 @@ class RunSettings(Settings):
         choices=CURVES,
     )
     validation_pairs: int = setting(
-        8,
+        32,
         "Number of pairs in the fixed validation set; with 0 the training loss decides which "
         "weights are best.",
         least=0,
@@ -139,6 +145,8 @@ class RunSettings(Settings):
         self.require_multiple_of("log_every", "pictures_every")
         if self.crop is not None and self.crop > self.side:
             raise UserError(f"crop: expected at most side ({self.side}), received {self.crop}")
+        if self.crop is None and self.cubes > 1:
+            raise UserError(f"cubes: expected 1 without crop, received {self.cubes}")
         sizes = {name: getattr(self, name) for name in ("width", "levels", "output_channels")}
         given = [name for name, value in sizes.items() if value is not None]
         if self.weights is not None and given:

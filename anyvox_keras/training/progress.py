@@ -37,7 +37,7 @@ class RunProgress(keras.callbacks.Callback):
         report: Report | None,
     ) -> None:
         super().__init__()
-        self.settings = run.settings
+        self.settings, self.pairs_per_step = run.settings, run.pairs_per_step
         self.checkpoint = checkpoint
         self.validate = validate
         self.report = report
@@ -73,7 +73,7 @@ class RunProgress(keras.callbacks.Callback):
             self.checkpoint.save()
 
     def _write_row(self, step: int, logs: dict[str, Any], done: bool) -> None:
-        facts = {"step": step, "pairs": step * self.settings.batch_size}
+        facts = {"step": step, "pairs": step * self.pairs_per_step}
         row = {**facts, "learning_rate": float(self.model.optimizer.learning_rate), **logs}
         sync_state(self.model)
         if step % self.settings.validate_every == 0 or done:
@@ -87,7 +87,7 @@ class RunProgress(keras.callbacks.Callback):
 
     def _pairs_per_second(self) -> float:
         then, before = self._since
-        pairs = (self.checkpoint.step - before) * self.settings.batch_size
+        pairs = (self.checkpoint.step - before) * self.pairs_per_step
         return round(pairs / max(time.monotonic() - then, 1e-9), 3)
 
     def _validate(self) -> dict[str, float]:

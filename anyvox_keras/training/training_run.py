@@ -116,6 +116,11 @@ class TrainingRun:
         model.fit(stream, callbacks=callbacks, verbose=verbose)
 
     @property
+    def pairs_per_step(self) -> int:
+        """Samples that a step trains on."""
+        return int(self.settings.batch_size)
+
+    @property
     def policy(self) -> str:
         """Name of the network's dtype policy."""
         precision = self.settings.precision

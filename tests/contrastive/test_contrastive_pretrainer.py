@@ -129,6 +129,38 @@ def test_a_voxel_meets_itself_in_the_other_view(crop):
     assert np.isfinite(pretrainer.train_on_batch(pair, return_dict=True)["loss"])
 
 
+def test_more_cubes_of_a_pair_are_further_pairs():
+    batch = {
+        **next(FakeStream(batch_size=2).arrays()),
+        "keys": FakeStream(batch_size=2)[0][0]["keys"],
+    }
+    one, three = make(crop=8), make(crop=8, cubes=3)
+    with no_gradient():
+        alone, together = (model(batch, training=True) for model in (one, three))
+        assert three(batch, training=False)["labels"].shape[0] == 2
+    labels = to_numpy(together["labels"])
+    np.testing.assert_array_equal(labels[:2], to_numpy(alone["labels"]))
+    assert labels.shape[0] == 6
+    # Each has places and voxels of its own.
+    assert len({tuple(row) for row in labels}) == 6
+    three.compile()
+    assert np.isfinite(three.train_on_batch(batch, return_dict=True)["loss"])
+    assert ContrastivePretrainer.from_config(three.get_config()).cubes == 3
+    with pytest.raises(ValueError, match="`cubes` must be >= 1, and 1 without `crop`"):
+        make(cubes=2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_views_are_scaled_by_their_percentile_without_augmentation_too(training):
+    batch = next(FakeStream().arrays())
+    views = {name: 5 + 300 * batch[name] for name in ("view1", "view2")}
+    pair, _ = make()._pair(batch | views, training)
+    for name, view in views.items():
+        low, high = np.percentile(view, (0, 99.99))
+        found = to_numpy(pair[name])
+        np.testing.assert_allclose(found, (view - low) / (high - low), rtol=1e-4, atol=1e-5)
+
+
 def test_rows_of_two_cubes_carry_the_labels_of_each():
     pretrainer = make(crop=8, samples=8**3)
     batch = {**next(FakeStream().arrays()), "keys": FakeStream()[0][0]["keys"]}

@@ -68,6 +68,25 @@ def test_blocks_of_rows_make_no_difference(oracle, balance, monkeypatch):
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6 * np.abs(found[0][1]).max())
 
 
+@pytest.mark.parametrize(("rarity", "balance"), [(None, None), ("sqrt", "raw")])
+def test_two_labellings_at_once_equal_each_alone(oracle, rarity, balance):
+    labels, rows = both_views(oracle)
+    voxels = np.tile(np.arange(labels.size // 2, dtype="int32"), 2)[None]
+    loss, rows = MultiPositiveContrastiveLoss(0.2, rarity, balance), ops.convert_to_tensor(rows)
+
+    def together(z):
+        regions, places = ops.unstack(loss.of_labellings(np.stack([labels, voxels]), z), 2)
+        return ops.mean(0.3 * regions + 0.7 * places)
+
+    value, slope = value_and_gradient(together)(rows)
+    found = [value_and_gradient(lambda z, y=y: loss(y, z))(rows) for y in (labels, voxels)]
+    expected = [
+        0.3 * to_numpy(one) + 0.7 * to_numpy(other) for one, other in zip(*found, strict=True)
+    ]
+    assert float(value) == pytest.approx(expected[0], rel=1e-5)
+    np.testing.assert_allclose(to_numpy(slope), expected[1], atol=1e-6 * np.abs(expected[1]).max())
+
+
 def written_out(labels, rows, temperature):
     """The law, anchor by anchor, over the anchors that have a positive."""
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -41,10 +41,13 @@ def test_battery_of_the_whole(pair):
     check_layer(TrainTimeAugmentation, {}, pair, KEYS, differentiable=False, atol=2e-3)
 
 
-def test_inference_is_identity(pair):
+def test_inference_only_scales_images(pair):
     y = TrainTimeAugmentation()(pair, keys=KEYS, training=False)
-    for name, volume in pair.items():
-        np.testing.assert_array_equal(to_numpy(y[name]), volume)
+    np.testing.assert_array_equal(to_numpy(y["label_map"]), pair["label_map"])
+    for name in ("view1", "view2"):
+        low, high = np.percentile(pair[name], (0, 99.99), axis=(1, 2, 3, 4), keepdims=True)
+        expected = (pair[name] - low) / (high - low)
+        np.testing.assert_allclose(to_numpy(y[name]), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_percentile_is_numpys(rng):

@@ -42,7 +42,7 @@ class TrainTimeAugmentation(RandomLayer):
     affine (`SpatialAugmentation`); then each image alone is blurred (probability 0.33, sigma
     U(0, 2)), given noise (0.33, std U(0, 0.25)), a bias field (0.5, coefficients +-0.5), a gamma
     curve (0.5, log gamma +-0.4) and motion (0.33, 2 movements of +-10 degrees and voxels). Nothing
-    is clipped: values may leave [0, 1]. The identity in inference, except for the crop.
+    is clipped: values may leave [0, 1]. In inference images are only mapped, and cropped.
 
     Args:
         crop: Side of a random crop of all volumes, central in inference; None does not crop.
@@ -110,9 +110,7 @@ class TrainTimeAugmentation(RandomLayer):
 
     def apply(self, x: Pair, params: Params) -> Pair:
         """Augment with drawn parameters."""
-        x = {name: ops.convert_to_tensor(volume) for name, volume in x.items()}
-        for name in self.images:
-            x[name] = percentile_rescale(ops.cast(x[name], "float32"))
+        x = self._scaled(x)
         for name, layer in self._shared().items():
             x = layer.apply(x, params[name])
         for image in self.images:
@@ -121,10 +119,16 @@ class TrainTimeAugmentation(RandomLayer):
         return x
 
     def call(self, x: Pair, keys: Array | None = None, training: bool | None = None) -> Pair:
-        """Augment in training; in inference only crop the centre, if there is a crop."""
-        if not training:
-            return x if self.crop is None else self.crop(x, training=False)
-        return super().call(x, keys, training)
+        """Augment in training; in inference map images and crop the centre, if there is a crop."""
+        if training:
+            return super().call(x, keys, training)
+        x = self._scaled(x)
+        return x if self.crop is None else self.crop(x, training=False)
+
+    def _scaled(self, x: Pair) -> Pair:
+        x = {name: ops.convert_to_tensor(volume) for name, volume in x.items()}
+        images = {name: ops.cast(x[name], "float32") for name in self.images}
+        return x | {name: percentile_rescale(image) for name, image in images.items()}
 
     def draw(self, x: Pair, keys: Array) -> Pair:
         """Draw and augment."""
