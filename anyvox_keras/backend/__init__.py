@@ -7,7 +7,7 @@ functions; one `if` chooses it, when this package is first imported.
 import keras
 
 from anyvox_keras.backend.arrays import Array, mean_over_space, to_numpy
-from anyvox_keras.backend.device import peak_memory_mb
+from anyvox_keras.backend.device import cpu_has_bfloat16, peak_memory_mb
 
 NAME: str = keras.config.backend()
 
@@ -19,6 +19,7 @@ if NAME == "tensorflow":
         device_name,
         fft3,
         grid_sample,
+        has_bfloat16,
         ifft3,
         is_eager_on_cpu,
         map_samples,
@@ -38,6 +39,7 @@ elif NAME == "torch":
         device_name,
         fft3,
         grid_sample,
+        has_bfloat16,
         ifft3,
         is_eager_on_cpu,
         map_samples,
@@ -57,6 +59,7 @@ elif NAME == "jax":
         device_name,
         fft3,
         grid_sample,
+        has_bfloat16,
         ifft3,
         is_eager_on_cpu,
         map_samples,
@@ -81,9 +84,11 @@ __all__ = [
     "batch_normalize",
     "compiled",
     "conv3d",
+    "cpu_has_bfloat16",
     "device_name",
     "fft3",
     "grid_sample",
+    "has_bfloat16",
     "ifft3",
     "is_eager_on_cpu",
     "map_samples",

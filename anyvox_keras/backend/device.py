@@ -7,6 +7,9 @@ from pathlib import Path
 import psutil
 
 MB = 2**20
+CPUINFO = Path("/proc/cpuinfo")
+#: Names of the instructions that multiply bfloat16: on x86 in tiles and in vectors, on Arm.
+BFLOAT16 = {"amx_bf16", "avx512_bf16", "bf16"}
 
 
 def peak_memory_mb() -> float:
@@ -36,3 +39,11 @@ def processors() -> int:
     if hasattr(process, "cpu_affinity"):  # not on macOS
         return len(process.cpu_affinity())
     return psutil.cpu_count() or 1
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has arithmetic for bfloat16, as Linux tells; elsewhere False."""
+    if not CPUINFO.exists():
+        return False
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", CPUINFO.read_text(), re.M)
+    return found is not None and not BFLOAT16.isdisjoint(found[1].split())

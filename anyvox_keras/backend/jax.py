@@ -7,6 +7,7 @@ import jax
 from keras import ops
 
 from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
+from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
 
 # The hand-written gradient is faster than automatic differentiation.
@@ -96,6 +97,14 @@ def device_name() -> str:
     """Return the framework's name of the device that computes."""
     device = jax.devices()[0]
     return "CPU" if device.platform == "cpu" else str(device.device_kind)
+
+
+def has_bfloat16() -> bool:
+    """Whether the device that computes has arithmetic for bfloat16."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return cpu_has_bfloat16()
+    return float(getattr(device, "compute_capability", 8)) >= 8
 
 
 def reflect_pad(x: Array, width: int = 1) -> Array:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
+from anyvox_keras.backend.device import cpu_has_bfloat16
 
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
@@ -107,6 +108,15 @@ def device_name() -> str:
         return "CPU"
     name: str = tf.config.experimental.get_device_details(gpus[0])["device_name"]
     return name
+
+
+def has_bfloat16() -> bool:
+    """Whether the device that computes has arithmetic for bfloat16."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return cpu_has_bfloat16()
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return bool(details.get("compute_capability", (0, 0)) >= (8, 0))
 
 
 def reflect_pad(x: Array, width: int = 1) -> Array:

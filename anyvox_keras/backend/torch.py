@@ -6,6 +6,7 @@ import torch
 from keras import ops
 
 from anyvox_keras.backend.arrays import Array, Function, standardize, standardize_gradient
+from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.torch_program import TorchProgram
 
 
@@ -125,6 +126,13 @@ def is_eager_on_cpu(x: Array) -> bool:
 def device_name() -> str:
     """Return the framework's name of the device that computes."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+
+
+def has_bfloat16() -> bool:
+    """Whether the device that computes has arithmetic for bfloat16."""
+    if not torch.cuda.is_available():
+        return cpu_has_bfloat16()
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def reflect_pad(x: Array, width: int = 1) -> Array:

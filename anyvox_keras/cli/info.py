@@ -25,6 +25,10 @@ def info() -> None:
     table.add_row("backend", keras.backend.backend())
     table.add_row("device", backend.device_name())
     table.add_row("precision", keras.config.dtype_policy().name)
+    narrow = (
+        "computed in by this device" if backend.has_bfloat16() else "no arithmetic on this device"
+    )
+    table.add_row("bfloat16", narrow)
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
     for name in PACKAGES:
         table.add_row(name, _version(name))

@@ -80,7 +80,7 @@ class _Law:
 
     def __init__(self, temperature: float, balance: str | None) -> None:
         self.temperature = temperature
-        self.balance = balance
+        self.balance = balance or ""
 
     def losses(self, rows: Any, labels: Any, counts: Any) -> tuple[Any, Any]:
         """Loss of each row as an anchor `(S, B, R)`, and D `(B, R)`."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 from anyvox_keras.errors import UserError
 from anyvox_keras.training.setting import fields_of, setting
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class Settings:
     batch_size: int = setting(1, "Samples per step.", least=1)
     seed: int = setting(0, "Seed of everything that is drawn: data and initial weights.")
     precision: str = setting(
-        "float32", "Type of number that the network computes in.", choices=PRECISIONS
+        "float32",
+        "Type of number that the network computes in; auto is bfloat16 where the device has "
+        "arithmetic for it, else float32.",
+        choices=PRECISIONS,
     )
     log_every: int = setting(50, "Steps between two rows of log.csv.", least=1)
     validate_every: int = setting(

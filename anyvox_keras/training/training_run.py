@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.backend import has_bfloat16
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic, exclusive, prepare_folder
 from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint
@@ -124,6 +125,8 @@ class TrainingRun:
     def policy(self) -> str:
         """Name of the network's dtype policy."""
         precision = self.settings.precision
+        if precision == "auto":
+            precision = "bfloat16" if has_bfloat16() else "float32"
         return "float32" if precision == "float32" else f"mixed_{precision}"
 
     def prepare(self) -> None:

@@ -60,7 +60,7 @@ def test_info_names_the_backend(capsys):
 
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    for word in (keras.backend.backend(), keras.__version__, "device", "memory"):
+    for word in (keras.backend.backend(), keras.__version__, "device", "memory", "bfloat16"):
         assert word in text
 
 
