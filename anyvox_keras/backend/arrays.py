@@ -15,6 +15,23 @@ def to_numpy(x: Array) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(x))
 
 
+def doubled_by_broadcasts(x: Array) -> Array:
+    """Repeat each voxel of `(B, D, H, W, C)` twice along each axis of space.
+
+    Each axis is a rank-4 broadcast, from the innermost: TensorFlow broadcasts no more than rank 5.
+    """
+    b, d, h, w, c = ops.shape(x)
+    x = ops.broadcast_to(ops.reshape(x, (-1, w, 1, c)), (b * d * h, w, 2, c))
+    x = ops.broadcast_to(ops.reshape(x, (-1, h, 1, 2 * w * c)), (b * d, h, 2, 2 * w * c))
+    x = ops.broadcast_to(ops.reshape(x, (-1, d, 1, 4 * h * w * c)), (b, d, 2, 4 * h * w * c))
+    return ops.reshape(x, (b, 2 * d, 2 * h, 2 * w, c))
+
+
+def max_pooled_by_keras(x: Array) -> Array:
+    """Largest of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; a last odd plane is left out."""
+    return ops.max_pool(x, 2, data_format="channels_last")
+
+
 def mean_over_space(x: Array) -> Array:
     """Mean of `(B, D, H, W, C)` over space, axes kept, summed axis by axis.
 
@@ -38,17 +55,20 @@ def standardize_gradient(slope: Array, y: Array, scale: Array) -> Array:
 
 
 def standardize_with_gradient(x: Array, epsilon: float) -> Array:
-    """`standardize` with its gradient written out, for TensorFlow and JAX.
+    """`standardize` in the dtype of `x`, with its gradient written out, for TensorFlow and JAX.
 
-    Automatic differentiation would read and write whole volumes about twice as often.
+    Statistics are float32 for any dtype. Automatic differentiation would read and write whole volumes
+    about twice as often.
     """
 
     @ops.custom_gradient
     def standardized(x: Array) -> tuple[Array, Function]:
-        y, scale = standardize(x, epsilon)
+        wide, scale = standardize(ops.cast(x, "float32"), epsilon)
+        y = ops.cast(wide, x.dtype)
 
         def gradient(*args: Array, upstream: Array = None) -> Array:
-            return standardize_gradient(args[0] if upstream is None else upstream, y, scale)
+            slope = ops.cast(args[0] if upstream is None else upstream, "float32")
+            return ops.cast(standardize_gradient(slope, ops.cast(y, "float32"), scale), x.dtype)
 
         return y, gradient
 

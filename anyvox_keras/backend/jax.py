@@ -6,12 +6,20 @@ from typing import Any
 import jax
 from keras import ops
 
-from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
+from anyvox_keras.backend.arrays import (
+    Array,
+    Function,
+    doubled_by_broadcasts,
+    max_pooled_by_keras,
+    standardize_with_gradient,
+)
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
 
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
+double = doubled_by_broadcasts
+max_pool = max_pooled_by_keras
 value_and_gradient = jax.value_and_grad
 
 

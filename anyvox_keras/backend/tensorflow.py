@@ -7,11 +7,19 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from anyvox_keras.backend.arrays import Array, Function, standardize_with_gradient
+from anyvox_keras.backend.arrays import (
+    Array,
+    Function,
+    doubled_by_broadcasts,
+    max_pooled_by_keras,
+    standardize_with_gradient,
+)
 from anyvox_keras.backend.device import cpu_has_bfloat16
 
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
+double = doubled_by_broadcasts
+max_pool = max_pooled_by_keras
 
 
 def compiled(fn: Function) -> Function:

@@ -45,9 +45,10 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 @export
 class InstanceNorm(keras.layers.Layer):
-    """`(x - mean) / sqrt(var + epsilon)` over the space of each sample and channel, in float32.
+    """`(x - mean) / sqrt(var + epsilon)` over the space of each sample and channel.
 
-    No scale, no shift, no moving statistics; the same in training and inference.
+    Mean and variance are float32 for any dtype. No scale, no shift, no moving statistics; the same
+    in training and inference.
 
     Args:
         epsilon: Added to the biased variance.
@@ -59,8 +60,7 @@ class InstanceNorm(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Normalise `(B, D, H, W, C)`."""
-        wide = ops.cast(inputs, "float32")
-        return ops.cast(standardize_over_space(wide, self.epsilon), self.compute_dtype)
+        return standardize_over_space(ops.cast(inputs, self.compute_dtype), self.epsilon)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Keep the shape."""

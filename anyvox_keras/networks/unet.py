@@ -13,6 +13,7 @@ from anyvox_keras.networks.conv3d import ReflectConv3D
 from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
 from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
 from anyvox_keras.networks.padding import CropLike, ReflectPadToMultiple
+from anyvox_keras.networks.pooling import MaxPool
 from anyvox_keras.networks.presets import load_preset, save_preset
 from anyvox_keras.networks.upsample import UpSample
 
@@ -273,7 +274,7 @@ class _Graph:
         return keras.layers.Identity(**common)
 
     def _pool(self, name: str) -> keras.layers.Layer:
-        kind = keras.layers.MaxPooling3D
-        if self.config["pooling"] == "average":
-            kind = keras.layers.AveragePooling3D
-        return kind(2, data_format="channels_last", dtype=self.policy, name=name)
+        if self.config["pooling"] == "max":
+            return MaxPool(dtype=self.policy, name=name)
+        pool = keras.layers.AveragePooling3D
+        return pool(2, data_format="channels_last", dtype=self.policy, name=name)

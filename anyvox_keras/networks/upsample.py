@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from anyvox_keras.backend import double
 from anyvox_keras.export import export
 from anyvox_keras.ops import resize
 
@@ -34,7 +35,7 @@ class UpSample(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Double the three spatial axes."""
         if self.method == "nearest":
-            return _repeat(inputs)
+            return double(inputs)
         if self.method == "corners":
             return resize(inputs, [2 * side for side in inputs.shape[1:4]], align="corners")
         outputs = inputs
@@ -50,15 +51,6 @@ class UpSample(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "method": self.method}
-
-
-def _repeat(x: Any) -> Any:
-    # Each axis a rank-4 broadcast, from the innermost: TensorFlow broadcasts no more than rank 5.
-    b, d, h, w, c = ops.shape(x)
-    x = ops.broadcast_to(ops.reshape(x, (-1, w, 1, c)), (b * d * h, w, 2, c))
-    x = ops.broadcast_to(ops.reshape(x, (-1, h, 1, 2 * w * c)), (b * d, h, 2, 2 * w * c))
-    x = ops.broadcast_to(ops.reshape(x, (-1, d, 1, 4 * h * w * c)), (b, d, 2, 4 * h * w * c))
-    return ops.reshape(x, (b, 2 * d, 2 * h, 2 * w, c))
 
 
 def _interpolate(x: Any, axis: int) -> Any:

@@ -29,6 +29,23 @@ def test_the_gradient_is_that_of_the_formula(rng):
     np.testing.assert_allclose((to_numpy(gradient) * direction).sum(), slope, rtol=1e-4)
 
 
+def test_narrow_volumes_have_float32_statistics(rng):
+    x = ops.convert_to_tensor(rng.normal(9, 3, (2, 16, 16, 16, 3)).astype("float32"), "bfloat16")
+    slopes = ops.convert_to_tensor(rng.normal(size=x.shape).astype("float32"), "bfloat16")
+    found = []
+    for dtype in ("bfloat16", "float32"):
+        layer, factors = InstanceNorm(dtype=dtype), ops.cast(slopes, "float32")
+
+        def loss(x, layer=layer, factors=factors):
+            return ops.sum(ops.cast(layer(x), "float32") * factors)
+
+        y, (_, slope) = layer(x), value_and_gradient(loss)(ops.cast(x, dtype))
+        assert keras.backend.standardize_dtype(y.dtype) == dtype
+        found.append([to_numpy(ops.cast(array, "float32")) for array in (y, slope)])
+    for narrow, wide in zip(*found, strict=True):
+        np.testing.assert_allclose(narrow, wide, rtol=2**-7, atol=2**-6)
+
+
 def test_training_steps_keep_nothing(rng):
     """A gradient whose closure held its output would keep volumes until Python's collector ran."""
     layers = [keras.layers.Dense(8), InstanceNorm(), keras.layers.Dense(1)]

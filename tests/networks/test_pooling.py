@@ -1,0 +1,26 @@
+"""Halving and doubling of sides, against numpy."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from anyvox_keras.backend import double, max_pool, to_numpy
+from anyvox_keras.networks.pooling import MaxPool
+
+
+@pytest.mark.parametrize("sides", [(6, 4, 8), (5, 4, 7)])
+def test_pooling_takes_the_largest_of_eight(sides, rng):
+    x = rng.normal(size=(2, *sides, 3)).astype("float32")
+    d, h, w = (side // 2 for side in sides)
+    whole = x[:, : 2 * d, : 2 * h, : 2 * w]
+    expected = whole.reshape(2, d, 2, h, 2, w, 2, 3).max((2, 4, 6))
+    np.testing.assert_array_equal(to_numpy(max_pool(ops.convert_to_tensor(x))), expected)
+    layer = MaxPool()
+    np.testing.assert_array_equal(to_numpy(layer(x)), expected)
+    assert layer.compute_output_shape((None, *sides, 3)) == (None, d, h, w, 3)
+
+
+def test_doubling_repeats_each_voxel(rng):
+    x = rng.normal(size=(2, 3, 4, 5, 2)).astype("float32")
+    expected = x.repeat(2, 1).repeat(2, 2).repeat(2, 3)
+    np.testing.assert_array_equal(to_numpy(double(ops.convert_to_tensor(x))), expected)
