@@ -29,7 +29,7 @@ def doubled_by_broadcasts(x: Array) -> Array:
 
 def max_pooled_by_keras(x: Array) -> Array:
     """Largest of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; a last odd plane is left out."""
-    return ops.max_pool(x, 2, data_format="channels_last")
+    return ops.max_pool(x, (2, 2, 2), strides=(2, 2, 2), data_format="channels_last")
 
 
 def mean_over_space(x: Array) -> Array:
