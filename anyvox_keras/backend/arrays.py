@@ -57,8 +57,8 @@ def standardize_gradient(slope: Array, y: Array, scale: Array) -> Array:
 def standardize_with_gradient(x: Array, epsilon: float) -> Array:
     """`standardize` in the dtype of `x`, with its gradient written out, for TensorFlow and JAX.
 
-    Statistics are float32 for any dtype. Automatic differentiation would read and write whole volumes
-    about twice as often.
+    Statistics are float32 for any dtype. Automatic differentiation would read and write whole
+    volumes about twice as often.
     """
 
     @ops.custom_gradient
