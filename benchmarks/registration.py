@@ -1,116 +1,146 @@
 """All pairs of the registration data: ours per backend beside ConvexAdam and ANTs.
 
-    python benchmarks/registration.py [--backends torch,jax,tensorflow] [--presets default]
-        [--pairs t1_t2_1000,...] [--out registration.csv]
+    python benchmarks/registration.py [--methods torch:default,convexadam:default,...]
+        [--masks none,both,fixed,moving] [--sets t1_t2,...] [--cache FILE] [--baseline METHOD]
 
-Each method runs in its own process, all pairs one after the other; the first pair of each shape
-is run twice, and the extra time of its first run is printed apart as `start` (compilation).
+One table: a set's mean Dice at the start and at the end (the landmarks' distance in mm where that
+is the measure), its worst pair, the most folded voxels of a pair, seconds a pair (of the clock
+and of all cores, which a busy machine does not lengthen), and the share of pairs that end below
+their start by more than 0.005. Then every method's gain over a baseline, set
+by set, and whether the best one would have been another with one set left out.
+
+Each tool runs in its own process, all pairs one after the other; where a backend compiles, the
+first pair of each shape is run twice and its first run is not counted. Every result is kept in
+the cache, so that a run goes on where it stood; delete the file after a change of the code.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from registration_methods import BACKENDS, Masks, Method, method
+from registration_table import print_choice, print_table, set_of
 
 DATA = Path(os.environ.get("ANYVOX_DATA", Path(__file__).parents[2] / "shared"))
 PAIRS = DATA / "data" / "registration"
-Method = Callable[[Path], np.ndarray]
+METHODS = "torch:default,jax:default,tensorflow:default,convexadam:default"
 
 
 def main() -> None:
-    """Run every method in a process of its own and print one table."""
+    """Run what the cache lacks, a process a tool, and print the tables."""
     options = _options()
-    if options.method:
-        _measure(options.method, options.pairs.split(","))
+    pairs = [name for name in _pairs() if not options.sets or set_of(name) in options.sets]
+    methods, masks = options.methods.split(","), options.masks.split(",")
+    if options.measure:
+        _measure(methods, masks, pairs, options.cache)
         return
-    methods = [f"{b}:{p}" for p in options.presets.split(",") for b in options.backends.split(",")]
-    methods += ["convexadam:paper", "convexadam:default"]
-    methods += ["ants:syn", "ants:clipped"] if _has_ants() else []
-    if not _has_ants():
-        print("antspyx is not installed: pip install antspyx adds ANTs to the table")
-    rows = [row for method in methods for row in _in_process(method, options.pairs)]
-    _print_table(rows)
-    if options.out:
-        with open(options.out, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    for name in methods:
+        _in_process(name, options)
+    rows = [
+        row for row in _read(options.cache).values()
+        if row["method"] in methods and row["masks"] in masks and row["pair"] in pairs
+        and row["dice_after"] is not None
+    ]  # fmt: skip
+    print_table(rows)
+    print_choice(rows, options.baseline or f"{methods[0]}, {masks[0]}")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", default="torch,jax,tensorflow")
-    parser.add_argument("--presets", default="default")
-    parser.add_argument("--pairs", default=",".join(sorted(p.name for p in PAIRS.iterdir())))
-    parser.add_argument("--out", type=Path, help="CSV of every pair.")
-    parser.add_argument("--method", help=argparse.SUPPRESS)
+    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--masks", default="none,both")
+    parser.add_argument("--sets", type=lambda text: text.split(","))
+    parser.add_argument("--cache", type=Path, default=Path("registration.json"))
+    parser.add_argument("--baseline", help="As the tables name it: 'convexadam:default, none'.")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _has_ants() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("ants") is not None
+def _pairs() -> list[str]:
+    return sorted(folder.name for folder in PAIRS.iterdir())
 
 
-def _in_process(method: str, pairs: str) -> Iterator[dict[str, object]]:
-    """Run one method over all pairs in a fresh Python, and read its lines."""
-    backend = method.split(":")[0]
-    chosen = {"KERAS_BACKEND": backend} if backend in ("torch", "jax", "tensorflow") else {}
-    command = [sys.executable, __file__, "--method", method, "--pairs", pairs]
-    process = subprocess.Popen(
-        command, env={**os.environ, **chosen}, stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout or ():
-        if line.startswith("{"):
-            row = json.loads(line)
-            print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
-            yield row
-    if process.wait():
-        raise SystemExit(f"{method} failed with exit code {process.returncode}")
+def _read(cache: Path) -> dict[str, dict[str, Any]]:
+    return json.loads(cache.read_text()) if cache.exists() else {}
 
 
-def _measure(method: str, pairs: list[str]) -> None:
-    from anyvox_keras.geometry import resample_to
+def _in_process(name: str, options: argparse.Namespace) -> None:
+    """Run one method over all pairs in a fresh Python."""
+    tool = name.split(":")[0]
+    backend = {"KERAS_BACKEND": tool} if tool in BACKENDS else {}
+    command = [sys.executable, __file__, "--measure", "--methods", name, "--masks", options.masks]
+    command += ["--cache", str(options.cache)]
+    command += ["--sets", ",".join(options.sets)] if options.sets else []
+    if code := subprocess.run(command, env={**os.environ, **backend}, check=False).returncode:
+        raise SystemExit(f"{name} failed with exit code {code}")
+
+
+def _measure(methods: list[str], masks: list[str], pairs: list[str], cache: Path) -> None:
+    seen: set[tuple[int, ...]] = set()
+    for name in methods:
+        run = method(name)
+        compiles = name.startswith(("jax", "tensorflow"))
+        for which in masks:
+            for pair in pairs:
+                given = _masks(PAIRS / pair, which)
+                key = f"{name} {which} {pair}"
+                if key in _read(cache) or (which != "none" and not given):
+                    continue
+                row = {"method": name, "masks": which, "pair": pair}
+                row |= _result(run, PAIRS / pair, given, seen if compiles else None)
+                print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+                partial = cache.with_suffix(".partial")
+                partial.write_text(json.dumps({**_read(cache), key: row}, indent=0))
+                partial.replace(cache)
+
+
+def _masks(folder: Path, which: str) -> Masks:
+    """The pair's masks that are asked for and there; two if "both" finds two."""
+    sides = {"none": (), "both": ("fixed", "moving")}.get(which, (which,))
+    paths = {f"{side}_mask": folder / f"{side}_mask.nii.gz" for side in sides}
+    return {name: path for name, path in paths.items() if path.exists()}
+
+
+def _result(
+    run: Method, folder: Path, masks: Masks, seen: set[tuple[int, ...]] | None
+) -> dict[str, Any]:
+    """Dice, TRE (mm), folds and seconds; nothing but nulls where a tool refuses the pair."""
+    from anyvox_keras.geometry import Warp, resample_to
     from anyvox_keras.io import load_labels
-    from anyvox_keras.metrics import folds_percent, mean_dice
+    from anyvox_keras.metrics import folds_percent, mean_dice, target_registration_error
+    from anyvox_keras.registration.pair_inputs import landmarks_of
 
-    run, seen = _method(method), set()
-    for name in pairs:
-        folder = PAIRS / name
-        fixed, moving = (load_labels(folder / f"{n}_seg.nii.gz") for n in ("fixed", "moving"))
-        seconds, extra, field = _timed(run, folder, fixed.shape not in seen)
+    fixed, moving = (load_labels(folder / f"{n}_seg.nii.gz") for n in ("fixed", "moving"))
+    if seen is not None and fixed.shape not in seen:
         seen.add(fixed.shape)
-        labels = [int(label) for label in np.unique(fixed.array) if label > 0]
-        row = {
-            "method": method,
-            "pair": name,
-            "before": round(
-                mean_dice(fixed.array, resample_to(moving, fixed.grid).array, labels), 4
-            ),
-            "dice": round(mean_dice(fixed.array, pull(moving.array, field), labels), 4),
-            "folds_percent": round(folds_percent(field), 4),
-            "seconds": round(seconds, 2),
-            "start": round(extra, 2),
-        }
-        print(json.dumps(row), flush=True)
-
-
-def _timed(run: Method, folder: Path, first: bool) -> tuple[float, float, np.ndarray]:
-    """Steady seconds of one pair, what a first run takes more, and the displacement."""
-    before = time.perf_counter()
-    run(folder) if first else None
-    start = time.perf_counter()
-    field = run(folder)
-    seconds = time.perf_counter() - start
-    return seconds, max(0.0, start - before - seconds) if first else 0.0, field
+        run(folder, masks)
+    start = time.perf_counter(), time.process_time()
+    field = run(folder, masks)
+    seconds, busy = time.perf_counter() - start[0], time.process_time() - start[1]
+    if field is None:
+        return {"dice_after": None}
+    labels = [int(label) for label in np.unique(fixed.array) if label > 0]
+    before = resample_to(moving, fixed.grid).array
+    found = {
+        "dice_before": round(mean_dice(fixed.array, before, labels), 4),
+        "dice_after": round(mean_dice(fixed.array, pull(before, field), labels), 4),
+        "folds_percent": round(folds_percent(field), 4),
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(busy, 2),
+    }
+    points = [folder / f"{side}_points.csv" for side in ("fixed", "moving")]
+    if points[0].exists():
+        here, there = landmarks_of(*map(str, points))
+        after = Warp.from_voxels(field, fixed.grid).points(here)
+        found["tre_before"] = round(target_registration_error(here, there), 3)
+        found["tre_after"] = round(target_registration_error(after, there), 3)
+    return found
 
 
 def pull(labels: np.ndarray, field: np.ndarray) -> np.ndarray:
@@ -120,83 +150,6 @@ def pull(labels: np.ndarray, field: np.ndarray) -> np.ndarray:
     inside = ((where >= 0) & (where < labels.shape)).all(-1)
     i, j, k = np.moveaxis(np.clip(where, 0, np.array(labels.shape) - 1), -1, 0)
     return np.where(inside, labels[i, j, k], 0)
-
-
-def _method(name: str) -> Method:
-    kind, settings = name.split(":")
-    if kind == "convexadam":
-        return _convexadam(settings)
-    if kind == "ants":
-        return lambda folder: _ants(folder, settings == "clipped")
-    return lambda folder: _ours(folder, settings)
-
-
-def _ours(folder: Path, preset: str) -> np.ndarray:
-    from anyvox_keras.registration import register
-
-    images = (folder / f"{name}.nii.gz" for name in ("fixed", "moving"))
-    return register(*images, features="mind", preset=preset).displacement
-
-
-def _convexadam(settings: str) -> Method:
-    import torch
-    from convexAdam.convex_adam_MIND import convex_adam_pt
-
-    paper = {"lambda_weight": 0.75, "grid_sp": 2, "disp_hw": 1}
-    chosen = paper if settings == "paper" else {}
-    cpu = torch.device("cpu")
-
-    def run(folder: Path) -> np.ndarray:
-        from anyvox_keras.io import load_volume
-
-        images = (load_volume(folder / f"{name}.nii.gz").array for name in ("fixed", "moving"))
-        return convex_adam_pt(*images, **chosen, dtype=torch.float32, device=cpu)
-
-    return run
-
-
-def _ants(folder: Path, clipped: bool) -> np.ndarray:
-    """SyN with mutual information; its field as ours: voxels of the fixed grid.
-
-    Its histogram spans the whole range of intensities, so that a few bright voxels (cortical bone
-    in a CT) can mislead it: `clipped` cuts each image at its 5th and 95th percentile first.
-    """
-    import ants
-
-    from anyvox_keras.io import load_volume, load_warp
-
-    images = [ants.image_read(str(folder / f"{n}.nii.gz")) for n in ("fixed", "moving")]
-    if clipped:
-        images = [i.new_image_like(np.clip(i.numpy(), *_limits(i.numpy()))) for i in images]
-    found = ants.registration(*images, "SyNOnly", initial_transform="Identity")
-    warp = next(path for path in found["fwdtransforms"] if path.endswith(".nii.gz"))
-    return load_warp(warp).to_voxels(load_volume(folder / "fixed.nii.gz").grid)
-
-
-def _limits(array: np.ndarray) -> np.ndarray:
-    return np.quantile(array, [0.05, 0.95])
-
-
-def _print_table(rows: list[dict[str, object]]) -> None:
-    print(
-        f"\n{'method':22} {'brains':>7} {'spine':>7} {'folds %':>14} {'s/pair':>7} {'start s':>8}"
-    )
-    for method in dict.fromkeys(row["method"] for row in rows):
-        mine = [row for row in rows if row["method"] == method]
-        brains = [row for row in mine if row["pair"] != "spine_ct_mr"]
-        spine = [row for row in mine if row["pair"] == "spine_ct_mr"]
-        dice = [
-            f"{np.mean([r['dice'] for r in part]):.4f}" if part else "-" for part in (brains, spine)
-        ]
-        folds = [
-            f"{max(r['folds_percent'] for r in part):.3f}" if part else "-"
-            for part in (brains, spine)
-        ]
-        seconds = f"{np.mean([r['seconds'] for r in brains or spine]):.1f}"
-        start = f"{sum(r['start'] for r in mine):.1f}"
-        print(
-            f"{method:22} {dice[0]:>7} {dice[1]:>7} {' / '.join(folds):>14} {seconds:>7} {start:>8}"
-        )
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ from anyvox_keras.registration.deformable.instance_optimisation import (
 from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.deformable.memory import room
 from anyvox_keras.registration.deformable.settings import DeformSettings, Level, settings_of
+from anyvox_keras.registration.descriptors.known_features import known_features
+from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
 from anyvox_keras.registration.descriptors.pair_features import (
     FeatureSettings,
     image_features,
-    masked_image,
 )
 from anyvox_keras.registration.layers.compose_transforms import ComposeTransforms
 from anyvox_keras.registration.layers.correlation import Correlation
@@ -80,6 +81,7 @@ __all__ = [
     "image_features",
     "instance_optimisation",
     "inverse_consistency",
+    "known_features",
     "landmarks_of",
     "masked_image",
     "mind_ssc",

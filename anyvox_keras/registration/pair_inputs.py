@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, Unpack, cast
+from typing import Any, NamedTuple, Self, Unpack, cast
 
 import numpy as np
 
@@ -17,6 +17,20 @@ from anyvox_keras.registration.affine.affine_descent import MODELS
 from anyvox_keras.registration.pair_options import PairOptions
 
 Clip = Sequence[float] | None
+
+
+class Placed(NamedTuple):
+    """An image on a lattice.
+
+    Attributes:
+        array: `(D, H, W)` float32, the smallest value beyond the field of view.
+        inside: `(D, H, W)` bool, where it counts: `seen` and in the mask; none for everywhere.
+        seen: `(D, H, W)` bool, where it is finite and within its field of view, likewise.
+    """
+
+    array: np.ndarray
+    inside: np.ndarray | None
+    seen: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class PairInputs:
         )
         return fixed, moving
 
-    def placed(self, grid: Grid, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    def placed(self, grid: Grid, affine: np.ndarray) -> list[Placed]:
         """Bring both images onto a lattice of the fixed world, see `place`.
 
         Raises:
@@ -88,12 +102,13 @@ class PairInputs:
         both, worlds = [], (np.eye(4), affine)
         for image, mask, world in zip(self.compared, self.masks, worlds, strict=True):
             array, inside = place(image, mask, grid, world)
+            seen = inside if mask is image.finite else place(image, image.finite, grid, world)[1]
             if inside is not None and not inside.any():
                 raise UserError(
                     f"{image.name}: expected an overlap with the fixed image, found none; an "
                     "affine stage (--affine) brings scans together"
                 )
-            both.append((array, inside))
+            both.append(Placed(array, inside, seen))
         return both
 
 

@@ -83,10 +83,10 @@ class NetworkSearch:
         placed = pair.placed(grid, affine)
         images = [
             _scaled(array, inside, clip)
-            for (array, inside), clip in zip(placed, pair.clips, strict=True)
+            for (array, inside, _), clip in zip(placed, pair.clips, strict=True)
         ]
         if self.iterations:
-            field = self._refined(images, placed[0][1])
+            field = self._refined(images, placed[0].inside)
         else:
             field = self.model.register(*images)[0]
         return resample_deformation(field[0], grid, own)

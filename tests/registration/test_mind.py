@@ -49,3 +49,14 @@ def test_refuses_channels_and_sizes():
         mind_ssc(np.zeros((1, 8, 8, 8, 2), "float32"))
     with pytest.raises(ValueError, match="radius"):
         mind_ssc(np.zeros((1, 8, 8, 8, 1), "float32"), radius=0)
+
+
+@pytest.mark.parametrize("value", [1e2, 1e4, 1e6])
+def test_one_extreme_voxel_changes_only_its_neighbourhood(rng, value):
+    image = _image(rng, 1, 20, 20, 20)
+    bright = image.copy()
+    bright[0, 2, 2, 2] = value
+    changed = np.abs(to_numpy(mind_ssc(bright)) - to_numpy(mind_ssc(image))).max(-1)[0]
+    assert changed[:6, :6, :6].max() > 0.1
+    changed[:6, :6, :6] = 0
+    assert changed.max() < 1e-5

@@ -1,7 +1,9 @@
 """The search without training, and what any search of a deformation offers."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -9,9 +11,13 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.geometry import Grid
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.settings import DeformSettings
-from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
-from anyvox_keras.registration.pair_inputs import PairInputs
+from anyvox_keras.registration.descriptors.known_features import known_features
+from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
+from anyvox_keras.registration.pair_inputs import PairInputs, Placed
 from anyvox_keras.registration.resample_deformation import resample_deformation
+
+# voxels inside a mask
+_FEWEST = 64
 
 
 class Search(Protocol):
@@ -59,12 +65,12 @@ class ConvexSearch:
         own = pair.images[0].grid
         grid = own.to_nearly_cubic()
         pads = self._pads(grid)
-        both: list[Any] = [
-            image_features(array, inside, clip, features, pads, memory)
-            for (array, inside), clip in zip(pair.placed(grid, affine), pair.clips, strict=True)
-        ]
+        placed = pair.placed(grid, affine)
+        _tell_of_masks(placed)
+        masked = [mask is not None for mask in pair.given]
+        both, weights = known_features(placed, masked, pair.clips, features, pads, memory)
         shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
-        field = deform(both[0], both[1], shape, grid.spacing, self.settings, memory)
+        field = deform(both[0], both[1], shape, grid.spacing, self.settings, memory, weights)
         depth, height, width = grid.shape
         return resample_deformation(to_numpy(field)[0, :depth, :height, :width], grid, own)
 
@@ -72,5 +78,21 @@ class ConvexSearch:
         """Voxels to add so that the coarsest blocks cover the grid."""
         if not self.settings.align:
             return (0, 0, 0)
-        block = max(level.grid for level in self.settings.levels_for(grid.spacing))
+        block = max(level.grid for level in self.settings.levels_for(grid.shape, grid.spacing))
         return tuple(-n % block for n in grid.shape)
+
+
+def _tell_of_masks(placed: Sequence[Placed]) -> None:
+    """Say in a line where masks can hardly be meant."""
+    here, there = (image.inside for image in placed)
+    for inside, side in ((here, "fixed"), (there, "moving")):
+        if inside is not None and inside.sum() < _FEWEST:
+            warnings.warn(
+                f"{side} mask: {int(inside.sum())} voxels are few to register by", stacklevel=4
+            )
+    if here is not None and there is not None and not (here & there).any():
+        warnings.warn(
+            "masks: the two share no voxel where the images are now; an affine stage (--affine) "
+            "brings them together",
+            stacklevel=4,
+        )

@@ -12,6 +12,8 @@ from anyvox_keras.ops import box_filter, pad
 Array = Any
 # means that smooth a cost; each reaches one voxel further
 _MEANS = 2
+# what a displacement into the unknown counts as evidence that it costs what others cost
+_LITTLE = 0.05
 
 
 def window_offsets(half_width: int) -> np.ndarray:
@@ -21,8 +23,9 @@ def window_offsets(half_width: int) -> np.ndarray:
 
 
 def cost_volume(
-    fixed: Array, moving: Array, half_width: int = 1, distance: str = "squared"
-) -> Array:
+    fixed: Array, moving: Array, half_width: int = 1, distance: str = "squared",
+    weights: tuple[Array, Array] | None = None,
+) -> Array:  # fmt: skip
     """Compare the features at every voxel for each whole displacement in a window.
 
     With the moving features zero outside their grid and `box` the 3x3x3 mean that counts zeros
@@ -30,6 +33,15 @@ def cost_volume(
 
         cost(x, d) = box box sum_c (fixed_c(x) - moving_c(x + d))^2          ("squared")
         cost(x, d) = box box (1 - cos(fixed(x), moving(x + d)))              ("cosine")
+
+    With weights `w` of what is known on each side (one beyond the moving grid, so that weights of
+    one everywhere change nothing) the cost is a mean over what both sides know,
+
+        cost(x, d) = box2 w_f(x) * box2 (w(x, d) |...|^2) / box2 w(x, d)
+        w(x, d) = w_f(x) w_m(x + d)
+
+    so that a displacement into the unknown is neither cheap nor dear: where hardly anything is
+    known it costs the mean of the others, and nothing where `x` is in the unknown itself.
 
     One row of the window is compared at a time, so nothing larger than the result and one row's
     differences is ever held.
@@ -39,6 +51,7 @@ def cost_volume(
         moving: The same shape.
         half_width: `d` takes the values `-half_width .. half_width` on each axis.
         distance: "squared" or "cosine".
+        weights: `(B, D, H, W, 1)` in `[0, 1]` of the fixed and of the moving features.
 
     Returns:
         `(B, D, H, W, (2 half_width + 1)^3)` float32, displacements as in `window_offsets`.
@@ -70,12 +83,29 @@ def cost_volume(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if distance == "cosine":
         fixed, moving = unit_length(fixed), unit_length(moving)
-    moving = pad(moving, ((half_width, half_width),) * 3, "zeros")
-    cost = _compare(fixed, moving, half_width, lambda cost: box_filter(box_filter(cost)))
+    around = ((half_width, half_width),) * 3
+    there = (
+        None
+        if weights is None
+        else (ops.convert_to_tensor(weights[0]), _pad_known(weights[1], around))
+    )
+    cost = _compare(fixed, pad(moving, around, "zeros"), there, half_width, _smooth)
     return 0.5 * cost if distance == "cosine" else cost
 
 
-def cost_slab(fixed: Array, moving: Array, half_width: int, start: Array, planes: int) -> Array:
+def _pad_known(weight: Array, widths: tuple[tuple[int, int], ...]) -> Array:
+    """Beyond the grid it is known that there is nothing."""
+    return 1.0 - pad(1.0 - ops.convert_to_tensor(weight), widths, "zeros")
+
+
+def _smooth(cost: Array) -> Array:
+    return box_filter(box_filter(cost))
+
+
+def cost_slab(
+    fixed: Array, moving: Array, half_width: int, start: Array, planes: int,
+    weights: tuple[Array, Array] | None = None,
+) -> Array:  # fmt: skip
     """Planes `start .. start + planes` of `cost_volume`, by the squared distance.
 
     Args:
@@ -85,19 +115,24 @@ def cost_slab(fixed: Array, moving: Array, half_width: int, start: Array, planes
         start: First plane along the first axis; an integer array, so that one compiled function
             serves every slab.
         planes: How many, at most the volume's depth.
+        weights: As for `cost_volume`.
 
     Returns:
         `(B, planes, H, W, (2 half_width + 1)^3)` float32.
     """
-    batch, depth, height, width, channels = fixed.shape
-    reach = _MEANS
-    fixed = pad(fixed, ((reach, reach), (0, 0), (0, 0)), "zeros")
-    around = (reach + half_width, half_width, half_width)
-    moving = pad(moving, tuple((n, n) for n in around), "zeros")
+    depth, reach = fixed.shape[1], _MEANS
     count = planes + 2 * reach
-    size = (batch, count + 2 * half_width, *moving.shape[2:])
-    fixed = ops.slice(fixed, (0, start, 0, 0, 0), (batch, count, height, width, channels))
-    moving = ops.slice(moving, (0, start, 0, 0, 0), size)
+    within = ((reach, reach), (0, 0), (0, 0))
+    around = tuple((n, n) for n in (reach + half_width, half_width, half_width))
+
+    def cut(x: Array, planes: int) -> Array:
+        return ops.slice(x, (0, start, 0, 0, 0), (x.shape[0], planes, *x.shape[2:]))
+
+    still = cut(pad(fixed, within, "zeros"), count)
+    moved = cut(pad(moving, around, "zeros"), count + 2 * half_width)
+    if weights is not None:
+        here = cut(pad(weights[0], within, "zeros"), count)
+        weights = here, cut(_pad_known(weights[1], around), count + 2 * half_width)
     plane = ops.arange(count, dtype="int32") + start - reach
     # what lies beyond the volume counts as zero in each mean
     inside = ops.cast(ops.logical_and(plane >= 0, plane < depth), "float32")
@@ -106,7 +141,7 @@ def cost_slab(fixed: Array, moving: Array, half_width: int, start: Array, planes
     def smooth(cost: Array) -> Array:
         return box_filter(box_filter(cost * inside) * inside)[:, reach:-reach]
 
-    return _compare(fixed, moving, half_width, smooth)
+    return _compare(still, moved, weights, half_width, smooth)
 
 
 def unit_length(features: Array) -> Array:
@@ -115,22 +150,54 @@ def unit_length(features: Array) -> Array:
 
 
 def _compare(
-    fixed: Array, padded: Array, half_width: int, smooth: Callable[[Array], Array]
-) -> Array:
+    fixed: Array, padded: Array, weights: tuple[Array, Array] | None, half_width: int,
+    smooth: Callable[[Array], Array],
+) -> Array:  # fmt: skip
     """Squared distance to the padded moving features at every displacement, smoothed."""
-    _, depth, height, width, channels = fixed.shape
-    batch = ops.shape(fixed)[0]  # a model's is not known when TensorFlow traces it
+    if weights is None:
+        return _rows(lambda at: smooth(_row(fixed, padded, half_width, at, _distance)), half_width)
+    here, there = weights
+
+    def row(at: Array) -> Array:
+        known = _row(here, there, half_width, at, _product)
+        distance = _row(fixed, padded, half_width, at, _distance)
+        return ops.stack([smooth(known * distance), smooth(known)], axis=1)
+
+    both = _rows(row, half_width)
+    cost, known = both[:, 0], both[:, 1]
+    usual = ops.sum(cost, -1, keepdims=True) / (ops.sum(known, -1, keepdims=True) + 1e-6)
+    all_known = smooth(here)
+    unknown = _LITTLE * (all_known - known)
+    return all_known * (cost + unknown * usual) / (known + unknown + 1e-6)
+
+
+def _rows(row: Callable[[Array], Array], half_width: int) -> Array:
+    """Join what `row` gives for each row of the window, last axis fastest."""
     taps = range(2 * half_width + 1)
-
-    def row(start: Array) -> Array:
-        size = (batch, depth, height, width + 2 * half_width, channels)
-        window = ops.slice(padded, (0, start[0], start[1], 0, 0), size)
-        parts = [
-            ops.sum(ops.square(fixed - window[:, :, :, tap : tap + width]), axis=-1) for tap in taps
-        ]
-        return smooth(ops.stack(parts, axis=-1))
-
     starts = np.array(list(itertools.product(taps, repeat=2)), "int32")
     rows = ops.map(row, ops.convert_to_tensor(starts))
-    rows = ops.transpose(rows, (1, 2, 3, 4, 0, 5))
-    return ops.reshape(rows, (batch, *rows.shape[1:4], len(taps) ** 3))
+    order = (*range(1, len(rows.shape) - 1), 0, len(rows.shape) - 1)
+    rows = ops.transpose(rows, order)
+    batch = ops.shape(rows)[0]  # a model's is not known when TensorFlow traces it
+    return ops.reshape(rows, (batch, *rows.shape[1:-2], len(taps) ** 3))
+
+
+def _row(
+    fixed: Array, padded: Array, half_width: int, start: Array,
+    compare: Callable[[Array, Array], Array],
+) -> Array:  # fmt: skip
+    """Compare at the displacements of one row of the window."""
+    _, depth, height, width, channels = fixed.shape
+    size = (ops.shape(fixed)[0], depth, height, width + 2 * half_width, channels)
+    window = ops.slice(padded, (0, start[0], start[1], 0, 0), size)
+    taps = range(2 * half_width + 1)
+    parts = [compare(fixed, window[:, :, :, tap : tap + width]) for tap in taps]
+    return ops.stack(parts, axis=-1)
+
+
+def _distance(fixed: Array, moving: Array) -> Array:
+    return ops.sum(ops.square(fixed - moving), axis=-1)
+
+
+def _product(fixed: Array, moving: Array) -> Array:
+    return (fixed * moving)[..., 0]

@@ -13,10 +13,16 @@ from anyvox_keras.registration.deformable.cost_volume import cost_slab, window_o
 
 Array = Any
 
+# per squared step: where nothing is known, and all displacements cost the same, none is taken
+_TIES = 1e-6
+# what is unknown follows its surroundings, and those follow it this much
+_FAINT = 1e-3
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
-def coupled_convex(cost: Array, coupling: Sequence[float] = COUPLING) -> Array:
+def coupled_convex(
+    cost: Array, coupling: Sequence[float] = COUPLING, weight: Array | None = None
+) -> Array:
     """Find the displacement that is cheap and smooth, by alternating two convex problems.
 
     `s` starts as the smoothed pointwise best; then for each coefficient `c`, always from the
@@ -27,6 +33,8 @@ def coupled_convex(cost: Array, coupling: Sequence[float] = COUPLING) -> Array:
     Args:
         cost: `(B, D, H, W, (2 h + 1)^3)` as `cost_volume` returns it.
         coupling: The growing coefficients.
+        weight: `(B, D, H, W, 1)` in `[0, 1]`, how much of each voxel is known: `box` is then the
+            mean weighted by it, so that what is unknown follows its surroundings.
 
     Returns:
         `(B, D, H, W, 3)` float32 displacement `s`, in voxels of the cost volume's grid.
@@ -55,17 +63,50 @@ def coupled_convex(cost: Array, coupling: Sequence[float] = COUPLING) -> Array:
         )
     offsets = window_offsets(size // 2)
     cost = ops.convert_to_tensor(cost)
+    weight = None if weight is None else ops.convert_to_tensor(weight)
     coefficients = ops.convert_to_tensor(np.array(coupling, "float32"))
 
     def step(i: Array, smooth: Array) -> Array:
-        return box_filter(_best(_coupled(cost, smooth, coefficients[i]), offsets))
+        return _mean(_best(_coupled(cost, smooth, coefficients[i]), offsets), weight)
 
-    return ops.fori_loop(0, len(coupling), step, box_filter(_best(cost, offsets)))
+    if weight is not None:
+        cost = cost + _TIES * ops.convert_to_tensor((offsets**2).sum(-1))
+    found = ops.fori_loop(0, len(coupling), step, _mean(_best(cost, offsets), weight))
+    return found if weight is None else filled(found, weight)
+
+
+def filled(displacement: Array, weight: Array, steps: int = 8) -> Array:
+    """Give to what is unknown the displacement of its surroundings, `steps` voxels deep.
+
+    Args:
+        displacement: `(B, D, H, W, 3)`.
+        weight: `(B, D, H, W, 1)` in `[0, 1]`, how much of each voxel is known; there it stays.
+        steps: How often what borders on the known takes over its mean.
+    """
+
+    def step(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        field, reached = state
+        near = box_filter(reached)
+        around = box_filter(field * reached) / (near + 1e-12)
+        return weight * displacement + (1.0 - weight) * around, ops.maximum(reached, near)
+
+    result: tuple[Array, Array] = ops.fori_loop(0, steps, step, (displacement, weight))
+    return result[0]
+
+
+def _mean(best: Array, weight: Array | None) -> Array:
+    """Mean of the neighbours, who count as far as they are known."""
+    if weight is None:
+        return box_filter(best)
+    weight = weight + _FAINT
+    everywhere = box_filter(ops.ones_like(weight))
+    return everywhere * box_filter(best * weight) / box_filter(weight)
 
 
 def coupled_convex_by_slabs(
-    fixed: Array, moving: Array, half_width: int, planes: int, coupling: Sequence[float] = COUPLING
-) -> Array:
+    fixed: Array, moving: Array, half_width: int, planes: int,
+    coupling: Sequence[float] = COUPLING, weights: tuple[Array, Array] | None = None,
+) -> Array:  # fmt: skip
     """Return `coupled_convex(cost_volume(fixed, moving, half_width))` and never hold the cost.
 
     Each step computes the cost anew, some planes at a time: memory for time.
@@ -76,32 +117,39 @@ def coupled_convex_by_slabs(
         half_width: Of the window.
         planes: How many to hold, at most `D`.
         coupling: As in `coupled_convex`.
+        weights: As in `cost_volume`.
 
     Returns:
         `(B, D, H, W, 3)` float32 displacement.
     """
+    fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
+    if weights is not None:
+        weights = ops.convert_to_tensor(weights[0]), ops.convert_to_tensor(weights[1])
     depth = fixed.shape[1]
-    best, mean = _best_of_slab(half_width, planes), _mean()
+    best, mean = _best_of_slab(half_width, planes), _compiled_mean()
     starts = [*range(0, depth - planes, planes), depth - planes]
     smooth = ops.zeros((*fixed.shape[:4], 3), "float32")
-    for coefficient in (0.0, *coupling):
+    for coefficient in (0.0 if weights is None else _TIES, *coupling):
         number = ops.convert_to_tensor(coefficient, "float32")
         parts = [
-            best(fixed, moving, smooth, number, ops.convert_to_tensor(start, "int32"))
+            best(fixed, moving, smooth, number, ops.convert_to_tensor(start, "int32"), weights)
             for start in starts
         ]
         # the last slab ends with the volume and overlaps the one before
         parts[-1] = parts[-1][:, planes * len(starts) - depth :]
-        smooth = mean(ops.concatenate(parts, axis=1))
-    return smooth
+        smooth = mean(ops.concatenate(parts, axis=1), None if weights is None else weights[0])
+    return smooth if weights is None else filled(smooth, weights[0])
 
 
 @cache
 def _best_of_slab(half_width: int, planes: int) -> Callable[..., Array]:
     offsets = window_offsets(half_width)
 
-    def best(fixed: Array, moving: Array, smooth: Array, coefficient: Array, start: Array) -> Array:
-        cost = cost_slab(fixed, moving, half_width, start, planes)
+    def best(
+        fixed: Array, moving: Array, smooth: Array, coefficient: Array, start: Array,
+        weights: tuple[Array, Array] | None,
+    ) -> Array:  # fmt: skip
+        cost = cost_slab(fixed, moving, half_width, start, planes, weights)
         size = (smooth.shape[0], planes, *smooth.shape[2:])
         near = ops.slice(smooth, (0, start, 0, 0, 0), size)
         return _best(_coupled(cost, near, coefficient), offsets)
@@ -110,8 +158,8 @@ def _best_of_slab(half_width: int, planes: int) -> Callable[..., Array]:
 
 
 @cache
-def _mean() -> Callable[[Array], Array]:
-    return compiled(box_filter)
+def _compiled_mean() -> Callable[..., Array]:
+    return compiled(_mean)
 
 
 def _best(cost: Array, offsets: np.ndarray) -> Array:

@@ -37,6 +37,7 @@ _COPIES = 6
 def deform(
     fixed: Array, moving: Array, shape: Sequence[int], spacing: Sequence[float],
     settings: DeformSettings | None = None, memory: float | None = None,
+    weights: tuple[Array, Array] | None = None,
 ) -> Array:  # fmt: skip
     """Find the displacement that brings the moving features onto the fixed ones.
 
@@ -54,6 +55,8 @@ def deform(
         settings: See `DeformSettings`; the default is the preset "default".
         memory: GB (2^30 bytes) that a search may take. A cost volume that needs more is computed
             in slabs, anew for each step: the same result, later.
+        weights: `(1, d, h, w, 1)` in `[0, 1]`, how much of each voxel of the two is known; by
+            default all. What is unknown neither pulls nor repels, and follows its surroundings.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of the images.
@@ -73,13 +76,16 @@ def deform(
     settings = settings or DeformSettings()
     shape = tuple(int(n) for n in shape)
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
+    if weights is not None:
+        weights = ops.convert_to_tensor(weights[0]), ops.convert_to_tensor(weights[1])
     displacement = None
     with no_gradient():
-        for level in _usable(settings.levels_for(spacing), shape):
+        for level in _usable(settings.levels_for(shape, spacing), shape):
             planes = _planes(level, shape, memory)
             search = _search(level, shape, settings.consistency, settings.adam.stretch, planes)
-            displacement = search(fixed, moving, displacement)
-        return _descent(shape, settings.adam, settings.both_ways)(fixed, moving, displacement)
+            displacement = search(fixed, moving, displacement, weights)
+        descent = _descent(shape, settings.adam, settings.both_ways)
+        return descent(fixed, moving, displacement, weights)
 
 
 def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
@@ -108,36 +114,62 @@ def _planes(level: Level, shape: tuple[int, ...], memory: float | None) -> int |
 @cache
 def _search(
     level: Level, shape: tuple[int, ...], consistency: int, stretch: bool, planes: int | None
-) -> Callable[[Array, Array, Array | None], Array]:
-    """Return the function of fixed, moving and the start that one level is."""
+) -> Callable[..., Array]:
+    """Return the function of fixed, moving, the start and the weights that one level is."""
     before = partial(_pooled, level.grid)
     after = partial(_agreed, level.grid, shape, consistency, stretch)
     if planes is None:
         return compiled(partial(_find, before, partial(_match, level.half_width), after))
-    match = partial(coupled_convex_by_slabs, half_width=level.half_width, planes=planes)
+    match = partial(_match_by_slabs, level.half_width, planes)
     return partial(_find, compiled(before), match, compiled(after))
 
 
 def _find(
-    before: Callable[..., Any], match: Callable[[Array, Array], Array], after: Callable[..., Array],
-    fixed: Array, moving: Array, start: Array | None,
+    before: Callable[..., Any], match: Callable[..., Array], after: Callable[..., Array],
+    fixed: Array, moving: Array, start: Array | None, weights: tuple[Array, Array] | None = None,
 ) -> Array:  # fmt: skip
     """Displacement on the full grid."""
-    fixed, moving = before(fixed, moving, start)
-    return after(match(fixed, moving), match(moving, fixed), start)
+    fixed, moving, weights = before(fixed, moving, start, weights)
+    back = None if weights is None else weights[::-1]
+    return after(match(fixed, moving, weights), match(moving, fixed, back), start)
 
 
-def _pooled(grid: int, fixed: Array, moving: Array, start: Array | None) -> tuple[Array, Array]:
+def _pooled(
+    grid: int, fixed: Array, moving: Array, start: Array | None,
+    weights: tuple[Array, Array] | None,
+) -> tuple[Array, Array, tuple[Array, Array] | None]:  # fmt: skip
     if start is not None:
-        moving = warp(moving, resize_displacement(start, moving.shape[1:4]))
+        start = resize_displacement(start, moving.shape[1:4])
+        moving = warp(moving, start)
+        weights = weights if weights is None else (weights[0], 1.0 - warp(1.0 - weights[1], start))
     factor = grid // POOL
     if factor == 1:
-        return fixed, moving
-    return average_pool(fixed, factor), average_pool(moving, factor)
+        return fixed, moving, weights
+    if weights is None:
+        return average_pool(fixed, factor), average_pool(moving, factor), None
+    (fixed, here), (moving, there) = (
+        _pool_known(x, weight, factor) for x, weight in zip((fixed, moving), weights, strict=True)
+    )
+    return fixed, moving, (here, there)
 
 
-def _match(half_width: int, fixed: Array, moving: Array) -> Array:
-    return coupled_convex(cost_volume(fixed, moving, half_width))
+def _pool_known(x: Array, weight: Array, factor: int) -> tuple[Array, Array]:
+    share = average_pool(weight, factor)
+    return average_pool(x * weight, factor) / (share + 1e-6), share
+
+
+def _match(
+    half_width: int, fixed: Array, moving: Array, weights: tuple[Array, Array] | None
+) -> Array:
+    cost = cost_volume(fixed, moving, half_width, weights=weights)
+    return coupled_convex(cost, weight=None if weights is None else weights[0])
+
+
+def _match_by_slabs(
+    half_width: int, planes: int, fixed: Array, moving: Array,
+    weights: tuple[Array, Array] | None,
+) -> Array:  # fmt: skip
+    return coupled_convex_by_slabs(fixed, moving, half_width, planes, weights=weights)
 
 
 def _agreed(
@@ -156,11 +188,12 @@ def _descent(shape: tuple[int, ...], adam: AdamSettings, both_ways: bool) -> Cal
 
 def _descend(
     shape: tuple[int, ...], adam: AdamSettings, both_ways: bool,
-    fixed: Array, moving: Array, start: Array,
+    fixed: Array, moving: Array, start: Array, weights: tuple[Array, Array] | None,
 ) -> Array:  # fmt: skip
     start = resize(start, fixed.shape[1:4]) / float(POOL)
-    found = instance_optimisation(fixed, moving, start, adam)
+    found = instance_optimisation(fixed, moving, start, adam, weights)
     if both_ways:
-        back = instance_optimisation(moving, fixed, invert_displacement(start), adam)
+        other = None if weights is None else weights[::-1]
+        back = instance_optimisation(moving, fixed, invert_displacement(start), adam, other)
         found = 0.5 * (found + invert_displacement(back))
     return resize(found * float(POOL), shape)

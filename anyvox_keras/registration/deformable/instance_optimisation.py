@@ -63,14 +63,18 @@ class AdamSettings:
 
 
 def instance_optimisation(
-    fixed: Array, moving: Array, displacement: Array, settings: AdamSettings | None = None
-) -> Array:
+    fixed: Array, moving: Array, displacement: Array, settings: AdamSettings | None = None,
+    weights: tuple[Array, Array] | None = None,
+) -> Array:  # fmt: skip
     """Descend with Adam on the match of the features and the smoothness of the displacement.
 
     With parameters `p`, started at the displacement, `u = box^passes p`, the mean over voxels and
     `D_a` the forward difference along axis `a`, the loss is
 
         12 mean_c (moving_c(x + u) - fixed_c)^2 + smoothness sum_a mean (D_a u)^2
+
+    With weights of what is known, each voxel's mismatch is multiplied by `w_f(x) w_m(x + u)`, a
+    constant of each step, so that nothing is gained by moving out of what is known.
 
     The smoothed field of the last step's forward pass is returned.
 
@@ -79,6 +83,7 @@ def instance_optimisation(
         moving: The same shape.
         displacement: `(1, D, H, W, 3)` to start from, in voxels of this grid.
         settings: See `AdamSettings`; the default is ConvexAdam's.
+        weights: `(1, D, H, W, 1)` in `[0, 1]`, of the fixed and of the moving features.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of this grid.
@@ -100,7 +105,7 @@ def instance_optimisation(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if settings.distance == "cosine":
         fixed, moving = unit_length(fixed), unit_length(moving)
-    gradient = value_and_gradient(_loss(fixed, moving, settings))
+    gradient = value_and_gradient(_loss(fixed, moving, settings, weights))
 
     def step(i: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         parameters, first, second, used, _ = state
@@ -133,13 +138,26 @@ def _descend(step: Callable[..., Any], start: Array, settings: AdamSettings) -> 
     return ops.while_loop(going, advance, (ops.convert_to_tensor(0, "int32"), state))[1][3]
 
 
-def _loss(fixed: Array, moving: Array, settings: AdamSettings) -> Callable[[Array], Array]:
+def _loss(
+    fixed: Array, moving: Array, settings: AdamSettings, weights: tuple[Array, Array] | None
+) -> Callable[[Array], Array]:
     """Return the loss as a function of the smoothed parameters."""
-    weight = _SIMILARITY * (0.5 * fixed.shape[-1] if settings.distance == "cosine" else 1.0)
+    channels = fixed.shape[-1]
+    factor = _SIMILARITY * (0.5 * channels if settings.distance == "cosine" else 1.0)
+    if weights is not None:
+        # what is unknown travels as one more channel: beyond the grid, zero, all is known
+        fixed, moving = (
+            ops.concatenate([x, 1.0 - weight], axis=-1)
+            for x, weight in zip((fixed, moving), weights, strict=True)
+        )
 
     def mismatch(still: Array, moved: Array, displacement: Array) -> Array:
         warped = sample_displaced(moved, displacement, settings.stretch)
-        return weight * ops.mean(ops.square(warped - still))
+        square = ops.square(warped[..., :channels] - still[..., :channels])
+        if weights is not None:
+            known = (1.0 - warped[..., channels:]) * (1.0 - still[..., channels:])
+            square = square * ops.stop_gradient(known)
+        return factor * ops.mean(square)
 
     def loss(smooth: Array) -> Array:
         penalty = settings.smoothness * _roughness(smooth)

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field, replace
 
 from anyvox_keras.registration.deformable.instance_optimisation import AdamSettings
 
+# the reach, as a part of the image's side
+_REACH = 5.0
+# voxels that even a small image is searched
+_LEAST = 12.0
+# twice as many coarse blocks make a side
+_BLOCKS = 45.0
+# steps of the fine search
+_FINE = 2
 PRESETS = ("default", "convexadam", "diffeomorphic")
 
 
@@ -30,9 +38,10 @@ class DeformSettings:
     """Settings of `deform`.
 
     Args:
-        levels: Searches, coarse to fine; `None` chooses two (one where voxels are coarse)
-            whose windows together reach `capture`.
-        capture: Capture range in mm, per axis, of the chosen levels.
+        levels: Searches, coarse to fine; `None` chooses two whose windows together reach
+            `capture`.
+        capture: How far the chosen levels search, mm per axis; by default a fifth of the image's
+            side (the cube root of its voxels).
         consistency: Iterations of `inverse_consistency` after each search.
         align: Pad the images so that the pooled grids cover them exactly. Without, the trailing
             voxels that fill no block are dropped and the field is stretched over them.
@@ -41,7 +50,7 @@ class DeformSettings:
     """
 
     levels: tuple[Level, ...] | None = None
-    capture: float = 20.0
+    capture: float | None = None
     consistency: int = 15
     align: bool = True
     both_ways: bool = False
@@ -50,26 +59,32 @@ class DeformSettings:
         default_factory=lambda: AdamSettings(smoothness=2.0, distance="cosine")
     )
 
-    def levels_for(self, spacing: Sequence[float]) -> tuple[Level, ...]:
-        """Return the levels for voxels of `spacing` mm."""
+    def levels_for(
+        self, shape: Sequence[int], spacing: Sequence[float] = (1.0, 1.0, 1.0)
+    ) -> tuple[Level, ...]:
+        """Return the levels for an image of `shape` voxels of `spacing` mm.
+
+        Blocks and reach follow the number of voxels, so that a mouse and a whale that are seen by
+        as many voxels are searched alike; millimetres count only for a `capture` that is given.
+        """
         if self.levels is not None:
             return self.levels
-        finest = min(spacing)
-        # blocks of at most 8 mm: larger ones lose the organs, smaller ones cost memory
-        coarse = 2 * max(1, math.floor(4.0 / finest))
-        if coarse == 2:
-            return (Level(2, max(1, math.ceil(self.capture / (2 * finest)))),)
-        fine = Level(max(2, coarse // 4 * 2), 2)
-        rest = self.capture - fine.grid * fine.half_width * finest
-        return (Level(coarse, max(1, math.ceil(rest / (coarse * finest)))), fine)
+        size = math.prod(shape) ** (1 / 3)
+        reach = max(_LEAST, size / _REACH)
+        if self.capture is not None:
+            reach = self.capture / min(spacing)
+        coarse = 2 * max(2, round(size / _BLOCKS))
+        fine = Level(coarse // 4 * 2, _FINE)
+        rest = reach - fine.grid * fine.half_width
+        return (Level(coarse, max(1, math.ceil(rest / coarse))), fine)
 
 
 def settings_of(preset: str) -> DeformSettings:
     """Return the settings that a name stands for.
 
-    "default" searches 20 mm around, compares by the angle between feature vectors and keeps folds
-    rare. "convexadam" is ConvexAdam with the settings of the anatomix paper. "diffeomorphic" is
-    the default with a velocity field, compared in both directions.
+    "default" searches a fifth of the image around, compares by the angle between feature vectors
+    and keeps folds rare. "convexadam" is ConvexAdam with the settings of the anatomix
+    paper. "diffeomorphic" is the default with a velocity field, compared in both directions.
 
     Raises:
         ValueError: If the name is unknown.

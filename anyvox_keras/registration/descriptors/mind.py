@@ -1,5 +1,6 @@
 """MIND-SSC, a descriptor of local self-similarity that ignores the contrast."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ def mind_ssc(image: Array, radius: int = 1, dilation: int = 2) -> Array:
 
     With `D_k` the mean squared difference of the two patches of pair `k` (side `2 radius + 1`,
     centres `dilation` voxels from the voxel, border replicated), `m_k = D_k - min_k D_k` and
-    `v = mean_k m_k`, held within a thousandth and a thousand times its mean over the volume:
+    `v = mean_k m_k`, held within a thousandth and a thousand times its mean over the volume (to
+    which no voxel adds more than a hundred times what 95 % of those with any stay below, so that a
+    few extreme ones, electrodes or clips, change nothing far away):
 
         MIND_k = exp(-m_k / v)
 
@@ -59,11 +62,26 @@ def mind_ssc(image: Array, radius: int = 1, dilation: int = 2) -> Array:
     distances = _patch_distances(image, radius, dilation)
     above = distances - ops.min(distances, axis=0)
     spread = ops.mean(above, axis=0)
-    middle = ops.mean(spread, axis=(1, 2, 3), keepdims=True)
+    middle = _middle(spread)
     similar = ops.exp(-above / ops.clip(spread, 1e-3 * middle + _TINY, 1e3 * middle + _TINY))
     return ops.transpose(similar, (1, 2, 3, 4, 0))
 
 
+def _middle(spread: Array) -> Array:
+    """Mean of each sample, `(B, 1, 1, 1)`, in which extremes are held back."""
+    step = max(1, round((math.prod(spread.shape[1:]) / _SAMPLE) ** (1 / 3)))
+    some = ops.sort(ops.reshape(spread[:, ::step, ::step, ::step], (spread.shape[0], -1)), axis=-1)
+    constant = ops.sum(ops.cast(some <= 0, "int32"), axis=-1, keepdims=True)
+    rank = constant + ops.cast(0.95 * ops.cast(some.shape[-1] - constant, "float32"), "int32")
+    usual = ops.take_along_axis(some, ops.minimum(rank, some.shape[-1] - 1), axis=-1)
+    held = ops.minimum(spread, _EXTREME * ops.reshape(usual, (-1, 1, 1, 1)))
+    return ops.mean(held, axis=(1, 2, 3), keepdims=True)
+
+
+# voxels that are sorted to find what is usual
+_SAMPLE = 30_000
+# times what is usual
+_EXTREME = 100.0
 # A constant image has no spread at all: 0 / tiny is 0 there, not NaN.
 _TINY = 1e-30
 
