@@ -37,7 +37,7 @@ def cost_volume(
     With weights `w` of what is known on each side (one beyond the moving grid, so that weights of
     one everywhere change nothing) the cost is a mean over what both sides know,
 
-        cost(x, d) = box2 w_f(x) * box2 (w(x, d) |...|^2) / box2 w(x, d)
+        cost(x, d) = max(w_f, box2 w_f)(x) * box2 (w(x, d) |...|^2) / box2 w(x, d)
         w(x, d) = w_f(x) w_m(x + d)
 
     so that a displacement into the unknown is neither cheap nor dear: where hardly anything is
@@ -166,9 +166,12 @@ def _compare(
     both = _rows(row, half_width)
     cost, known = both[:, 0], both[:, 1]
     usual = ops.sum(cost, -1, keepdims=True) / (ops.sum(known, -1, keepdims=True) + 1e-6)
-    all_known = smooth(here)
+    everywhere, all_known = smooth(ops.ones_like(here)), smooth(here)
     unknown = _LITTLE * (all_known - known)
-    return all_known * (cost + unknown * usual) / (known + unknown + 1e-6)
+    # a voxel that is known counts fully, however few its neighbours
+    outer = (here.shape[1] - all_known.shape[1]) // 2  # planes of a slab that its means read
+    share = ops.maximum(here[:, outer : here.shape[1] - outer] * everywhere, all_known)
+    return share * (cost + unknown * usual) / (known + unknown + 1e-6)
 
 
 def _rows(row: Callable[[Array], Array], half_width: int) -> Array:

@@ -17,6 +17,8 @@ Array = Any
 # voxels beyond a mask whose descriptor still sees what is in it: MIND's patches reach three, and
 # features are pooled by two
 _REACH = 4
+# Dice of two masks of the same structure in images that are roughly aligned
+_SAME = 0.9
 
 
 def known_features(
@@ -29,11 +31,11 @@ def known_features(
 ) -> tuple[list[Array], tuple[Array, Array] | None]:
     """Compute the features of both images, pooled by two, and how much of each voxel is known.
 
-    Features are those of the whole image, so that the outline of a structure counts as far as it
-    is seen from inside the mask; outside, the features of the nearest voxel inside stand in, and
-    weigh nothing. Of two masks each counts as it is. The outline of one alone shows in the other
-    image, too, which nothing cuts off: it is widened by what the descriptor reaches, holes (a
-    lesion left out) excepted.
+    Outside a mask the features of the nearest voxel inside stand in, and weigh nothing. Of two
+    masks each counts as it is, and what they leave out is dark, so that nothing that lies there
+    matters. Where the two cover each other (Dice of at least 0.9) they delineate the same structure
+    and its outline counts as well: both are widened by what the descriptor reaches, holes (a lesion
+    left out) excepted. So is one mask alone, whose outline shows in the other image.
 
     Args:
         images: The fixed and the moving image on one lattice.
@@ -44,20 +46,29 @@ def known_features(
         memory: GB that a network may take, as in `image_features`.
 
     Returns:
-        Two arrays `(1, d, h, w, C)` float32, and their weights `(1, d, h, w, 1)` in `[0, 1]`, or
+        Two arrays `(1, d, h, w, C)` float32, and their weights `(1, d, h, w, 1)`, 0 or 1, or
         none if both images are known everywhere.
     """
+    outlined = not all(masked) or _same(images[0].inside, images[1].inside)
     features, weights = [], []
     for (array, inside, seen), given, clip in zip(images, masked, clips, strict=True):
-        found = image_features(array, seen, clip, settings, pads, memory)
-        if given and not all(masked) and inside is not None:
+        if inside is not None and all(masked):
+            array, seen = np.where(inside, array, array[inside].min()), None
+        if inside is not None and given and outlined:
             inside = _widened(inside, seen)
-        weight = np.ones(found.shape[:4], "float32") if inside is None else _pooled(inside, pads)
-        features.append(found if inside is None else _continued(found, weight))
-        weights.append(ops.convert_to_tensor(weight[..., None]))
+        found = image_features(array, seen, clip, settings, pads, memory)
+        known = np.ones(found.shape[1:4], bool) if inside is None else _pooled(inside, pads)
+        features.append(found if known.all() else _continued(found, known))
+        weights.append(ops.convert_to_tensor(known[None, ..., None].astype("float32")))
     if all(image.inside is None for image in images):
         return features, None
     return features, (weights[0], weights[1])
+
+
+def _same(here: np.ndarray | None, there: np.ndarray | None) -> bool:
+    if here is None or there is None:
+        return here is there
+    return bool(2 * (here & there).sum() >= _SAME * (here.sum() + there.sum()))
 
 
 def _widened(mask: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
@@ -67,13 +78,14 @@ def _widened(mask: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
 
 
 def _pooled(inside: np.ndarray, pads: Sequence[int]) -> np.ndarray:
+    """Whether at least half of a pooled voxel is known, or as much as of any."""
     padded = np.pad(inside.astype("float32"), [(0, int(n)) for n in pads], "edge")
     with no_gradient():
-        pooled: np.ndarray = to_numpy(average_pool(ops.convert_to_tensor(padded[None, ..., None])))
-    return pooled[..., 0]
+        share = to_numpy(average_pool(ops.convert_to_tensor(padded[None, ..., None])))[0, ..., 0]
+    known: np.ndarray = share >= min(0.5, float(share.max()))
+    return known
 
 
-def _continued(features: Array, weight: np.ndarray) -> Array:
-    """Features of the nearest voxel that is mostly known, where a voxel is not."""
-    known = weight[0] >= min(0.5, float(weight.max()))
+def _continued(features: Array, known: np.ndarray) -> Array:
+    """Features of the nearest known voxel where a voxel is not."""
     return ops.convert_to_tensor(to_numpy(features)[0][nearest(known)][None])
