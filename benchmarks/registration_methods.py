@@ -2,10 +2,11 @@
 
 A method is a name `tool:variant`: `torch:default`, `jax:diffeomorphic`, `convexadam:default`,
 `convexadam:paper`, `ants:syn`, `ants:clipped`. Ours takes settings behind the preset:
-`torch:default;adam.smoothness=1;capture=30`, and features: `torch:default;features=both`.
+`torch:default;adam.smoothness=1;levels=4x3+2x2`, and features: `torch:default;features=both`.
 """
 
 import ast
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,10 @@ def changed(settings: Any, choices: dict[str, str]) -> Any:
 
 
 def _value(text: str) -> Any:
+    if re.fullmatch(r"\d+x\d+(\+\d+x\d+)*", text):  # levels: blocks x half width
+        from anyvox_keras.registration import Level
+
+        return tuple(Level(*map(int, level.split("x"))) for level in text.split("+"))
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

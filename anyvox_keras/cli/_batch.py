@@ -1,6 +1,5 @@
 """Many pairs in one process."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +7,18 @@ from typing import Any
 
 import click
 
+from anyvox_keras.cli._batch_results import read_result, show_results, write_results
 from anyvox_keras.cli._made_from import note_made_from, require_made_from
 from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.errors import UserError
 
-#: registers a pair of options, saves it to a folder (overwriting or not), returns a line
-RegisterPair = Callable[[dict[str, Any], Path, bool], str]
+#: registers a pair of options, saves it to a folder (overwriting or not), returns a line and the
+#: verdict on the result
+RegisterPair = Callable[[dict[str, Any], Path, bool], tuple[str, str]]
+#: exit code where a registration itself says that it failed; its files are written
+NOT_TRUSTED = 3
+#: the gravest first, as the table of a batch has them; a pair without a verdict never ended
+ORDER = (None, "FAIL", "WARN", "PASS")
 
 
 def run_pairs(
@@ -34,8 +39,9 @@ def run_pairs(
 
     check_pair(options, out, overwrite)
     with exclusive(out):
-        click.echo(register_pair(options, out, overwrite))
-    return 0
+        line, verdict = register_pair(options, out, overwrite)
+    click.echo(line)
+    return NOT_TRUSTED if verdict == "FAIL" else 0
 
 
 def run_batch(
@@ -52,10 +58,10 @@ def run_batch(
     folder. A pair whose `metrics.json` exists is done, if it was made from the row's files, by
     their checksums, and by its settings; otherwise it fails until `--overwrite` makes it anew.
 
-    A table of all pairs ends it.
+    A table of all pairs ends it, those to look at first, which `metrics.csv` holds as well.
 
     Returns:
-        0, or 1 if any pair failed.
+        0; 1 if any pair could not be registered; else 3 if any result bears the verdict FAIL.
 
     Raises:
         UserError: A table that cannot be used, before anything runs.
@@ -68,22 +74,26 @@ def run_batch(
     for row, folder in zip(rows, folders, strict=True):
         try:
             pair = {**options, **row}
-            if _results(folder) is not None and not overwrite:
+            if read_result(folder)["verdict"] is not None and not overwrite:
                 require_made_from(pair, folder)
                 click.echo(f"{folder}: done already")
                 continue
             # what an interrupted run left there is incomplete: metrics.json comes last
             check_pair(pair, folder, overwrite=True)
             with exclusive(folder):
-                click.echo(register_pair(pair, folder, True))
+                click.echo(register_pair(pair, folder, True)[0])
                 note_made_from(pair, folder)
         # whatever one pair meets, a framework out of memory say, the others do not depend on it
         except Exception as error:
             failed += 1
             reason = " ".join(str(error).split()) or type(error).__name__
             click.echo(f"anyvox: error: {folder}: {reason}", err=True)
-    _show_summary(folders)
-    return 1 if failed else 0
+    results = sorted(map(read_result, folders), key=lambda result: ORDER.index(result["verdict"]))
+    write_results(out / "metrics.csv", results)
+    show_results(results)
+    if failed:
+        return 1
+    return NOT_TRUSTED if any(result["verdict"] == "FAIL" for result in results) else 0
 
 
 def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:
@@ -99,41 +109,6 @@ def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:
     if twice:
         raise UserError(f"{table}: expected a name of its own for each pair, received {twice}")
     return [out / place for place in places]
-
-
-def _show_summary(folders: list[Path]) -> None:
-    """Print a table of all pairs, those of earlier runs included, and of their means."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("pair", "Dice before", "after", "folds (%)", "seconds", box=None)
-    found = [_results(folder) for folder in folders]
-    for folder, results in zip(folders, found, strict=True):
-        table.add_row(folder.name, *(["failed"] if results is None else _cells(results)))
-    done = [results for results in found if results is not None]
-    known = [[value for value in column if value is not None] for column in zip(*done, strict=True)]
-    table.add_row("mean", *_cells([sum(c) / len(c) if c else None for c in known]))
-    Console(highlight=False, soft_wrap=True).print(table)
-
-
-def _results(folder: Path) -> list[float | None] | None:
-    """Dice before and after, folds and seconds, as far as known; none of a pair that failed."""
-    if not (folder / "metrics.json").exists():
-        return None
-    try:
-        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        dice = found.get("mean_dice") or {}
-    except (ValueError, AttributeError):
-        return None  # damaged, or another program's: the pair is registered anew
-    return [
-        dice.get("before"), dice.get("after"), found.get("folds_percent"), found.get("seconds")
-    ]  # fmt: skip
-
-
-def _cells(results: list[float | None]) -> list[str]:
-    digits = (4, 4, 4, 1)
-    pairs = zip(results, digits, strict=False)
-    return ["" if value is None else f"{value:.{n}f}" for value, n in pairs]
 
 
 def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:

@@ -68,10 +68,10 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that say something."""
-    return {name: value for name, value in options.items() if value not in (None, False)}
+    return {k: value for k, value in options.items() if value is not None and value is not False}
 
 
-def save_pair(result: Any, out: Path, overwrite: bool) -> str:
-    """Save a `Registration`, and return one line of results."""
+def save_pair(result: Any, out: Path, overwrite: bool) -> tuple[str, str]:
+    """Save a `Registration`; return one line of results and the verdict."""
     result.save(out, overwrite=overwrite)
-    return f"{out}: {result.summary}"
+    return f"{out}: {result.summary}", result.quality.verdict

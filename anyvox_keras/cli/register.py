@@ -11,6 +11,8 @@ from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
 
 #: `registration.settings.PRESETS`, which to import would load a framework for `--help`
 PRESETS = ("default", "convexadam", "diffeomorphic")
+#: options that change a preset
+TURNED = ("smoothness", "capture", "iterations")
 
 
 @click.command()
@@ -22,6 +24,11 @@ PRESETS = ("default", "convexadam", "diffeomorphic")
     type=click.Choice(PRESETS),
     help="How to search: convexadam is the paper's, diffeomorphic never folds.",
 )
+@click.option("--smoothness", type=float, help="Of the deformation; 2 by default, 0.75 is little.")
+@click.option(
+    "--capture", type=float, help="How far to search, mm; by default a fifth of the image's side."
+)
+@click.option("--iterations", type=int, help="Steps of the descent, 80 by default.")
 @MEMORY
 @PRECISION
 @OVERWRITE
@@ -33,8 +40,12 @@ def register(
     return run_pairs(batch, out, options, overwrite, register_pair)
 
 
-def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:
-    """Register, save, and return one line of results."""
-    from anyvox_keras.registration import register
+def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
+    """Register, save, and return one line of results and the verdict."""
+    from anyvox_keras.registration import register, settings_of, tuned
 
-    return save_pair(register(**chosen(options)), out, overwrite)
+    given = chosen(options)
+    turned = {name: given.pop(name) for name in TURNED if name in given}
+    if turned:
+        given["settings"] = tuned(settings_of(given.pop("preset", "default")), **turned)
+    return save_pair(register(**given), out, overwrite)

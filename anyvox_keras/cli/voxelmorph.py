@@ -87,7 +87,7 @@ def register(
         fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
     options["spacing"] = options["spacing"] or _spacing(run)
 
-    def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> str:
+    def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
         arguments = chosen(options)
         iterations = int(arguments.pop("refine", 0))
         result = register_scans(iterations=iterations, **fixed, **arguments)

@@ -18,7 +18,7 @@ from anyvox_keras.registration.deformable.instance_optimisation import (
 )
 from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.deformable.memory import room
-from anyvox_keras.registration.deformable.settings import DeformSettings, Level, settings_of
+from anyvox_keras.registration.deformable.settings import DeformSettings, Level, settings_of, tuned
 from anyvox_keras.registration.descriptors.known_features import known_features
 from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
@@ -43,6 +43,7 @@ from anyvox_keras.registration.losses.mutual_information_loss import MutualInfor
 from anyvox_keras.registration.losses.torch_module import as_torch_module
 from anyvox_keras.registration.pair_inputs import landmarks_of, place
 from anyvox_keras.registration.pair_options import PairOptions
+from anyvox_keras.registration.quality import Quality
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
@@ -67,6 +68,7 @@ __all__ = [
     "MINDChannels",
     "MINDLoss",
     "MutualInformationLoss",
+    "Quality",
     "Registration",
     "RescaleDisplacement",
     "SpatialTransformer",
@@ -91,6 +93,7 @@ __all__ = [
     "resample_deformation",
     "room",
     "settings_of",
+    "tuned",
     "window_offsets",
     "without_padding",
 ]

@@ -93,7 +93,10 @@ def register(
     affine = align_pair(pair, compared)
     field = search.displacement(pair, affine, compared, space)
     seconds = time.perf_counter() - start
-    return Registration(*pair.images, field, affine, *pair.segmentations, seconds, pair.landmarks)
+    reach = search.reach(pair.images[0].grid) if isinstance(search, ConvexSearch) else None
+    return Registration(
+        *pair.images, field, affine, *pair.segmentations, seconds, pair.landmarks, pair.given, reach
+    )
 
 
 def _search(

@@ -33,6 +33,8 @@ from anyvox_keras.metrics import (
     target_registration_error,
 )
 from anyvox_keras.ops import identity_grid, inverse_points
+from anyvox_keras.registration.quality import Quality
+from anyvox_keras.registration.quality_measures import quality_measures
 
 
 class Registration:
@@ -51,6 +53,8 @@ class Registration:
         moving_seg: Label map in the moving image's world, on any grid.
         seconds: What the registration took.
         landmarks: Points of the fixed and the same of the moving image, `(N, 3)` each, mm, RAS.
+        masks: `(D, H, W)` bool, where the fixed and the moving image count, on their own grids.
+        reach: How far the search looked along each axis, mm; none if it has no bound.
 
     Example:
         ```python
@@ -73,6 +77,8 @@ class Registration:
         moving_seg: Volume | None = None,
         seconds: float | None = None,
         landmarks: tuple[np.ndarray, np.ndarray] | None = None,
+        masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+        reach: float | None = None,
     ) -> None:
         """Keep the parts; everything else is computed when asked for."""
         expected = (*fixed.shape, 3)
@@ -84,6 +90,7 @@ class Registration:
         self.fixed_seg, self.moving_seg = fixed_seg, moving_seg
         self.seconds = seconds
         self.landmarks = landmarks
+        self.masks, self.reach = masks, reach
 
     @cached_property
     def displacement(self) -> np.ndarray:
@@ -137,16 +144,31 @@ class Registration:
 
         `dice` and `hd95` (mm) of each label and their means, before and after: all labels of the
         fixed label map count, and without label maps both are empty; `tre_mm` before and after,
-        with landmarks; `folds_percent`, `sd_log_jacobian`, `seconds`. A distance to a label that is
-        not there is infinite (null in the file) and left out of the mean.
+        with landmarks; `folds_percent`, `sd_log_jacobian`, `seconds`; `quality`. A distance to a
+        label that is not there is infinite (null in the file) and left out of the mean.
         """
         return {
-            **self._overlap(),
-            **self._landmark_error(),
-            "folds_percent": folds_percent(self.displacement),
+            **self.metrics_of_truth,
+            "folds_percent": self.folds_percent,
             "sd_log_jacobian": sd_log_jacobian(self.displacement),
             "seconds": self.seconds,
+            "quality": self.quality.as_dict(),
         }
+
+    @cached_property
+    def metrics_of_truth(self) -> dict[str, Any]:
+        """The part of `metrics` that labels and landmarks tell."""
+        return {**self._overlap(), **self._landmark_error()}
+
+    @cached_property
+    def folds_percent(self) -> float:
+        """Share of voxels, in percent, where the map folds."""
+        return folds_percent(self.displacement)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Whether the result can be trusted: verdict, reasons and the measures behind them."""
+        return Quality.judge(quality_measures(self))
 
     def _overlap(self) -> dict[str, Any]:
         if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
@@ -286,6 +308,7 @@ class Registration:
         parts.append(f"folds {found['folds_percent']:.3f} %")
         if self.seconds is not None:
             parts.append(f"{self.seconds:.1f} s")
+        parts.append("; ".join([self.quality.verdict, *self.quality.reasons]))
         return ", ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from csv import DictReader
 
 import nibabel as nib
 import numpy as np
@@ -166,12 +167,44 @@ def recorded(monkeypatch):
         if "fail" in out.name:
             raise RuntimeError("no\nmemory")
         dice = {"before": 0.5, "after": 0.25 * len(asked)}
-        found = {"mean_dice": dice, "folds_percent": 0.125, "seconds": 3.0}
+        verdict = "FAIL" if "worse" in out.name else "WARN" if len(asked) == 1 else "PASS"
+        quality = {"verdict": verdict, "reasons": ["folds", "labels"]}
+        found = {"mean_dice": dice, "folds_percent": 0.125, "seconds": 3.0, "quality": quality}
         (out / "metrics.json").write_text(json.dumps(found))
-        return f"{out}: done"
+        return f"{out}: done", verdict
 
     monkeypatch.setattr(register_module(), "register_pair", register_pair)
     return asked
+
+
+def test_a_result_not_to_be_trusted_exits_3_and_is_written(images, tmp_path, recorded):
+    assert run(images, tmp_path / "worse") == 3
+    assert (tmp_path / "worse/metrics.json").exists()
+    rows = [["name", "fixed", "moving"], ["a", "{fixed}", "{moving}"]]
+    csv = table(tmp_path / "pairs.csv", images, rows)
+    assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 0
+    rows.append(["worse", "{fixed}", "{moving}"])
+    csv = table(tmp_path / "pairs.csv", images, rows)
+    assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 3
+
+
+def test_smoothness_capture_and_iterations_reach_the_search(images, tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def register(**options):
+        asked.update(options)
+        raise UserError("enough")
+
+    monkeypatch.setattr("anyvox_keras.registration.register", register)
+    options = ["--smoothness", "0", "--capture", "30", "--iterations", "7"]
+    assert run(images, tmp_path, *options, "--preset", "diffeomorphic") == 2
+    settings = asked["settings"]
+    assert (settings.adam.smoothness, settings.capture, settings.adam.iterations) == (0, 30, 7)
+    assert settings.adam.velocity
+    assert "preset" not in asked
+    capsys.readouterr()
+    assert run(images, tmp_path, "--capture", "-1") == 2
+    assert refused(capsys, "capture: expected more than 0 mm")
 
 
 def table(path, images, rows):
@@ -199,12 +232,17 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
         "found none",
     ]
     summary = [
-        ["one", "0.5000", "0.2500", "0.1250", "3.0"],
         ["fail", "failed"],
         ["absent", "failed"],
-        ["0004", "0.5000", "0.7500", "0.1250", "3.0"],
+        ["one", "WARN", "0.5000", "0.2500", "0.1250", "3.0"],
+        ["0004", "PASS", "0.5000", "0.7500", "0.1250", "3.0"],
         ["mean", "0.5000", "0.5000", "0.1250", "3.0"],
     ]
+    rows = list(DictReader((out / "metrics.csv").open()))
+    assert [row["pair"] for row in rows] == ["fail", "absent", "one", "0004"]
+    assert rows[2]["verdict"] == "WARN"
+    assert rows[2]["reasons"] == "folds; labels"
+    assert float(rows[3]["mean_dice_after"]) == 0.75
     assert [line.split() for line in shown.out.splitlines()[-5:]] == summary
     assert recorded[0]["fixed_clip"] == (0, 5)
     assert recorded[0]["memory"] == 8

@@ -74,6 +74,12 @@ class ConvexSearch:
         depth, height, width = grid.shape
         return resample_deformation(to_numpy(field)[0, :depth, :height, :width], grid, own)
 
+    def reach(self, grid: Grid) -> float:
+        """How far the search looks along each axis of a fixed grid, mm."""
+        cubes = grid.to_nearly_cubic()
+        levels = self.settings.levels_for(cubes.shape, cubes.spacing)
+        return sum(level.grid * level.half_width for level in levels) * min(cubes.spacing)
+
     def _pads(self, grid: Grid) -> tuple[int, ...]:
         """Voxels to add so that the coarsest blocks cover the grid."""
         if not self.settings.align:

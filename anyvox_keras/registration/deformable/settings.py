@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from anyvox_keras.errors import UserError
 from anyvox_keras.registration.deformable.instance_optimisation import AdamSettings
 
 # the reach, as a part of the image's side
@@ -77,6 +78,41 @@ class DeformSettings:
         fine = Level(coarse // 4 * 2, _FINE)
         rest = reach - fine.grid * fine.half_width
         return (Level(coarse, max(1, math.ceil(rest / coarse))), fine)
+
+
+def tuned(
+    settings: DeformSettings,
+    smoothness: float | None = None,
+    capture: float | None = None,
+    iterations: float | None = None,
+) -> DeformSettings:
+    """Return settings with what a user turns most often changed, where it is given.
+
+    Args:
+        settings: The settings to start from.
+        smoothness: Weight of the squared differences of neighbouring displacements.
+        capture: How far to search, mm per axis.
+        iterations: Steps of the descent.
+
+    Raises:
+        UserError: A value that cannot work.
+    """
+    adam, levels = settings.adam, settings.levels
+    if smoothness is not None:
+        _require("smoothness", smoothness, smoothness >= 0, "0 or more")
+        adam = replace(adam, smoothness=float(smoothness))
+    if iterations is not None:
+        _require("iterations", iterations, iterations >= 1 and iterations % 1 == 0, "1, 2, ...")
+        adam = replace(adam, iterations=int(iterations))
+    if capture is not None:
+        _require("capture", capture, capture > 0, "more than 0 mm")
+        levels = None
+    return replace(settings, adam=adam, levels=levels, capture=capture or settings.capture)
+
+
+def _require(name: str, value: float, holds: bool, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{name}: expected {expected}, received {value:g}")
 
 
 def settings_of(preset: str) -> DeformSettings:
