@@ -13,8 +13,8 @@ _REACH = 5.0
 _LEAST = 12.0
 # twice as many coarse blocks make a side
 _BLOCKS = 45.0
-# steps of the fine search
-_FINE = 2
+# below this side a wider fine search costs little
+_SMALL = 70.0
 PRESETS = ("default", "convexadam", "diffeomorphic")
 
 
@@ -75,7 +75,7 @@ class DeformSettings:
         if self.capture is not None:
             reach = self.capture / min(spacing)
         coarse = 2 * max(2, round(size / _BLOCKS))
-        fine = Level(coarse // 4 * 2, _FINE)
+        fine = Level(coarse // 4 * 2, 3 if size < _SMALL else 2)
         rest = reach - fine.grid * fine.half_width
         return (Level(coarse, max(1, math.ceil(rest / coarse))), fine)
 
