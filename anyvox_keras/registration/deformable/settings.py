@@ -71,11 +71,11 @@ class DeformSettings:
         if self.levels is not None:
             return self.levels
         size = math.prod(shape) ** (1 / 3)
-        reach = max(_LEAST, size / _REACH)
+        reach = max(_LEAST, round(size / _REACH))
         if self.capture is not None:
             reach = self.capture / min(spacing)
         coarse = 2 * max(2, round(size / _BLOCKS))
-        fine = Level(coarse // 4 * 2, 3 if size < _SMALL else 2)
+        fine = Level(coarse // 4 * 2, 4 if size < _SMALL else 2)
         rest = reach - fine.grid * fine.half_width
         return (Level(coarse, max(1, math.ceil(rest / coarse))), fine)
 
