@@ -10,6 +10,16 @@ class UserError(ValueError):
     """Input that cannot be used; the message is one line: what, what was expected, what came.
 
     The command line prints it without a traceback and exits with code 2.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+
+        try:
+            avx.register("absent.nii.gz", "moving.nii.gz")
+        except avx.UserError as error:
+            print(error)
+        ```
     """
 
 

@@ -29,7 +29,7 @@ def load_extra(package: str, purpose: str) -> ModuleType:
 
     Example:
         ```python
-        from anyvox_keras.extras import load_extra
+
 
         torch = load_extra("torch", "a PyTorch checkpoint")
         ```

@@ -21,8 +21,6 @@ def lazy(package: str) -> None:
         ```python
         from typing import TYPE_CHECKING
 
-        from anyvox_keras.lazy import lazy
-
         if TYPE_CHECKING:
             from anyvox_keras.networks.unet import UNet as UNet
 

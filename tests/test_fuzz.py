@@ -32,8 +32,8 @@ from anyvox_keras.networks.convert import from_torch
 from anyvox_keras.segmentation.dataset import _class_names
 from anyvox_keras.segmentation.segmentation_run import _read_classes
 from anyvox_keras.templates.bank_file import HEADER, MAGIC, START, VERSION, read_bank
+from anyvox_keras.training.checkpoint import read_facts
 from anyvox_keras.training.settings import read_toml
-from anyvox_keras.training.training_state import read_facts
 
 GRID = Grid((6, 5, 7), np.diag([2.0, 2, 3, 1]))
 COUNT = 12

@@ -35,7 +35,7 @@ DOORS = {
     "registration/losses/torch_module.py",
     "synthesis/stream/tensorflow_dataset.py",
     "synthesis/stream/torch_dataset.py",
-    "voxelmorph/torch_weights.py",
+    "voxelmorph/weights.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.
 OPTIONAL = {"matplotlib", "nilearn", "voxelmorph", "neurite", "huggingface_hub", "pandas"}

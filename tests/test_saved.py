@@ -13,7 +13,7 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.cli import main
 from anyvox_keras.contrastive import PretrainingRun
 from anyvox_keras.segmentation import SegmentationRun, load_run
-from anyvox_keras.training.training_state import load_state, read_facts
+from anyvox_keras.training.checkpoint import load_state, read_facts
 from anyvox_keras.voxelmorph import VoxelMorphRun, load_network
 
 SAVED = Path(__file__).parent / "saved" / "0.1"

@@ -21,7 +21,13 @@ from anyvox_keras import (
     voxelmorph,
 )
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.networks import conv3d, initializers, normalization, padding, upsample
+from anyvox_keras.networks import (
+    layers as conv3d,
+    layers as initializers,
+    layers as normalization,
+    layers as padding,
+    layers as upsample,
+)
 from anyvox_keras.saving import CLASSES, register_with_keras
 
 PACKAGE = Path(avx.__file__).parent

@@ -10,11 +10,11 @@ from keras import ops
 from anyvox_keras.backend.arrays import (
     Array,
     Function,
+    cpu_has_bfloat16,
     doubled_by_broadcasts,
     max_pooled_by_keras,
     standardize_with_gradient,
 )
-from anyvox_keras.backend.device import cpu_has_bfloat16
 
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient

@@ -63,7 +63,7 @@ def predict(
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
     from anyvox_keras.io import list_images, load_volume, save_volume
-    from anyvox_keras.io.progress import progress
+    from anyvox_keras.io.output import progress
 
     found = list_images(images)
     targets = _targets(found, out, overwrite, probabilities)
@@ -116,7 +116,7 @@ def evaluate(
     """Measure Dice and HD95 of every case; with --images draw the best, median and worst."""
     from anyvox_keras import segmentation
     from anyvox_keras.io import check_output
-    from anyvox_keras.io.progress import progress
+    from anyvox_keras.io.output import progress
 
     check_output(out, overwrite)
     if images is not None:

@@ -68,7 +68,7 @@ def synthesize(
 def _fill(store: Any, bank: Any, side: int, seed: int) -> None:
     """Draw the missing pairs, one at a time, so that memory holds one."""
     from anyvox_keras.backend import no_gradient, to_numpy
-    from anyvox_keras.io.progress import progress
+    from anyvox_keras.io.output import progress
     from anyvox_keras.synthesis import SyntheticStream
 
     stream = SyntheticStream(bank, side=side, seed=seed)

@@ -7,12 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras.contrastive.alignment import alignment
 from anyvox_keras.contrastive.multi_positive_contrastive_loss import MultiPositiveContrastiveLoss
 from anyvox_keras.contrastive.projection_head import ProjectionHead
 from anyvox_keras.contrastive.recipes import recipe as find_recipe
 from anyvox_keras.contrastive.taps import default_taps, with_taps
-from anyvox_keras.contrastive.voxel_sampling import draw_voxels
+from anyvox_keras.contrastive.voxel_sampling import alignment, draw_voxels
 from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop, percentile_rescale

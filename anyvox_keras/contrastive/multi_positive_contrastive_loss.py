@@ -1,12 +1,185 @@
-"""The multi-positive contrastive loss."""
+"""Loss of each anchor and its gradient, one block of similarities at a time."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from anyvox_keras.contrastive.anchor_losses import anchor_losses, class_counts, weighted
+from anyvox_keras.backend import compiled, repeat
 from anyvox_keras.export import export
+
+# Similarities held at once: 2^20 floats are 4 MB. Memory grows with rows, not with their square.
+BLOCK = 2**20
+FAR = -1e30
+
+
+def class_counts(labels: Any) -> Any:
+    """Count the rows of each row's class, `(B, R)` float32."""
+
+    def add(start: Any, size: int, counts: Any) -> Any:
+        same = _same(_part(labels, start, size), labels)
+        return _put(counts, ops.sum(ops.cast(same, "float32"), axis=2), start)
+
+    return _by_blocks(add, ops.zeros_like(labels, dtype="float32"), labels)
+
+
+def anchor_losses(rows: Any, labels: Any, counts: Any, temperature: float, balance: Any) -> Any:
+    """Return each anchor's loss under each labelling `(S, B, R)`; its gradient is written out.
+
+    Labellings of the same rows share their similarities and, without `balance`, the denominator,
+    which is where the time goes: a second labelling costs next to nothing.
+
+    Differentiated by the backends, all blocks of similarities would be alive at once, since none
+    waits for another. Here they are the steps of a loop, forward and backward.
+
+    Args:
+        rows: `(B, R, C)` float32 of length 1.
+        labels: `(S, B, R)` int32.
+        counts: What `class_counts` returns for each labelling, `(S, B, R)`.
+        temperature: Divisor of the cosines.
+        balance: None, `"raw"` or `"sqrt"`.
+    """
+    if balance and labels.shape[0] > 1:  # each labelling has a denominator of its own
+        return ops.concatenate(
+            [
+                anchor_losses(rows, own[None], numbers[None], temperature, balance)
+                for own, numbers in _each(labels, counts)
+            ]
+        )
+    forward, backward = _compiled_law(temperature, balance)
+
+    @ops.custom_gradient
+    def losses_of(rows: Any) -> tuple[Any, Callable[..., Any]]:
+        # Or TensorFlow would look for the gradient of the loop as well.
+        losses, denominators = forward(ops.stop_gradient(rows), labels, counts)
+
+        def gradient(*given: Any, upstream: Any = None) -> Any:
+            # Keras's convention: torch names the slope, the others hand it over alone.
+            slopes = given[-1] if upstream is None else upstream
+            return backward(rows, labels, counts, denominators, slopes)
+
+        return losses, gradient
+
+    return losses_of(rows)
+
+
+@functools.cache
+def _compiled_law(temperature: float, balance: str | None) -> tuple[Any, Any]:
+    law = _Law(temperature, balance)
+    return compiled(law.losses), compiled(law.gradient)
+
+
+class _Law:
+    """`L_i = D_i - mean_{p in P(i)} s_ip`, `D_i = log sum_{a != i} exp(s_ia) / w_ia`.
+
+    Here `s = z z' / t`. The denominators' logarithms D are kept: with them `dL_i / ds_ia =
+    exp(s_ia - D_i) / w_ia - [a in P(i)] / |P(i)|` and `dL_a / ds_ai` come from one block of
+    similarities, so that the gradient to a block of rows is one product, `sum_a (dL_i / ds_ia +
+    dL_a / ds_ai) z_a / t`.
+    """
+
+    def __init__(self, temperature: float, balance: str | None) -> None:
+        self.temperature = temperature
+        self.balance = balance or ""
+
+    def losses(self, rows: Any, labels: Any, counts: Any) -> tuple[Any, Any]:
+        """Loss of each row as an anchor `(S, B, R)`, and D `(B, R)`."""
+
+        def add(start: Any, size: int, state: tuple[Any, Any]) -> tuple[Any, Any]:
+            similarity, other = self._similarity(rows, start, size)
+            repelled = similarity
+            if self.balance:
+                repelled = similarity - self._log_weight(labels, counts, start, size)[0]
+            denominator = ops.logsumexp(ops.where(other, repelled, FAR), axis=2)
+            losses = [
+                denominator - ops.sum(self._share(*own, other, start, size) * similarity, axis=2)
+                for own in _each(labels, counts)
+            ]
+            return (
+                _put(state[0], ops.stack(losses), start, axis=2),
+                _put(state[1], denominator, start),
+            )
+
+        nothing = ops.zeros_like(counts), ops.zeros_like(counts[0])
+        return _by_blocks(add, nothing, labels[0])
+
+    def gradient(self, rows: Any, labels: Any, counts: Any, denominators: Any, slopes: Any) -> Any:
+        """Slope of the losses' weighted sum."""
+        slope = ops.sum(slopes, axis=0)
+
+        def add(start: Any, size: int, total: Any) -> Any:
+            similarity, other = self._similarity(rows, start, size)
+            here, there = similarity, similarity
+            if self.balance:
+                weights = self._log_weight(labels, counts, start, size)
+                here, there = similarity - weights[0], similarity - weights[1]
+            of_own = ops.exp(here - _part(denominators, start, size)[:, :, None])
+            of_others = ops.exp(there - denominators[:, None, :])
+            pull = of_own * _part(slope, start, size)[:, :, None] + of_others * slope[:, None, :]
+            pull = ops.where(other, pull, 0.0)
+            for number, own in enumerate(_each(labels, counts)):
+                both = _part(slopes[number], start, size)[:, :, None] + slopes[number][:, None, :]
+                pull = pull - self._share(*own, other, start, size) * both
+            return _put(total, ops.matmul(pull, rows) / self.temperature, start)
+
+        return _by_blocks(add, ops.zeros_like(rows), labels[0])
+
+    def _similarity(self, rows: Any, start: Any, size: int) -> tuple[Any, Any]:
+        """Similarities of some anchors to all rows, and where the two are not the same row."""
+        anchors = _part(rows, start, size)
+        similarity = ops.matmul(anchors, ops.transpose(rows, (0, 2, 1))) / self.temperature
+        order = ops.arange(rows.shape[1], dtype="int32")
+        return similarity, (start + order[:size])[:, None] != order[None, :]
+
+    def _share(self, labels: Any, counts: Any, other: Any, start: Any, size: int) -> Any:
+        """`[a in P(i)] / |P(i)|`, symmetric in i and a."""
+        positive = ops.logical_and(_same(_part(labels, start, size), labels), other)
+        each = 1.0 / ops.maximum(_part(counts, start, size) - 1.0, 1.0)
+        return ops.where(positive, each[:, :, None], 0.0)
+
+    def _log_weight(self, labels: Any, counts: Any, start: Any, size: int) -> tuple[Any, Any]:
+        """`log w_ia` and `log w_ai` of some anchors i and all rows a."""
+        same = ops.cast(_same(_part(labels[0], start, size), labels[0]), "float32")
+        numbers = counts[0][:, None, :], _part(counts[0], start, size)[:, :, None]
+        here, there = (ops.maximum(number - same, 1.0) for number in numbers)
+        return ops.log(weighted(here, self.balance)), ops.log(weighted(there, self.balance))
+
+
+def _each(labels: Any, counts: Any) -> list[tuple[Any, Any]]:
+    return [(labels[number], counts[number]) for number in range(labels.shape[0])]
+
+
+def weighted(counts: Any, weighting: str) -> Any:
+    """Counts, or their square roots."""
+    return counts if weighting == "raw" else ops.sqrt(counts)
+
+
+def _by_blocks(add: Callable[[Any, int, Any], Any], state: Any, labels: Any) -> Any:
+    """Apply `add(start, size, state)` to blocks of rows, one after another."""
+    pairs, count = labels.shape
+    size = min(count, max(1, BLOCK // ((pairs or 1) * count)))
+    if size == count:
+        return add(0, count, state)
+    state = repeat(count // size, lambda block, state: add(block * size, size, state), state)
+    return add(count - count % size, count % size, state) if count % size else state
+
+
+def _part(x: Any, start: Any, size: int) -> Any:
+    rest = tuple(ops.shape(x)[2:])
+    return ops.slice(x, (0, start, *[0] * len(rest)), (ops.shape(x)[0], size, *rest))
+
+
+def _put(x: Any, part: Any, start: Any, axis: int = 1) -> Any:
+    place = [0] * len(x.shape)
+    place[axis] = start
+    return ops.slice_update(x, place, part)
+
+
+def _same(some: Any, labels: Any) -> Any:
+    return ops.equal(some[:, :, None], labels[:, None, :])
+
 
 WEIGHTINGS = (None, "raw", "sqrt")
 

@@ -1,11 +1,16 @@
 """Files and their geometry: NIfTI, ITK transforms, points, HDF5 pairs."""
 
-from anyvox_keras.io.affine_file import load_affine, save_affine
 from anyvox_keras.io.csv_table import read_table
 from anyvox_keras.io.form_codes import prefer_form
-from anyvox_keras.io.landmarks import TO_LPS, Landmarks
-from anyvox_keras.io.list_images import by_case, case_name, list_images
-from anyvox_keras.io.load import load_labels, load_mask, load_reference, load_volume
+from anyvox_keras.io.load import (
+    by_case,
+    case_name,
+    list_images,
+    load_labels,
+    load_mask,
+    load_reference,
+    load_volume,
+)
 from anyvox_keras.io.output import (
     REGISTRATION_FILES,
     atomic,
@@ -19,9 +24,9 @@ from anyvox_keras.io.output import (
     require_room,
     save_json,
 )
-from anyvox_keras.io.points_file import load_points, read_landmarks, save_points
+from anyvox_keras.io.points import TO_LPS, Landmarks, load_points, read_landmarks, save_points
 from anyvox_keras.io.save_volume import save_volume
-from anyvox_keras.io.warp_file import load_warp, save_warp
+from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
 
 __all__ = [
     "REGISTRATION_FILES",

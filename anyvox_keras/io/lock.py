@@ -23,7 +23,7 @@ class OutputLock:
 
     Example:
         ```python
-        from anyvox_keras.io.lock import OutputLock
+
 
         lock = OutputLock("shapes.bank")
         lock.release()

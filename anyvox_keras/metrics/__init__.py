@@ -1,9 +1,8 @@
 """Metrics of segmentation and registration, on the host."""
 
 from anyvox_keras.metrics.dice import dice, mean_dice
-from anyvox_keras.metrics.hd95 import hd95
+from anyvox_keras.metrics.distances import hd95, target_registration_error
 from anyvox_keras.metrics.jacobian import folds_percent, jacobian, sd_log_jacobian
-from anyvox_keras.metrics.target_registration_error import target_registration_error
 
 __all__ = [
     "dice",

@@ -9,13 +9,18 @@ import keras
 
 from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.export import export
-from anyvox_keras.networks.conv3d import ReflectConv3D
-from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
-from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
-from anyvox_keras.networks.padding import CropLike, ReflectPadToMultiple
+from anyvox_keras.networks.layers import (
+    AroundOne,
+    BatchNorm,
+    CropLike,
+    InstanceNorm,
+    KaimingNormal,
+    ReflectConv3D,
+    ReflectPadToMultiple,
+    UpSample,
+)
 from anyvox_keras.networks.pooling import MaxPool
 from anyvox_keras.networks.presets import load_preset, save_preset
-from anyvox_keras.networks.upsample import UpSample
 
 CHOICES = {
     "normalization": ("batch", "instance", "none"),

@@ -14,12 +14,10 @@ from anyvox_keras.ops.filters import (
     correlate_axis,
     gaussian_filter,
     max_pool,
+    median_filter,
 )
-from anyvox_keras.ops.grid import affine_grid, identity_grid
-from anyvox_keras.ops.median import median_filter
-from anyvox_keras.ops.pad import pad
-from anyvox_keras.ops.resize import resize, resize_displacement
-from anyvox_keras.ops.sample import sample_linear, sample_nearest
+from anyvox_keras.ops.resize import pad, resize, resize_displacement
+from anyvox_keras.ops.sample import affine_grid, identity_grid, sample_linear, sample_nearest
 
 __all__ = [
     "affine_grid",

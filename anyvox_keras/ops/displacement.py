@@ -9,8 +9,7 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras.errors import check_volumes, one_of
-from anyvox_keras.ops.grid import identity_grid
-from anyvox_keras.ops.sample import sample_linear, sample_nearest
+from anyvox_keras.ops.sample import identity_grid, sample_linear, sample_nearest
 
 Array = Any
 

@@ -2,12 +2,9 @@
 
 from anyvox_keras.pictures._style import save_figure
 from anyvox_keras.pictures.cases_picture import CasePicture, cases_picture
-from anyvox_keras.pictures.checkerboard import checkerboard
-from anyvox_keras.pictures.feature_picture import feature_pca, feature_picture
-from anyvox_keras.pictures.planes import planes
+from anyvox_keras.pictures.feature_picture import feature_pca, feature_picture, views_picture
+from anyvox_keras.pictures.planes import checkerboard, planes, window
 from anyvox_keras.pictures.registration_report import registration_report
-from anyvox_keras.pictures.views_picture import views_picture
-from anyvox_keras.pictures.window import window
 
 __all__ = [
     "CasePicture",

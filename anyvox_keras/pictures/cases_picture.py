@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.pictures._planes import PLANES, Cut, add_plane, show
 from anyvox_keras.pictures._style import MUTED, TEXT, add_text, new_figure
-from anyvox_keras.pictures.label_contours import label_contours
-from anyvox_keras.pictures.window import window
+from anyvox_keras.pictures.planes import PLANES, Cut, add_plane, label_contours, show, window
 
 
 class CasePicture(NamedTuple):

@@ -1,15 +1,182 @@
-"""Three planes of a volume."""
+"""Display windows for grey values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.pictures._planes import PLANES, Cut, add_plane, show
-from anyvox_keras.pictures._style import MUTED, add_text, new_figure
-from anyvox_keras.pictures.label_contours import label_contours
-from anyvox_keras.pictures.window import window
+from anyvox_keras.pictures._style import MUTED, add_panel, add_text, label_colours, new_figure
+
+
+def window(image: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
+    """Scale an image to [0, 1] between two percentiles of its values above the background.
+
+    Args:
+        image: any shape; its most common value is the background when it is the smallest.
+        low: percentile that becomes 0.
+        high: percentile that becomes 1.
+
+    Returns:
+        float32 of the same shape, clipped to [0, 1]; zeros for a constant image.
+
+    Example:
+        ```python
+        >>> window(np.arange(5.0), 0, 100).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+        ```
+    """
+    image = np.asarray(image, "float32")
+    values = image[np.isfinite(image)]
+    # a large empty background would otherwise dominate the percentiles
+    content = values[values > values.min()] if values.size else values
+    if not content.size:
+        return np.zeros(image.shape, "float32")
+    bottom = min(float(np.percentile(content, low)), float(np.percentile(values, low)))
+    top = float(np.percentile(content, high))
+    scaled = (np.nan_to_num(image, nan=bottom) - bottom) / max(top - bottom, 1e-12)
+    return np.asarray(np.clip(scaled, 0, 1), "float32")
+
+
+#: name, the axis it cuts (R, A, S), the letter at its left edge
+PLANES = (("axial", 2, "R"), ("coronal", 1, "R"), ("sagittal", 0, "A"))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Three planes through one point of a grid, drawn to one scale.
+
+    Arrays are turned to the nearest R, A, S axes. Then the patient's right, and in sagittal planes
+    the front, is on the left (radiological convention); up is front or head.
+    """
+
+    grid: Grid
+    at: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, grid: Grid, at: Any = None) -> "Cut":
+        """Cut through voxel `at` of the array, by default its middle."""
+        middle = np.asarray(grid.shape) // 2 if at is None else np.asarray(at)
+        i, j, k = np.clip(middle, 0, np.asarray(grid.shape) - 1)
+        return cls(grid, (int(i), int(j), int(k)))
+
+    @property
+    def turns(self) -> np.ndarray:
+        """For each array axis the R, A, S axis it becomes, and whether it flips."""
+        return np.asarray(nib.io_orientation(self.grid.affine))
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Mm along R, A, S."""
+        spacing = np.empty(3)
+        spacing[self.turns[:, 0].astype(int)] = self.grid.spacing
+        return spacing
+
+    def size(self, cut_axis: int) -> tuple[float, float]:
+        """Width and height of a plane, mm."""
+        shape = np.empty(3)
+        shape[self.turns[:, 0].astype(int)] = self.grid.shape
+        width, height = np.delete(shape * self.spacing, cut_axis)
+        return float(width), float(height)
+
+    def plane(self, array: np.ndarray, cut_axis: int) -> np.ndarray:
+        """Return `(rows, columns[, C])` of `(D, H, W[, C])`; row 0 is at the bottom."""
+        index = np.empty(3, int)
+        for axis, (ras, flip) in enumerate(self.turns):
+            here = self.at[axis]
+            index[int(ras)] = here if flip > 0 else self.grid.shape[axis] - 1 - here
+        turned = nib.apply_orientation(array, self.turns)
+        return np.asarray(turned.take(index[cut_axis], axis=cut_axis).swapaxes(0, 1))
+
+    def vectors(self, displacement: np.ndarray) -> np.ndarray:
+        """Return `(D, H, W, 3)` voxel vectors as mm along R, A, S."""
+        turned = np.empty(displacement.shape, "float32")
+        for axis, (ras, flip) in enumerate(self.turns):
+            turned[..., int(ras)] = displacement[..., axis] * flip * self.grid.spacing[axis]
+        return turned
+
+    def extent(self, cut_axis: int) -> tuple[float, float, float, float]:
+        """Edges of the picture in mm; voxel `i` is centred at `i` times its spacing."""
+        (width, height), (dx, dy) = self.size(cut_axis), np.delete(self.spacing, cut_axis)
+        return (-dx / 2, width - dx / 2, -dy / 2, height - dy / 2)
+
+
+def add_plane(figure: Any, box: tuple[float, float, float, float], cut: Cut, axis: int) -> Any:
+    """Return axes in mm for one plane, with the letter of its left edge."""
+    axes = add_panel(figure, box)
+    left, right, bottom, top = cut.extent(axis)
+    axes.set_xlim(right, left)  # larger R (or A) on the left
+    axes.set_ylim(bottom, top)
+    axes.set_aspect("equal")
+    letter = next(letter for _, cut_axis, letter in PLANES if cut_axis == axis)
+    where = {"transform": axes.transAxes, "ha": "left", "va": "center"}
+    axes.text(0.015, 0.5, letter, color=MUTED, fontsize=7, **where)
+    return axes
+
+
+def show(axes: Any, cut: Cut, array: np.ndarray, axis: int, **style: Any) -> Any:
+    """Draw one plane of an image `(D, H, W)` in grey, or `(D, H, W, 3)` in colour."""
+    style = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "bilinear", **style}
+    image = cut.plane(array, axis)
+    return axes.imshow(image, origin="lower", extent=cut.extent(axis), **style)
+
+
+def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 7) -> np.ndarray:
+    """Alternate blocks of `a` and `b`: where they are aligned, edges continue across the blocks.
+
+    Args:
+        a: `(D, H, W)`, in [0, 1] as `window` gives it.
+        b: an array of the same shape.
+        tiles: blocks along the longest axis.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        ```python
+        >>> checkerboard(np.zeros((4, 4, 4)), np.ones((4, 4, 4)), tiles=2)[0, 0].tolist()
+        [0.0, 0.0, 1.0, 1.0]
+        ```
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"`a` and `b` must have the same shape. Received: {a.shape} and {b.shape}")
+    block = max(1, -(-max(a.shape) // tiles))
+    i, j, k = np.ogrid[tuple(slice(n) for n in a.shape)]
+    odd = (i // block + j // block + k // block) % 2
+    return np.where(odd, b, a)
+
+
+def label_contours(
+    axes: Any,
+    cut: Cut,
+    labels: np.ndarray,
+    axis: int,
+    colour: str | None = None,
+    width: float = 0.7,
+) -> None:
+    """Draw the outline of every label of a plane, each in its colour or all in one.
+
+    Args:
+        axes: axes in mm, as `add_plane` makes them.
+        cut: where the planes lie.
+        labels: `(D, H, W)` integers; 0 has no outline.
+        axis: which plane, by the R, A, S axis it cuts.
+        colour: one colour for all labels; the default is one colour per label.
+        width: width of the line in points.
+    """
+    plane = cut.plane(labels, axis)
+    colours = label_colours(int(labels.max(initial=0)) + 1)
+    # a border of background closes outlines at the picture's edge
+    left, right, bottom, top = cut.extent(axis)
+    dy, dx = (top - bottom) / plane.shape[0], (right - left) / plane.shape[1]
+    x = left + dx * (np.arange(plane.shape[1] + 2) - 0.5)
+    y = bottom + dy * (np.arange(plane.shape[0] + 2) - 0.5)
+    for label in np.unique(plane[plane > 0]):
+        shape = np.pad(plane == label, 1).astype("float32")
+        line = colour or tuple(colours[label])
+        axes.contour(x, y, shape, levels=[0.5], colors=[line], linewidths=width)
 
 
 def planes(

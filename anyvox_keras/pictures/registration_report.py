@@ -8,7 +8,6 @@ import numpy as np
 from anyvox_keras import backend
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.ops import jacobian_determinant
-from anyvox_keras.pictures._planes import PLANES, Cut, add_plane, show
 from anyvox_keras.pictures._style import (
     ALARM,
     DIVERGING,
@@ -18,9 +17,15 @@ from anyvox_keras.pictures._style import (
     add_text,
     new_figure,
 )
-from anyvox_keras.pictures.checkerboard import checkerboard
-from anyvox_keras.pictures.label_contours import label_contours
-from anyvox_keras.pictures.window import window
+from anyvox_keras.pictures.planes import (
+    PLANES,
+    Cut,
+    add_plane,
+    checkerboard,
+    label_contours,
+    show,
+    window,
+)
 
 Draw = Callable[[Any, int], Any]
 

@@ -1,13 +1,21 @@
 """Counter-based random numbers: one seed, one data set, on any backend."""
 
-from anyvox_keras.random.draw_all import Draw, Plan, draw_all
-from anyvox_keras.random.draws import bernoulli, bits, integers, normal, uniform
-from anyvox_keras.random.keys import fold_in, keys_for
-from anyvox_keras.random.permutation import choice, permutation
+from anyvox_keras.random.draws import (
+    Draw,
+    Plan,
+    bernoulli,
+    bits,
+    choice,
+    draw_all,
+    integers,
+    normal,
+    permutation,
+    uniform,
+)
+from anyvox_keras.random.keys import fold_in, keys_for, threefry2x32
 from anyvox_keras.random.random_layer import RandomLayer
 from anyvox_keras.random.range import Range, RangeLike
 from anyvox_keras.random.smooth_noise import smooth_noise
-from anyvox_keras.random.threefry import threefry2x32
 
 __all__ = [
     "Draw",

@@ -1,13 +1,97 @@
-"""Keys: what every draw depends on."""
+"""The counter-based generator under every draw of the package."""
 
+import functools
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
-from anyvox_keras.random.threefry import name_to_int, threefry2x32
+from anyvox_keras.backend import repeat
 
 Array = Any
+Pair = tuple[Array, Array]
+
+# A rotation by r: shift left by r, right by 32 - r, and the mask of its r low bits.
+_ROTATIONS = tuple(
+    tuple(tuple(np.asarray([r, 32 - r, (1 << r) - 1], "int32")) for r in row)
+    for row in ((13, 15, 26, 6), (17, 29, 16, 24))
+)
+_PARITY = 0x1BD11BDA
+
+
+def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
+    """Encrypt counters with keys by Threefry-2x32 with 20 rounds.
+
+    A draw is a pure function of `(key, counter)`, so it is the same on every backend, in any
+    batch, worker or shard. Arithmetic is on int32, which wraps around in the same way everywhere; a
+    logical shift is an arithmetic one and a mask.
+
+    Args:
+        key: Two int32 arrays.
+        counter: Two int32 arrays of the same shape, broadcast against the key.
+        xp: The array namespace: `keras.ops`, or `numpy` on the host.
+
+    Returns:
+        Two int32 arrays of random bits.
+
+    Reference:
+        Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011 (Random123).
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.random import threefry2x32
+
+        zero = np.zeros(1, "int32")
+        x0, x1 = threefry2x32((zero, zero), (zero, zero), np)
+        assert (int(x0[0]) & 0xFFFFFFFF) == 0x6B200159
+        ```
+    """
+    k0, k1 = key
+    parity = xp.bitwise_xor(xp.bitwise_xor(k0, k1), np.asarray(_PARITY, "int32"))
+    schedule = (k0, k1, parity)
+
+    def four_rounds(number: Any, state: Pair) -> Pair:
+        x0, x1 = state
+        rotations = _select(_ROTATIONS, number % 2, xp)
+        for position in range(4):
+            x0 = x0 + x1
+            x1 = xp.bitwise_xor(_rotate_left(x1, rotations[position], xp), x0)
+        x0 = x0 + _select(schedule, (number + 1) % 3, xp)
+        return x0, x1 + (_select(schedule, (number + 2) % 3, xp) + (number + 1))
+
+    state = (counter[0] + k0, counter[1] + k1)
+    if xp is keras.ops:
+        return repeat(5, four_rounds, state)
+    return functools.reduce(lambda state, number: four_rounds(number, state), range(5), state)
+
+
+def _select(table: Any, index: Any, xp: Any) -> Any:
+    """Read a row of a table, where the index may be a number of Python or of the graph."""
+    if isinstance(index, int):
+        return table[index]
+    return xp.take(xp.stack([xp.array(row, dtype="int32") for row in table]), index, axis=0)
+
+
+def _rotate_left(x: Array, rotation: Any, xp: Any) -> Array:
+    left, right, mask = rotation[0], rotation[1], rotation[2]
+    low = xp.bitwise_and(xp.right_shift(x, right), mask)
+    return xp.bitwise_or(xp.left_shift(x, left), low)
+
+
+def name_to_int(name: str | int) -> int:
+    """Map the name of a sub-stream to an int32 by FNV-1a; integers stay as they are.
+
+    Written in Python, so that `torch.compile` can trace it.
+    """
+    value = name
+    if isinstance(name, str):
+        value = 0x811C9DC5
+        for letter in name:
+            value = ((value ^ ord(letter)) * 0x01000193) & 0xFFFFFFFF
+    return (int(value) + 2**31) % 2**32 - 2**31
+
 
 # The counter's second word keeps draws (0) apart from derived keys (1).
 DRAW, DERIVE = 0, 1

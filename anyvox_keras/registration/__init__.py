@@ -1,45 +1,50 @@
 """Registration without training: features, search, convex optimisation, gradient descent."""
 
 from anyvox_keras.registration.affine.affine_descent import affine_descent
-from anyvox_keras.registration.affine.affine_pair import without_padding
-from anyvox_keras.registration.affine.affine_starts import affine_starts
-from anyvox_keras.registration.affine.align import align
-from anyvox_keras.registration.affine.mutual_information import mutual_information
+from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
+from anyvox_keras.registration.affine.align import affine_starts, align
 from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
     coupled_convex_by_slabs,
+    inverse_consistency,
 )
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.instance_optimisation import (
     AdamSettings,
     instance_optimisation,
 )
-from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
-from anyvox_keras.registration.deformable.memory import room
-from anyvox_keras.registration.deformable.settings import DeformSettings, Level, settings_of, tuned
+from anyvox_keras.registration.deformable.settings import (
+    DeformSettings,
+    Level,
+    room,
+    settings_of,
+    tuned,
+)
 from anyvox_keras.registration.descriptors.known_features import known_features
 from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
-from anyvox_keras.registration.descriptors.pair_features import (
-    FeatureSettings,
-    image_features,
+from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.layers.correlation import Correlation, MINDChannels
+from anyvox_keras.registration.layers.displacement import (
+    ComposeTransforms,
+    IntegrateVelocity,
+    RescaleDisplacement,
+    SpatialTransformer,
 )
-from anyvox_keras.registration.layers.compose_transforms import ComposeTransforms
-from anyvox_keras.registration.layers.correlation import Correlation
-from anyvox_keras.registration.layers.integrate_velocity import IntegrateVelocity
-from anyvox_keras.registration.layers.mind_channels import MINDChannels
-from anyvox_keras.registration.layers.rescale_displacement import RescaleDisplacement
-from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
-from anyvox_keras.registration.losses.bending_energy import BendingEnergy
-from anyvox_keras.registration.losses.dice_loss import DiceLoss
 from anyvox_keras.registration.losses.feature_loss import FeatureLoss
-from anyvox_keras.registration.losses.gradient_penalty import GradientPenalty
-from anyvox_keras.registration.losses.inverse_consistency_loss import InverseConsistencyLoss
-from anyvox_keras.registration.losses.local_ncc_loss import LocalNCCLoss
-from anyvox_keras.registration.losses.mind_loss import MINDLoss
-from anyvox_keras.registration.losses.mutual_information_loss import MutualInformationLoss
+from anyvox_keras.registration.losses.regularization import (
+    BendingEnergy,
+    GradientPenalty,
+    InverseConsistencyLoss,
+)
+from anyvox_keras.registration.losses.similarity import (
+    DiceLoss,
+    LocalNCCLoss,
+    MINDLoss,
+    MutualInformationLoss,
+)
 from anyvox_keras.registration.losses.torch_module import as_torch_module
 from anyvox_keras.registration.pair_inputs import landmarks_of, place
 from anyvox_keras.registration.pair_options import PairOptions

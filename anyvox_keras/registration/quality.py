@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from anyvox_keras.registration.affine.mutual_information import mutual_information
+from anyvox_keras.registration.affine.affine_pair import mutual_information
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 # about as many voxels a side are read

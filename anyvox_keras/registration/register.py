@@ -10,8 +10,7 @@ from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import DEFAULT, preset_metadata
 from anyvox_keras.registration.affine.align import align_pair
 from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
-from anyvox_keras.registration.deformable.memory import room
-from anyvox_keras.registration.deformable.settings import DeformSettings, settings_of
+from anyvox_keras.registration.deformable.settings import DeformSettings, room, settings_of
 from anyvox_keras.registration.descriptors.pair_features import (
     NETWORK_FACTOR,
     Extractor,

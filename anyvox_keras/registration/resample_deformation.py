@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from anyvox_keras.geometry import Grid
+from anyvox_keras.geometry.grid import Grid
 
 
 def resample_deformation(field: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
@@ -20,7 +20,7 @@ def resample_deformation(field: np.ndarray, source: Grid, target: Grid) -> np.nd
     Example:
         ```python
         import numpy as np
-        from anyvox_keras.geometry import Grid
+        from anyvox_keras.geometry.grid import Grid
         from anyvox_keras.registration import resample_deformation
 
         coarse, fine = Grid((4, 4, 4), np.diag([2, 2, 2, 1])), Grid((8, 8, 8), np.eye(4))

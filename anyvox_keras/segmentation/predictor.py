@@ -11,7 +11,7 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.features import sliding_window_slabs
 from anyvox_keras.geometry import Grid, Volume, min_max, resample_to
 from anyvox_keras.io import load_volume
-from anyvox_keras.segmentation.pad_to import pad_to
+from anyvox_keras.segmentation.dataset import pad_to
 
 
 class Predictor:

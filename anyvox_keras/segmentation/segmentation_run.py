@@ -11,16 +11,14 @@ from typing import Any
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
 from anyvox_keras.networks import ARCHITECTURES, UNet, preset_metadata
-from anyvox_keras.segmentation.case import Case, count_classes, load_case
-from anyvox_keras.segmentation.crop_stream import CropStream
-from anyvox_keras.segmentation.dataset import Dataset, read_dataset
-from anyvox_keras.segmentation.dice_cross_entropy import DiceCrossEntropy
+from anyvox_keras.segmentation.crops import CropStream, SegmentationAugmentation
+from anyvox_keras.segmentation.dataset import Case, Dataset, count_classes, load_case, read_dataset
+from anyvox_keras.segmentation.dice import DiceCrossEntropy
+from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates
 from anyvox_keras.segmentation.predictor import Predictor
-from anyvox_keras.segmentation.segmentation_augmentation import SegmentationAugmentation
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
-from anyvox_keras.segmentation.validate import validate
 from anyvox_keras.training.checkpoint import BEST, LAST
 from anyvox_keras.training.schedules import EpochCosine
 from anyvox_keras.training.training_run import TrainingRun

@@ -1,8 +1,8 @@
 """Where shapes come from: geometry, segmentations on disk, and the packed bank."""
 
 from anyvox_keras.templates.anatomical import draw_anatomical_shapes
+from anyvox_keras.templates.bank_file import pack_mask, unpack_mask
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
-from anyvox_keras.templates.packed_mask import pack_mask, unpack_mask
 from anyvox_keras.templates.sources import check_sources, open_banks
 from anyvox_keras.templates.template_bank import TemplateBank
 

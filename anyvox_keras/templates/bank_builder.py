@@ -14,8 +14,7 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.lock import OutputLock
 from anyvox_keras.io.output import check_output
-from anyvox_keras.templates.bank_file import START, write_all, write_index
-from anyvox_keras.templates.packed_mask import PackedMask
+from anyvox_keras.templates.bank_file import START, PackedMask, write_all, write_index
 
 #: Seconds of work that a killed build may lose.
 CHECKPOINT_S = 5.0

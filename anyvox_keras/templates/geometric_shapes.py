@@ -5,13 +5,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from anyvox_keras.templates.packed_mask import crop_to_box
-from anyvox_keras.templates.painting import (
-    body_axes,
-    draw_rotation,
-    fit_points,
-    paint_balls,
-)
+from anyvox_keras.templates.bank_file import crop_to_box
+from anyvox_keras.templates.painting import body_axes, draw_rotation, fit_points, paint_balls
 
 Generator = np.random.Generator
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.load import load_labels
-from anyvox_keras.io.progress import progress
+from anyvox_keras.io.output import progress
 from anyvox_keras.templates.bank_builder import BankBuilder
-from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, crop_to_box, pack_mask
+from anyvox_keras.templates.bank_file import LARGEST, PackedMask, crop_to_box, pack_mask
 
 Groups = Mapping[str, list[Path]]
 

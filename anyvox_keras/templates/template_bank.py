@@ -11,9 +11,17 @@ from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.templates.anatomical.bank import anatomical_bank
 from anyvox_keras.templates.bank_builder import words_of
-from anyvox_keras.templates.bank_file import START, read_bank, write_all, write_index
+from anyvox_keras.templates.bank_file import (
+    LARGEST,
+    START,
+    PackedMask,
+    pack_mask,
+    read_bank,
+    unpack_mask,
+    write_all,
+    write_index,
+)
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
-from anyvox_keras.templates.packed_mask import LARGEST, PackedMask, pack_mask, unpack_mask
 from anyvox_keras.templates.segmentations import (
     Scale,
     bank_settings,

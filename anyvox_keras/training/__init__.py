@@ -10,11 +10,11 @@ from anyvox_keras.lazy import lazy
 
 if TYPE_CHECKING:
     from anyvox_keras.training.checkpoint import Checkpoint as Checkpoint
+    from anyvox_keras.training.progress import StopOnNonFinite as StopOnNonFinite
     from anyvox_keras.training.schedules import (
         EpochCosine as EpochCosine,
         stepped_decay as stepped_decay,
         warm_cosine as warm_cosine,
     )
-    from anyvox_keras.training.stop_on_non_finite import StopOnNonFinite as StopOnNonFinite
 
 lazy(__name__)

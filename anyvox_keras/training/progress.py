@@ -1,6 +1,7 @@
 """What happens beside the steps of a run."""
 
 import csv
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -10,8 +11,7 @@ from typing import Any
 import keras
 
 from anyvox_keras.io import atomic
-from anyvox_keras.training.checkpoint import Checkpoint, averaged
-from anyvox_keras.training.training_state import sync_state
+from anyvox_keras.training.checkpoint import Checkpoint, averaged, sync_state
 
 LOG = "log.csv"
 Report = Callable[[dict[str, Any]], None]
@@ -142,3 +142,39 @@ def _step(row: dict[str, str]) -> float:
         return int(row["step"])
     except (KeyError, TypeError, ValueError):
         return float("inf")
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """End `fit` with an error that names the pair to blame, before anything is saved.
+
+    Put it in front of callbacks that save.
+
+    Args:
+        stream: The stream that is trained on; its seed, pair numbers and keys are printed.
+
+    Raises:
+        FloatingPointError: From `fit`, at the first step whose loss is NaN or infinite.
+
+    Example:
+        ```python
+        bank = avx.TemplateBank.geometric(20, side=16)
+        stop = StopOnNonFinite(avx.SyntheticStream(bank, side=16))
+        # pretrainer.fit(stream, callbacks=[stop])
+        ```
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look at the loss."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            first = self.stream.position + batch * self.stream.batch_size
+            last = first + self.stream.batch_size - 1
+            keys = self.stream[batch][0]["keys"].tolist()
+            raise FloatingPointError(
+                f"the loss is {loss} at pairs {first} to {last} of seed {self.stream.seed} "
+                f"(keys {keys}); the last checkpoint is sound"
+            )

@@ -27,7 +27,7 @@ class Settings:
 
     Example:
         ```python
-        from anyvox_keras.training.settings import Settings
+
 
         settings = Settings(steps=300, log_every=10, validate_every=100)
         print(settings.to_toml())

@@ -12,11 +12,9 @@ import keras
 from anyvox_keras.backend import has_bfloat16
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic, exclusive, prepare_folder
-from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint
-from anyvox_keras.training.progress import LOG, Report, RunProgress
+from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint, read_facts
+from anyvox_keras.training.progress import LOG, Report, RunProgress, StopOnNonFinite
 from anyvox_keras.training.settings import Settings
-from anyvox_keras.training.stop_on_non_finite import StopOnNonFinite
-from anyvox_keras.training.training_state import read_facts
 
 CONFIG = "config.toml"
 #: everything that a run writes; nothing else in its folder is its own to remove

@@ -5,16 +5,22 @@ from typing import TYPE_CHECKING
 from anyvox_keras.lazy import lazy
 
 if TYPE_CHECKING:
-    from anyvox_keras.voxelmorph.deformed_pairs import DeformedPairs as DeformedPairs
-    from anyvox_keras.voxelmorph.joined_pairs import JoinedPairs as JoinedPairs
-    from anyvox_keras.voxelmorph.load_network import load_network as load_network
-    from anyvox_keras.voxelmorph.network_search import NetworkSearch as NetworkSearch
+    from anyvox_keras.voxelmorph.network_search import (
+        NetworkSearch as NetworkSearch,
+        register_scans as register_scans,
+    )
+    from anyvox_keras.voxelmorph.pairs import (
+        DeformedPairs as DeformedPairs,
+        JoinedPairs as JoinedPairs,
+        ScanPairs as ScanPairs,
+    )
     from anyvox_keras.voxelmorph.refine import refine as refine
-    from anyvox_keras.voxelmorph.register_scans import register_scans as register_scans
-    from anyvox_keras.voxelmorph.scan_pairs import ScanPairs as ScanPairs
     from anyvox_keras.voxelmorph.trainer import VoxelMorphTrainer as VoxelMorphTrainer
     from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph as VoxelMorph
-    from anyvox_keras.voxelmorph.voxelmorph_run import VoxelMorphRun as VoxelMorphRun
+    from anyvox_keras.voxelmorph.voxelmorph_run import (
+        VoxelMorphRun as VoxelMorphRun,
+        load_network as load_network,
+    )
     from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings as VoxelMorphSettings
 
 lazy(__name__)

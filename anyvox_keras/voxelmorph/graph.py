@@ -1,20 +1,48 @@
-"""How VoxelMorph's layers are connected."""
+"""What differs between VoxelMorph's releases beside the sizes of the network."""
 
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from anyvox_keras.networks.conv3d import ZeroConv3D
-from anyvox_keras.networks.initializers import AroundZero, KaimingNormal
-from anyvox_keras.networks.padding import CropLike, ReflectPadToMultiple
-from anyvox_keras.networks.upsample import UpSample
-from anyvox_keras.registration.layers.correlation import Correlation
-from anyvox_keras.registration.layers.integrate_velocity import IntegrateVelocity
-from anyvox_keras.registration.layers.mind_channels import MINDChannels
-from anyvox_keras.registration.layers.rescale_displacement import RescaleDisplacement
-from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
-from anyvox_keras.voxelmorph.conventions import CONVENTIONS
+from anyvox_keras.networks.layers import (
+    AroundZero,
+    CropLike,
+    KaimingNormal,
+    ReflectPadToMultiple,
+    UpSample,
+    ZeroConv3D,
+)
+from anyvox_keras.registration.layers.correlation import Correlation, MINDChannels
+from anyvox_keras.registration.layers.displacement import (
+    IntegrateVelocity,
+    RescaleDisplacement,
+    SpatialTransformer,
+)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Details that weights of a release count on.
+
+    Args:
+        upsampling: Of the decoder: a method of `UpSample`.
+        projection: Whether a 1x1x1 convolution to three channels precedes the flow.
+        outside: What a warp or composition reads beyond the grid.
+        slope: Of the leaky ReLU below zero.
+    """
+
+    upsampling: str
+    projection: bool
+    outside: str
+    slope: float
+
+
+CONVENTIONS = {
+    "0.3": Conventions("corners", projection=True, outside="zeros", slope=0.0),
+    "0.2": Conventions("nearest", projection=False, outside="edge", slope=0.2),
+}
 
 
 class Graph:

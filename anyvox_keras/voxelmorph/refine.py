@@ -9,7 +9,7 @@ from keras import ops
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.float32_layer import Float32Layer
-from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
+from anyvox_keras.registration.layers.displacement import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.voxelmorph.graph import warp_both
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph

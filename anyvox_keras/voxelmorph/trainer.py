@@ -10,10 +10,10 @@ from keras import ops
 from anyvox_keras.export import export
 from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
-from anyvox_keras.registration.layers.spatial_transformer import SpatialTransformer
+from anyvox_keras.registration.layers.displacement import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.training.stream_trained import StreamTrained
-from anyvox_keras.voxelmorph.deformed_pairs import DeformedPairs
+from anyvox_keras.voxelmorph.pairs import DeformedPairs
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 
 Batch = dict[str, Any]

@@ -9,8 +9,7 @@ import numpy as np
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.export import export
-from anyvox_keras.voxelmorph.conventions import CONVENTIONS
-from anyvox_keras.voxelmorph.graph import Graph
+from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph
 
 
 @export
@@ -151,10 +150,10 @@ class VoxelMorph(keras.Model):
             UserError: If the file can't be read, or the network has parts that this one lacks.
         """
         if isinstance(source, (str, os.PathLike)):
-            from anyvox_keras.voxelmorph.from_tensorflow import from_tensorflow
+            from anyvox_keras.voxelmorph.weights import from_tensorflow
 
             return from_tensorflow(cls, source)
-        from anyvox_keras.voxelmorph.torch_weights import from_torch
+        from anyvox_keras.voxelmorph.weights import from_torch
 
         return from_torch(cls, source, channels)
 
@@ -167,7 +166,7 @@ class VoxelMorph(keras.Model):
                 size twice.
             ImportError: If `voxelmorph` is not installed.
         """
-        from anyvox_keras.voxelmorph.torch_weights import to_torch
+        from anyvox_keras.voxelmorph.weights import to_torch
 
         return to_torch(self)
 

@@ -17,7 +17,7 @@ from anyvox_keras.contrastive import PretrainingRun, RunSettings
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import UNet
 from anyvox_keras.training import Checkpoint
-from anyvox_keras.training.training_state import read_facts, sync_state
+from anyvox_keras.training.checkpoint import read_facts, sync_state
 
 pytestmark = pytest.mark.slow
 

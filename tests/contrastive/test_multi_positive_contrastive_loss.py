@@ -11,7 +11,10 @@ import pytest
 from keras import ops
 
 from anyvox_keras.backend import to_numpy, value_and_gradient
-from anyvox_keras.contrastive import MultiPositiveContrastiveLoss, anchor_losses
+from anyvox_keras.contrastive import (
+    MultiPositiveContrastiveLoss,
+    multi_positive_contrastive_loss as anchor_losses,
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from synthesis.halves import applied, drawn
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.random import keys_for
-from anyvox_keras.random.random_affine import rotation_matrix
+from anyvox_keras.random.smooth_noise import rotation_matrix
 from anyvox_keras.synthesis import ForegroundMask, LabelEnsemble
-from anyvox_keras.synthesis.labels.envelope import envelope
+from anyvox_keras.synthesis.labels.foreground_mask import envelope
 from anyvox_keras.templates import TemplateBank
 
 SIDE = 16

@@ -10,7 +10,7 @@ from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.random import keys_for
 from anyvox_keras.synthesis import LabelEnsemble
 from anyvox_keras.templates import TemplateBank
-from anyvox_keras.templates.packed_mask import PackedMask, pack_box
+from anyvox_keras.templates.bank_file import PackedMask, pack_box
 
 SIDE = 24
 

@@ -14,7 +14,7 @@ import pytest
 from anyvox_keras.errors import UserError
 from anyvox_keras.templates import TemplateBank, bank_builder
 from anyvox_keras.templates.bank_builder import BankBuilder
-from anyvox_keras.templates.packed_mask import PackedMask, pack_mask
+from anyvox_keras.templates.bank_file import PackedMask, pack_mask
 
 SETTINGS = {"files": "abc", "scale": 1.0}
 MASKS = {f"organ{i}": np.random.default_rng(i).random((5 + i, 9, 7)) < 0.6 for i in range(6)}

@@ -1,10 +1,8 @@
 """The affine stage: many starts, mutual information, descent on features."""
 
 from anyvox_keras.registration.affine.affine_descent import affine_descent
-from anyvox_keras.registration.affine.affine_pair import without_padding
-from anyvox_keras.registration.affine.affine_starts import affine_starts
-from anyvox_keras.registration.affine.align import align
-from anyvox_keras.registration.affine.mutual_information import mutual_information
+from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
+from anyvox_keras.registration.affine.align import affine_starts, align
 
 __all__ = [
     "affine_descent",

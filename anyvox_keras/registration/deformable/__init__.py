@@ -4,15 +4,14 @@ from anyvox_keras.registration.deformable.cost_volume import cost_volume, window
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
     coupled_convex_by_slabs,
+    inverse_consistency,
 )
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.instance_optimisation import (
     AdamSettings,
     instance_optimisation,
 )
-from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
-from anyvox_keras.registration.deformable.memory import room
-from anyvox_keras.registration.deformable.settings import DeformSettings, Level, settings_of
+from anyvox_keras.registration.deformable.settings import DeformSettings, Level, room, settings_of
 
 __all__ = [
     "AdamSettings",

@@ -19,12 +19,12 @@ from anyvox_keras.registration.deformable.cost_volume import cost_volume
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
     coupled_convex_by_slabs,
+    inverse_consistency,
 )
 from anyvox_keras.registration.deformable.instance_optimisation import (
     AdamSettings,
     instance_optimisation,
 )
-from anyvox_keras.registration.deformable.inverse_consistency import inverse_consistency
 from anyvox_keras.registration.deformable.settings import DeformSettings, Level
 
 Array = Any

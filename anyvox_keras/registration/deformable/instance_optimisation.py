@@ -9,7 +9,7 @@ from keras import ops
 from anyvox_keras.backend import value_and_gradient
 from anyvox_keras.ops import box_filter, integrate_velocity
 from anyvox_keras.registration.deformable.cost_volume import unit_length
-from anyvox_keras.registration.deformable.inverse_consistency import sample_displaced
+from anyvox_keras.registration.deformable.coupled_convex import sample_displaced
 
 Array = Any
 

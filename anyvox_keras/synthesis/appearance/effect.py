@@ -1,15 +1,46 @@
-"""The base of the effects: one change of an image that some samples get."""
+"""Min-max normalisation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras import ops
+from rich.console import Console
+from rich.table import Table
 
 from anyvox_keras import random
 from anyvox_keras.backend import Array
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance
-from anyvox_keras.synthesis.appearance.rescale import rescale
+
+AXES = (1, 2, 3, 4)
+
+
+def rescale(x: Array) -> Array:
+    """Map each sample's smallest value to 0 and its largest to 1; a constant one becomes 0.
+
+    Args:
+        x: `(B, D, H, W, C)` float32.
+
+    Returns:
+        The same shape, in [0, 1].
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import rescale
+
+        unit = rescale(np.random.rand(1, 8, 8, 8, 1).astype("float32"))
+        ```
+    """
+    x = ops.convert_to_tensor(x)
+    low, extent = extremes(x)
+    return (x - low) / ops.where(extent > 0, extent, 1.0)
+
+
+def extremes(x: Any) -> tuple[Array, Array]:
+    """Smallest value and range of each sample, `(B, 1, 1, 1, 1)`."""
+    low = ops.min(x, axis=AXES, keepdims=True)
+    return low, ops.max(x, axis=AXES, keepdims=True) - low
 
 
 class Effect(RandomLayer):
@@ -85,3 +116,35 @@ def apply_in_order(effects: Mapping[str, Effect], image: Array, params: Params) 
         image = effect.apply(image, params[name])
         image = rescale(image) if effect.rescaled else image
     return image
+
+
+#: Step, layer, probability and what is drawn, by name.
+Row = tuple[str, str, float, Mapping[str, str]]
+
+
+def describe(title: str, rows: Iterable[Row]) -> str:
+    """Describe the steps of a pipeline as a table.
+
+    Args:
+        title: Heading.
+        rows: The steps in order.
+
+    Returns:
+        The table as plain text.
+    """
+    table = Table("step", "layer", "probability", "drawn", title=title)
+    for step, layer, probability, drawn in rows:
+        named = ", ".join(f"{name} {value}" for name, value in drawn.items())
+        table.add_row(step, layer, f"{probability:.3g}", named)
+    console = Console(width=110, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def rows_of(steps: Mapping[str, Any]) -> list[Row]:
+    """Make the rows of layers that tell their `ranges()`."""
+    return [
+        (name, type(layer).__name__, getattr(layer, "probability", 1.0), layer.ranges())
+        for name, layer in steps.items()
+    ]

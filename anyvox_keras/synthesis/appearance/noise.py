@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from anyvox_keras import random
@@ -96,3 +97,58 @@ class RicianNoise(GaussianNoise):
         square = ops.square(x + std * noise[:, 0]) + ops.square(std * noise[:, 1])
         # The slope of a root is infinite at 0.
         return ops.sqrt(ops.maximum(square, 1e-20))
+
+
+@export
+class CutOut(Effect):
+    """Set a random box of each sample to its smallest value.
+
+    Args:
+        extent: Range of the box's length, as a fraction of the grid's side, drawn per sample and
+            axis; the box lies inside the grid.
+        probability: Probability that a sample is changed.
+        seed: Seed of the draws that are made without keys.
+
+    Raises:
+        ValueError: If `extent` may leave [0, 1].
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.appearance import CutOut
+
+        image = CutOut()(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+
+    def __init__(
+        self,
+        extent: random.RangeLike = (0.1, 0.4),
+        probability: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(probability, seed, **kwargs)
+        self.extent = random.Range(extent, "extent", minimum=0)
+        if self.extent.high > 1:
+            raise ValueError(f"`extent` must be in [0, 1]. Received: extent={extent}")
+
+    def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
+        """`extent` and `place` (B, 3), fractions of the side and of the space left."""
+        return {"extent": ranged(self.extent, 3), "place": random.Draw("uniform", (3,))}
+
+    def change(self, x: Array, params: Params) -> Array:
+        """Cut the box."""
+        box = None
+        for axis, side in enumerate(x.shape[1:4]):
+            length = ops.round(params["extent"][:, axis] * side)
+            start = ops.floor(params["place"][:, axis] * (side - length + 1.0))[:, None]
+            index = ops.convert_to_tensor(np.arange(side, dtype="float32"))[None]
+            inside = ops.logical_and(index >= start, index < start + length[:, None])
+            inside = ops.reshape(inside, [-1] + [side if a == axis else 1 for a in range(4)])
+            box = inside if box is None else ops.logical_and(box, inside)
+        return ops.where(box, ops.min(x, axis=(1, 2, 3, 4), keepdims=True), x)
+
+    def settings(self) -> tuple[str, ...]:
+        """Return the names of the constructor's arguments."""
+        return ("extent",)

@@ -1,5 +1,6 @@
 """Train-time augmentation: what training does to a pair after its synthesis."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,16 +11,13 @@ from anyvox_keras import random
 from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
-from anyvox_keras.synthesis.appearance.bias_field import BiasField
-from anyvox_keras.synthesis.appearance.describe import describe, rows_of
-from anyvox_keras.synthesis.appearance.effect import Effect
-from anyvox_keras.synthesis.appearance.gaussian_blur import GaussianBlur
-from anyvox_keras.synthesis.appearance.log_gamma import LogGamma
+from anyvox_keras.synthesis.appearance.blur import GaussianBlur
+from anyvox_keras.synthesis.appearance.contrast import LogGamma
+from anyvox_keras.synthesis.appearance.effect import Effect, describe, rows_of
+from anyvox_keras.synthesis.appearance.intensity import BiasField
 from anyvox_keras.synthesis.appearance.motion import Motion
 from anyvox_keras.synthesis.appearance.noise import GaussianNoise
-from anyvox_keras.synthesis.augmentation.percentile_rescale import percentile_rescale
-from anyvox_keras.synthesis.augmentation.random_crop import RandomCrop
-from anyvox_keras.synthesis.augmentation.spatial_augmentation import SpatialAugmentation
+from anyvox_keras.synthesis.augmentation.spatial import RandomCrop, SpatialAugmentation
 
 Settings = Mapping[str, Any] | None
 Pair = dict[str, Array]
@@ -156,3 +154,41 @@ class TrainTimeAugmentation(RandomLayer):
     def _shared(self) -> dict[str, Any]:
         layers = {"spatial": self.spatial, "crop": self.crop}
         return {name: layer for name, layer in layers.items() if layer is not None}
+
+
+def percentile_rescale(x: Array, percentile: float = 99.99) -> Array:
+    """Map each sample's minimum to 0 and a high percentile to 1, without clipping.
+
+    The percentile is numpy's, linear between ranks. A constant sample becomes 0.
+
+    Args:
+        x: `(B, D, H, W, C)` float32.
+        percentile: In (50, 100].
+
+    Returns:
+        Same shape.
+
+    Raises:
+        ValueError: If `percentile` is not in (50, 100].
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.synthesis.augmentation import percentile_rescale
+
+        unit = percentile_rescale(np.random.rand(1, 16, 16, 16, 1).astype("float32"))
+        ```
+    """
+    if not 50 < percentile <= 100:
+        raise ValueError(f"`percentile` must be in (50, 100]. Received: percentile={percentile}")
+    x = ops.convert_to_tensor(x)
+    voxels = math.prod(x.shape[1:])
+    # Ranks from the top: only the few largest values are sorted.
+    rank = (1 - percentile / 100) * (voxels - 1)
+    below = math.floor(rank)
+    largest = ops.top_k(ops.reshape(x, (-1, voxels)), min(below + 2, voxels))[0]
+    upper, lower = largest[:, below], largest[:, min(below + 1, voxels - 1)]
+    high = upper + (lower - upper) * (rank - below)
+    low = ops.min(x, axis=(1, 2, 3, 4), keepdims=True)
+    extent = high[:, None, None, None, None] - low
+    return (x - low) / ops.where(extent > 0, extent, 1.0)

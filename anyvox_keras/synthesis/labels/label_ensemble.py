@@ -11,14 +11,12 @@ from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.ops.only_where import only_where
-from anyvox_keras.random.random_affine import affine_matrix, affine_plan
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, integer
-from anyvox_keras.synthesis.appearance.describe import Row, describe
-from anyvox_keras.synthesis.labels.envelope import REACH, envelope
+from anyvox_keras.random.smooth_noise import affine_matrix, affine_plan
+from anyvox_keras.synthesis.appearance.effect import Row, describe
 from anyvox_keras.synthesis.labels.fixed_point import periodic_map
-from anyvox_keras.synthesis.labels.foreground_mask import ForegroundMask
-from anyvox_keras.synthesis.labels.overlay import overlay
-from anyvox_keras.synthesis.labels.shapes import Shapes
+from anyvox_keras.synthesis.labels.foreground_mask import REACH, ForegroundMask, envelope
+from anyvox_keras.synthesis.labels.overlay import Shapes, overlay
 
 #: Largest side: the fixed-point coordinates end there.
 LARGEST = 1023

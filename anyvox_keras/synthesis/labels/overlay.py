@@ -1,13 +1,26 @@
-"""Overlay of templates."""
+"""The packed templates of a batch."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from anyvox_keras.backend import Array, is_eager_on_cpu
 from anyvox_keras.synthesis.labels.fixed_point import PeriodicMap, int32, to_voxel
-from anyvox_keras.synthesis.labels.shapes import Shapes
+
+
+class Shapes(NamedTuple):
+    """What `overlay` paints.
+
+    Attributes:
+        words: `(W,)` int32, all samples' words one after the other.
+        offsets: `(B, K)` int32, in words.
+        sizes: `(B, K, 3)` int32.
+    """
+
+    words: Array
+    offsets: Array
+    sizes: Array
 
 
 def overlay(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: str) -> Array:

@@ -7,8 +7,7 @@ import keras
 from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.synthesis.stream.stream_model import StreamModel
-from anyvox_keras.synthesis.stream.synthetic_pairs import SyntheticPairs
-from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticStream
+from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticPairs, SyntheticStream
 
 ENTRIES = ("label_map", "view1", "view2")
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io.progress import progress
+from anyvox_keras.io.output import progress
 from anyvox_keras.templates.anatomical.family import MEMBERS, draw_anatomical_shapes
-from anyvox_keras.templates.bank_file import read_bank
-from anyvox_keras.templates.packed_mask import PackedMask, pack_box
+from anyvox_keras.templates.bank_file import PackedMask, pack_box, read_bank
 
 #: Changes with what a seed gives, so that no cache of another law is taken for this one's.
 LAW = 1

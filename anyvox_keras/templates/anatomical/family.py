@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anyvox_keras.templates.anatomical import bones, organs, tubes
-from anyvox_keras.templates.packed_mask import LARGEST
+from anyvox_keras.templates.bank_file import LARGEST
 from anyvox_keras.templates.surface_warp import (
     crop_together,
     enlarge,

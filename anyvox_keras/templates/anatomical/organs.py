@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from anyvox_keras.templates.bank_file import crop_to_box
 from anyvox_keras.templates.geometric_shapes import KINDS, blob, ellipsoid
-from anyvox_keras.templates.packed_mask import crop_to_box
 from anyvox_keras.templates.painting import body_axes, draw_rotation
 from anyvox_keras.templates.surface_warp import draw_field
 

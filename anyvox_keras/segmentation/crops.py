@@ -1,0 +1,243 @@
+"""Crops of labelled scans, for `fit`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from anyvox_keras import random
+from anyvox_keras.backend import Array
+from anyvox_keras.export import export
+from anyvox_keras.random.random_layer import Params, RandomLayer
+from anyvox_keras.segmentation.dataset import Case, pad_to
+from anyvox_keras.synthesis.appearance import (
+    Appearance,
+    BiasField,
+    Effect,
+    GammaContrast,
+    GaussianBlur,
+    GaussianNoise,
+    GibbsRinging,
+    Sharpen,
+    rescale,
+)
+from anyvox_keras.synthesis.appearance.effect import apply_in_order, describe, rows_of
+from anyvox_keras.synthesis.augmentation.spatial import AffineAugmentation
+from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+
+
+class CropStream(SeekableStream):
+    """An endless, seekable stream of crops of a few labelled volumes.
+
+    Per crop a volume is drawn, then a place: uniformly, or, `balanced`, about a voxel of a label
+    drawn among those of the volume, background included. A volume smaller than the crop is padded
+    by its minimum and label 0. Crop `i` of a seed is the same in every batch and after a resume.
+
+    Args:
+        cases: The volumes.
+        side: Side of the crops.
+        batch_size: Crops a step.
+        seed: Seed of the draws.
+        steps: Steps an epoch.
+        balanced: Whether labels take turns.
+        augmentation: Layer that a `Segmenter` calls on each batch inside its graph, such as
+            `SegmentationAugmentation`; None for none.
+        split: Name that keeps streams of one seed apart.
+        fixed: Whether every epoch repeats the same crops.
+        **kwargs: Of `keras.utils.PyDataset`.
+
+    Raises:
+        ValueError: If there is no case, or an argument is out of range.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+        from anyvox_keras.segmentation import Case, CropStream
+
+        image = np.random.rand(20, 18, 12).astype("float32")
+        stream = CropStream([Case("a", image, (image > 0.5).astype("int32"))], side=16, steps=2)
+        segmenter = avx.Segmenter(avx.UNet(width=4, levels=2), classes=1)
+        segmenter.compile()
+        segmenter.fit(stream, verbose=0)
+        ```
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        side: int = 128,
+        batch_size: int = 4,
+        seed: int = 0,
+        *,
+        steps: int = 75,
+        balanced: bool = False,
+        augmentation: keras.layers.Layer | None = None,
+        split: str = "train",
+        fixed: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(batch_size, seed, steps, split, fixed, **kwargs)
+        if not cases or side < 1:
+            raise ValueError(
+                f"`cases` must not be empty and `side` be >= 1. Received: {len(cases)} cases, "
+                f"side={side}"
+            )
+        self.side, self.balanced, self.layer = side, balanced, augmentation
+        self.cases = [_padded(case, side) for case in cases]
+
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
+        """Cut the crops of these numbers: `image`, `label_map`, and `keys` to augment by."""
+        which = self._draw(samples, "case", 0, len(self.cases))
+        labels, voxels = (self._draw(samples, name, 0, 2**31 - 1) for name in ("label", "voxel"))
+        crops = [
+            self._crop(self.cases[case], sample, int(label), int(voxel))
+            for case, sample, label, voxel in zip(which, samples, labels, voxels, strict=True)
+        ]
+        images, label_maps = (np.stack(arrays) for arrays in zip(*crops, strict=True))
+        keys = random.keys_for(self.seed, samples, self.split)
+        return {"keys": keys, "image": images[..., None], "label_map": label_maps}
+
+    def _crop(self, case: Case, sample: int, label: int, voxel: int) -> tuple[Any, Any]:
+        room = np.asarray(case.image.shape) - self.side
+        if self.balanced:
+            places = case.places[case.labels[label % len(case.labels)]]
+            centre = np.unravel_index(places[voxel % len(places)], case.image.shape)
+            corner = np.clip(np.asarray(centre) - self.side // 2, 0, room)
+        else:
+            corner = self._draw(range(sample, sample + 1), "corner", 0, room + 1, 3)[0]
+        place = tuple(slice(int(start), int(start) + self.side) for start in corner)
+        return case.image[place], case.label_map[place]
+
+    def _draw(self, samples: range, what: str, low: int, high: Any, *shape: int) -> np.ndarray:
+        keys = random.keys_for(self.seed, samples, f"{self.split}/{what}")
+        return np.asarray(random.integers(keys, shape, low, high, xp=np))
+
+
+def _padded(case: Case, side: int) -> Case:
+    image, place = pad_to(case.image, (side,) * 3)
+    if image.shape == case.image.shape:
+        return case
+    label_map = np.zeros(image.shape, "int32")
+    label_map[place] = case.label_map
+    return Case(case.name, image, label_map)
+
+
+Settings = Mapping[str, Any] | None
+Batch = dict[str, Array]
+
+#: The effects of the paper's fine-tuning, in their order.
+EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
+    "noise": (GaussianNoise, {"probability": 0.33, "std": (0.0, 0.1)}),
+    "bias": (BiasField, {"probability": 0.33, "coefficients": (0.0, 0.05)}),
+    "gibbs": (GibbsRinging, {"probability": 0.33, "alpha": (0.0, 0.33)}),
+    "gamma": (GammaContrast, {"probability": 0.33, "gamma": (0.5, 4.5)}),
+    "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 0.1)}),
+    "sharpen": (Sharpen, {"probability": 0.33}),
+}
+#: What the stream's appearance model lacks, for contrasts turned around.
+TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
+
+
+@export
+class SegmentationAugmentation(RandomLayer):
+    """Augment crops and their labels (fine-tuning of arXiv 2411.02372).
+
+    Each with probability 0.33: noise (std U(0, 0.1)), bias (coefficients U(0, 0.05)), Gibbs ringing
+    (alpha U(0, 0.33)), gamma U(0.5, 4.5), blur (sigma U(0, 0.1)), sharpening; then an affine
+    (0.98), which the labels share; then the image is rescaled to [0, 1]. The identity in inference.
+
+    With `appearance` the effects that paint synthetic volumes (`Appearance`, but its mixture) take
+    the place of those of the image, intensities turned around in half of the crops: a network that
+    saw one contrast then works on others.
+
+    Args:
+        appearance: Settings of `Appearance`'s effects by name; `{}` takes all as they are, None is
+            the fine-tuning's own set.
+        seed: Seed of the draws made without keys.
+        **settings: Settings of `noise`, `bias`, `gibbs`, `gamma`, `blur`, `sharpen` or `affine`;
+            what they do not name stays as it is, None leaves the step out. What is left are
+            arguments of `keras.Layer`.
+
+    Call arguments:
+        x: `image` `(B, D, H, W, 1)`, `label_map` `(B, D, H, W)`, and `keys` `(B, 2)` to fix the
+            draws, as `CropStream` hands them over.
+
+    Example:
+        ```python
+        import numpy as np
+        from anyvox_keras.segmentation import SegmentationAugmentation
+
+        crops = {
+            "image": np.random.rand(1, 16, 16, 16, 1).astype("float32"),
+            "label_map": np.ones((1, 16, 16, 16), "int32"),
+        }
+        crops = SegmentationAugmentation(sharpen=None)(crops, training=True)
+        ```
+    """
+
+    augments = True
+
+    def __init__(self, appearance: Settings = None, seed: int = 0, **settings: Any) -> None:
+        names = ("affine", *EFFECTS)
+        chosen = {name: settings.pop(name) for name in list(settings) if name in names}
+        super().__init__(seed=seed, **settings)
+        self._settings = {"appearance": appearance, **chosen}
+        affine = chosen.get("affine", {})
+        self.affine = None if affine is None else AffineAugmentation(**affine)
+        self.effects: dict[str, Effect] = {
+            name: kind(**{**default, **chosen.get(name, {})})
+            for name, (kind, default) in EFFECTS.items()
+            if chosen.get(name, {}) is not None
+        }
+        if appearance is not None:
+            self.effects = Appearance(**{**TURNED, **appearance}).effects
+
+    def plan(self, shape: Sequence[int]) -> random.Plan:
+        """Tell what every step draws, by its name."""
+        return {name: step.plan(shape) for name, step in self.steps().items()}
+
+    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+        """Turn drawn values into the parameters of every step."""
+        return {name: step.finish(drawn[name], shape) for name, step in self.steps().items()}
+
+    def apply(self, x: Batch, params: Params) -> Batch:
+        """Augment with drawn parameters."""
+        image, label_map = ops.cast(x["image"], "float32"), ops.cast(x["label_map"], "int32")
+        image = apply_in_order(self.effects, image, params)
+        pair = {"image": image, "label_map": label_map}
+        if self.affine is not None:
+            pair = self.affine.apply(pair, params["affine"])
+        return {"image": rescale(pair["image"]), "label_map": pair["label_map"]}
+
+    def call(self, x: Batch, keys: Array | None = None, training: bool | None = None) -> Batch:
+        """Augment in training, by the batch's own keys where it has them."""
+        pair = {name: x[name] for name in ("image", "label_map")}
+        return super().call(pair, x.get("keys", keys), training)
+
+    def draw(self, x: Batch, keys: Array) -> Batch:
+        """Draw and augment."""
+        return self.apply(x, self.sample(keys, tuple(x["image"].shape[1:4])))
+
+    def batch_size(self, x: Batch) -> Array:
+        """How many crops there are."""
+        return ops.shape(x["image"])[0]
+
+    def steps(self) -> dict[str, Any]:
+        """Every step that draws, in order, by its name."""
+        return {**self.effects, **({} if self.affine is None else {"affine": self.affine})}
+
+    def describe(self) -> str:
+        """Lay out the steps with their probabilities and ranges as a table."""
+        return describe("Augmentation of crops", rows_of(self.steps()))
+
+    def compute_output_spec(self, x: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The same volumes."""
+        dtypes = {"image": "float32", "label_map": "int32"}
+        return {name: keras.KerasTensor(x[name].shape, dtypes[name]) for name in dtypes}
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), **self._settings}

@@ -1,0 +1,219 @@
+"""Two deformations of one synthetic anatomy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from anyvox_keras.export import export
+from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.ops import integrate_velocity, warp
+from anyvox_keras.random import Range, RangeLike, fold_in, integers, keys_for, smooth_noise, uniform
+from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+
+Batch = dict[str, Any]
+IMAGES = ("fixed", "moving")
+
+
+@export
+class DeformedPairs(Float32Layer):
+    """Deform the two views of a synthetic pair differently: registration's training data.
+
+    Each view of one label map gets a velocity of its own, Gaussian noise on nodes `scale` voxels
+    apart, upsampled linearly, with a standard deviation drawn uniformly from `std` per image. Of
+    several scales the noises add up, each in proportion to its scale, so that all strain alike. The
+    integral warps the view linearly and the labels by nearest. The contrasts of the views are
+    independent, so what is learnt cannot depend on them (Hoffmann et al., SynthMorph, TMI 2022).
+
+    Call with `keys` `(B, 2)` and the stream's `label_map`, `view1` and `view2`; returns `fixed` and
+    `moving` `(B, D, H, W, 1)`, and one-hot `fixed_labels` and `moving_labels`
+    `(B, D, H, W, classes)`; float32. What is drawn is a function of the keys alone.
+
+    Args:
+        classes: Number of labels, the background's 0 included: `stream.classes`.
+        scale: Distance of the nodes, in voxels; one or several.
+        std: Range of the velocity's standard deviation at the nodes of the largest scale, in
+            voxels.
+
+    Raises:
+        ValueError: If `classes` is below one, there is no scale or one not above 0, or `std` is
+            negative.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        from anyvox_keras.voxelmorph import DeformedPairs
+
+        bank = avx.TemplateBank.geometric(count=50, side=16)
+        stream = avx.SyntheticStream(bank, side=16)
+        drawn = {**stream.layer(stream[0][0]), "keys": stream[0][0]["keys"]}
+        pair = DeformedPairs(stream.classes, scale=6)(drawn)
+        ```
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        scale: float | Sequence[float] = 12.0,
+        std: RangeLike = (0.0, 3.0),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if classes < 1:
+            raise ValueError(f"`classes` must be >= 1. Received: classes={classes}")
+        self.classes = classes
+        self.scale = [float(x) for x in (scale if isinstance(scale, Sequence) else [scale])]
+        if not self.scale or min(self.scale) <= 0:
+            raise ValueError(f"`scale` must be > 0. Received: scale={scale}")
+        self.std = Range(std, "std", minimum=0.0)
+
+    def call(self, inputs: Batch) -> Batch:
+        """Draw two deformations and apply them."""
+        pair: Batch = {}
+        for name, view in zip(IMAGES, ("view1", "view2"), strict=True):
+            displacement = self._displacement(fold_in(inputs["keys"], name), inputs[view])
+            labels = warp(inputs["label_map"], displacement, "nearest", "edge")
+            pair[name] = warp(inputs[view], displacement, outside="edge")
+            pair[f"{name}_labels"] = ops.one_hot(labels, self.classes, dtype="float32")
+        return pair
+
+    def _displacement(self, keys: Any, view: Any) -> Any:
+        std = uniform(fold_in(keys, "std"), (1,), *self.std.pair)
+        nodes = fold_in(keys, "velocity")
+        velocity = sum(
+            smooth_noise(fold_in(nodes, str(i)), view.shape[1:4], scale, channels=3)
+            * (scale / max(self.scale))
+            for i, scale in enumerate(self.scale)
+        )
+        return integrate_velocity(velocity * std[:, :, None, None, None], steps=5)
+
+    def compute_output_spec(self, inputs: dict[str, Any]) -> Any:
+        """Two images and their labels."""
+        image = tuple(inputs["view1"].shape)
+        labels = (*image[:-1], self.classes)
+        shapes = dict.fromkeys(IMAGES, image)
+        shapes |= {f"{name}_labels": labels for name in IMAGES}
+        return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "scale": self.scale,
+            "std": self.std.pair,
+        }
+
+
+Scans = Sequence[np.ndarray]
+
+
+class ScanPairs(SeekableStream):
+    """What `VoxelMorphTrainer.fit` eats: two different scans of a list, drawn anew each step.
+
+    Pair `i` of a seed is always the same; each ordered pair is as likely as any other. The scans
+    lie on one grid, roughly aligned; their modalities may differ. Arrays may be memory-mapped.
+
+    Args:
+        images: Arrays `(D, H, W, C)`, at least two.
+        carried: What belongs to each image and moves with it, by name: `{"labels": [...]}`, one-hot
+            `(D, H, W, L)`, or `{"features": [...]}`; the names are those of the trainer's losses.
+        masks: `(D, H, W)` where voxels count, one an image, or none.
+        steps: Steps an epoch.
+        batch_size: Pairs a step.
+        seed: Seed of the pairs.
+        split: Name that keeps the pairs of one seed apart.
+        fixed: Whether every epoch repeats the same pairs.
+
+    Raises:
+        ValueError: If there are fewer than two images, or a list is not as long as they.
+
+    Example:
+        ```python
+        scans = list(np.random.rand(3, 16, 16, 16, 1).astype("float32"))
+        batch = ScanPairs(scans, steps=10)[0][0]  # {"fixed": (1, 16, 16, 16, 1), "moving": ...}
+        ```
+    """
+
+    def __init__(
+        self,
+        images: Scans,
+        carried: dict[str, Scans] | None = None,
+        masks: Scans | None = None,
+        steps: int = 100,
+        batch_size: int = 1,
+        seed: int = 0,
+        split: str = "train",
+        fixed: bool = False,
+    ) -> None:
+        super().__init__(batch_size, seed, steps, split, fixed)
+        if len(images) < 2:
+            raise ValueError(f"`images` must be at least two. Received: {len(images)}")
+        lists = {"": images, **{f"_{name}": x for name, x in (carried or {}).items()}}
+        if masks is not None:
+            lists["_mask"] = masks
+        for name, scans in lists.items():
+            if len(scans) != len(images):
+                raise ValueError(
+                    f"`{name[1:]}` must be as many as `images`. "
+                    f"Received: {len(scans)} and {len(images)}"
+                )
+        self.lists = lists
+
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
+        """Hand over the pairs of these numbers."""
+        fixed, moving = self._numbers(samples).T
+        batch = {}
+        for suffix, scans in self.lists.items():
+            for name, chosen in (("fixed", fixed), ("moving", moving)):
+                batch[name + suffix] = np.stack([scans[i] for i in chosen]).astype("float32")
+        return batch
+
+    def _numbers(self, samples: range) -> np.ndarray:
+        """Two different scans a pair, `(len(samples), 2)`."""
+        count = len(self.lists[""])
+        keys = keys_for(self.seed, samples, f"{self.split}/scan_pairs")
+        draws = integers(keys, (1,), 0, count * (count - 1), xp=np)[:, 0]
+        fixed = draws // (count - 1)
+        return np.stack([fixed, (fixed + 1 + draws % (count - 1)) % count], axis=1)
+
+
+class JoinedPairs(SeekableStream):
+    """What `VoxelMorphTrainer.fit` eats to train on both: each batch holds a pair of each kind.
+
+    Args:
+        synthetic: A `SyntheticStream`, whose batch size, seed and length are taken.
+        scans: Pairs of scans, as many a step.
+
+    Raises:
+        ValueError: If the batch sizes differ.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+
+        from anyvox_keras.voxelmorph import JoinedPairs
+
+        bank = avx.TemplateBank.geometric(count=50, side=16)
+        scans = list(np.random.rand(3, 16, 16, 16, 1).astype("float32"))
+        pairs = JoinedPairs(avx.SyntheticStream(bank, side=16), ScanPairs(scans))
+        ```
+    """
+
+    def __init__(self, synthetic: Any, scans: ScanPairs) -> None:
+        if synthetic.batch_size != scans.batch_size:
+            raise ValueError(
+                "`synthetic` and `scans` must have one batch size. "
+                f"Received: {synthetic.batch_size} and {scans.batch_size}"
+            )
+        super().__init__(
+            synthetic.batch_size, synthetic.seed, synthetic.steps, synthetic.split, synthetic.fixed
+        )
+        self.synthetic, self.scans = synthetic, scans
+        self.layer, self.classes = synthetic.layer, synthetic.classes
+
+    def batch(self, samples: range) -> dict[str, np.ndarray]:
+        """Hand over the pairs of these numbers, of both kinds."""
+        return {**self.synthetic.batch(samples), **self.scans.batch(samples)}
