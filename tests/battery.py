@@ -8,8 +8,11 @@ import numpy as np
 from keras import ops, tree
 
 from anyvox_keras.backend import compiled, to_numpy, value_and_gradient
+from anyvox_keras.random import keys_for
 
 ATOL = 1e-5
+# bfloat16 keeps eight bits of each value; a few layers add up
+MIXED = 0.03
 
 
 def check_layer(
@@ -29,15 +32,16 @@ def check_layer(
     layer = cls(**config)
     _check_config(layer)
     x = tree.map_structure(ops.convert_to_tensor, x)
+    if keys is None and "keys" in layer._call_signature.parameters:
+        keys = keys_for(0, range(tree.flatten(x)[-1].shape[0]))
     arguments = () if keys is None else (ops.convert_to_tensor(keys),)
     eager = _numpy(_call(layer, x, *arguments))
     same = {"rtol": atol, "atol": atol}
 
     _assert_close(_numpy(_call(cls(**config), x, *arguments)), eager, "same seed, same output")
     jitted = compiled(lambda x, *keys: _call(layer, x, *keys))
-    if keys is not None or "keys" not in layer._call_signature.parameters:
-        _assert_close(_numpy(jitted(x, *arguments)), eager, "eager = compiled", **same)
-        _check_samples_alone(layer, x, arguments, eager, same)
+    _assert_close(_numpy(jitted(x, *arguments)), eager, "eager = compiled", **same)
+    _check_samples_alone(layer, x, arguments, eager, same)
     _check_symbolic(layer, x, arguments, eager)
     if differentiable:
         _check_gradient(layer, x, arguments)
@@ -156,7 +160,9 @@ def _check_mixed_precision(
         keras.mixed_precision.set_dtype_policy(before)
     for value, reference in zip(tree.flatten(output), tree.flatten(eager), strict=True):
         assert value.shape == reference.shape
-        assert np.isfinite(value).all(), "mixed precision stays finite"
+        apart = np.linalg.norm(value.astype("float64") - reference.astype("float64"))
+        size = np.linalg.norm(reference.astype("float64"))
+        assert apart <= MIXED * size + ATOL, f"mixed precision is {apart / size:.3f} away"
 
 
 def _to_float32(y: Any) -> Any:
