@@ -23,6 +23,8 @@ TINY = [
     "--encoder", "4", "--decoder", "4,4", "--integration", "1", "--steps", "4", "--side", "16",
     "--shapes", "4", "--log-every", "1", "--validate-every", "2", "--validation-pairs", "2",
 ]  # fmt: skip
+# A network of a few steps folds: its verdict may be FAIL, with all files written.
+JUDGED = (0, 3)
 CENTRES = ((8, 8, 8), (9, 8, 7), (7, 9, 8))
 
 
@@ -233,7 +235,7 @@ def test_registers_images_of_other_grids(network, images, tmp_path, capsys):
     )
     (tmp_path / "pairs.csv").write_text(text.format(**images))
     words = ["--run", network, "--batch", tmp_path / "pairs.csv", "--out", tmp_path / "out"]
-    assert main(["voxelmorph", "register", *map(str, words)]) == 0
+    assert main(["voxelmorph", "register", *map(str, words)]) in JUDGED
     assert "mean Dice" in capsys.readouterr().out
     out = tmp_path / "out" / "one"
     expected = {"moved", "moved_seg", "warp", "inverse_warp"}
@@ -256,7 +258,7 @@ def test_the_warp_is_what_the_network_says(network, tmp_path):
         name: write(tmp_path / f"{name}.nii.gz", image, np.eye(4))
         for name, image in (("fixed", fixed), ("moving", moving))
     }
-    assert register(network, paths, tmp_path / "out") == 0
+    assert register(network, paths, tmp_path / "out") in JUDGED
     shift, _ = load_network(network).register(
         *(min_max(image)[None, ..., None] for image in (fixed, moving))
     )
@@ -279,7 +281,7 @@ def test_how_a_scan_is_stored_does_not_matter(network):
 
 def test_refines_by_features(network, images, tmp_path, place):
     more = ("--refine", 2, "--extractor", place / "extractor", "--fixed-mask", images["mask"])
-    assert register(network, images, tmp_path / "out", *more) == 0
+    assert register(network, images, tmp_path / "out", *more) in JUDGED
     assert (tmp_path / "out" / "report.png").stat().st_size > 10_000
 
 

@@ -74,7 +74,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path):
 
 @pytest.mark.parametrize(("state", "message"), [
     ({"encoder.weight": 1.0}, "not a UNet of the paper"),
-    ([1.0], "expected a state dict of tensors"),
+    ([1.0], "expected a state dict of plain tensors"),
 ])  # fmt: skip
 def test_another_networks_file_is_refused(state, message, tmp_path):
     if isinstance(state, dict):
