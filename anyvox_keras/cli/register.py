@@ -26,7 +26,7 @@ TURNED = ("smoothness", "capture", "iterations")
 )
 @click.option("--smoothness", type=float, help="Of the deformation; 2 by default, 0.75 is little.")
 @click.option(
-    "--capture", type=float, help="How far to search, mm; by default a fifth of the image's side."
+    "--capture", type=float, help="How far to search, mm; by default an eighth of the image's side."
 )
 @click.option("--iterations", type=int, help="Steps of the descent, 80 by default.")
 @MEMORY

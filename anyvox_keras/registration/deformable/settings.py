@@ -8,7 +8,7 @@ from anyvox_keras.errors import UserError
 from anyvox_keras.registration.deformable.instance_optimisation import AdamSettings
 
 # the reach, as a part of the image's side
-_REACH = 5.0
+_REACH = 8.0
 # voxels that even a small image is searched
 _LEAST = 12.0
 # twice as many coarse blocks make a side
@@ -41,7 +41,7 @@ class DeformSettings:
     Args:
         levels: Searches, coarse to fine; `None` chooses two whose windows together reach
             `capture`.
-        capture: How far the chosen levels search, mm per axis; by default a fifth of the image's
+        capture: How far the chosen levels search, mm per axis; by default an eighth of the image's
             side (the cube root of its voxels).
         consistency: Iterations of `inverse_consistency` after each search.
         align: Pad the images so that the pooled grids cover them exactly. Without, the trailing
@@ -118,7 +118,7 @@ def _require(name: str, value: float, holds: bool, expected: str) -> None:
 def settings_of(preset: str) -> DeformSettings:
     """Return the settings that a name stands for.
 
-    "default" searches a fifth of the image around, compares by the angle between feature vectors
+    "default" searches an eighth of the image around, compares by the angle between feature vectors
     and keeps folds rare. "convexadam" is ConvexAdam with the settings of the anatomix
     paper. "diffeomorphic" is the default with a velocity field, compared in both directions.
 
