@@ -12,7 +12,7 @@ import anyvox_keras as avx
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.cli import main
 from anyvox_keras.contrastive import PretrainingRun
-from anyvox_keras.segmentation import SegmentationRun, load_run
+from anyvox_keras.segmentation import Dataset, SegmentationRun, load_run
 from anyvox_keras.training.checkpoint import load_state, read_facts
 from anyvox_keras.voxelmorph import VoxelMorphRun, load_network
 
@@ -49,6 +49,7 @@ def test_a_pretraining_run_goes_on():
     folder = SAVED / "pretrain"
     run = PretrainingRun(folder, PretrainingRun.read_settings(folder))
     assert run.finished
+    run.dataset = Dataset([], [])  # no labels to ignore
     model = run.model()
     load_state(folder / "state", model)
     assert_same_weights(model.backbone, avx.UNet.from_preset(folder))
@@ -71,6 +72,7 @@ def test_a_segmentation_run_predicts(tmp_path, outputs):
     folder = shutil.copytree(SAVED / "segment", tmp_path / "run")
     run = SegmentationRun(folder, SegmentationRun.read_settings(folder))
     run.classes = json.loads((folder / "classes.json").read_text())["classes"]  # not from its data
+    run.dataset = Dataset([], [])  # no labels to ignore
     model = run.model()
     load_state(folder / "state", model)
     assert_same_weights(model.backbone, avx.UNet.from_preset(folder))

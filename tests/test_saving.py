@@ -21,13 +21,7 @@ from anyvox_keras import (
     voxelmorph,
 )
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.networks import (
-    layers as conv3d,
-    layers as initializers,
-    layers as normalization,
-    layers as padding,
-    layers as upsample,
-)
+from anyvox_keras.networks import layers, pooling
 from anyvox_keras.saving import CLASSES, register_with_keras
 
 PACKAGE = Path(avx.__file__).parent
@@ -53,9 +47,9 @@ SAMPLES = {
     "Appearance": lambda: synthesis.Appearance(
         {"std": (1, 2)}, 3, bias={"order": 2}, spike=None, slices={}
     ),
-    "AroundOne": lambda: initializers.AroundOne(0.1, seed=[3, 1]),
-    "AroundZero": lambda: initializers.AroundZero(0.1, seed=[3, 1]),
-    "BatchNorm": lambda: normalization.BatchNorm(0.8, 1e-3),
+    "AroundOne": lambda: layers.AroundOne(0.1, seed=[3, 1]),
+    "AroundZero": lambda: layers.AroundZero(0.1, seed=[3, 1]),
+    "BatchNorm": lambda: layers.BatchNorm(0.8, 1e-3),
     "BendingEnergy": lambda: reg.BendingEnergy(reduction="sum"),
     "BiasField": lambda: synthesis.BiasField((0.0, 0.1), 2, probability=0.5),
     "ComposeTransforms": lambda: reg.ComposeTransforms("zeros"),
@@ -63,7 +57,7 @@ SAMPLES = {
         unet(), taps=["output_conv", 3], tap_weights=[1, 3], width=4, crop=8, rarity="sqrt"
     ),
     "Correlation": lambda: reg.Correlation(4, 1, 0.2),
-    "CropLike": lambda: padding.CropLike(2),
+    "CropLike": lambda: layers.CropLike(2),
     "CutOut": lambda: synthesis.CutOut((0.2, 0.3)),
     "DeformedPairs": lambda: voxelmorph.DeformedPairs(3, (4, 8), 2.0),
     "DiceCrossEntropy": lambda: segmentation.DiceCrossEntropy(0.5, class_weights=[1, 2]),
@@ -80,12 +74,12 @@ SAMPLES = {
     "Ghosting": lambda: synthesis.Ghosting((2, 3), 0.5),
     "GibbsRinging": lambda: synthesis.GibbsRinging((0.1, 0.2)),
     "GradientPenalty": lambda: reg.GradientPenalty("l1"),
-    "InstanceNorm": lambda: normalization.InstanceNorm(1e-2),
+    "InstanceNorm": lambda: layers.InstanceNorm(1e-2),
     "IntegrateVelocity": lambda: reg.IntegrateVelocity(3, "zeros"),
     "InverseConsistencyLoss": lambda: reg.InverseConsistencyLoss(),
     "Inversion": lambda: synthesis.Inversion(0.5),
     "KSpaceSpike": lambda: synthesis.KSpaceSpike((0.9, 1.0)),
-    "KaimingNormal": lambda: initializers.KaimingNormal([3, 1]),
+    "KaimingNormal": lambda: layers.KaimingNormal([3, 1]),
     "LabelEnsemble": lambda: synthesis.LabelEnsemble(16, (2, 3), seed=3),
     "LayerRates": lambda: segmentation.LayerRates(1e-3, 0.5),
     "LocalNCCLoss": lambda: reg.LocalNCCLoss(5),
@@ -93,14 +87,15 @@ SAMPLES = {
     "LowResolution": lambda: synthesis.LowResolution((0.6, 0.7)),
     "MINDChannels": lambda: reg.MINDChannels(),
     "MINDLoss": lambda: reg.MINDLoss(2, 1),
+    "MaxPool": lambda: pooling.MaxPool(),
     "Motion": lambda: synthesis.Motion(1, (-1, 1)),
     "MultiPositiveContrastiveLoss": lambda: avx.MultiPositiveContrastiveLoss(0.2, "raw"),
     "MutualInformationLoss": lambda: reg.MutualInformationLoss(8, 1.0),
     "PairedViews": lambda: synthesis.PairedViews(synthesis.Appearance(spike=None), 3),
     "ProjectionHead": lambda: contrastive.ProjectionHead(4, 2, seed=[3, 1]),
     "RandomCrop": lambda: synthesis.RandomCrop(4, 3),
-    "ReflectConv3D": lambda: conv3d.ReflectConv3D(2, 5, True),
-    "ReflectPadToMultiple": lambda: padding.ReflectPadToMultiple(3, 5),
+    "ReflectConv3D": lambda: layers.ReflectConv3D(2, 5, True),
+    "ReflectPadToMultiple": lambda: layers.ReflectPadToMultiple(3, 5),
     "RescaleDisplacement": lambda: reg.RescaleDisplacement(2, "centers"),
     "RicianNoise": lambda: synthesis.RicianNoise((0.1, 0.2), 0.5),
     "SegmentationAugmentation": lambda: segmentation.SegmentationAugmentation(seed=3),
@@ -113,7 +108,7 @@ SAMPLES = {
     "ThickSlices": lambda: synthesis.ThickSlices((2, 3)),
     "TrainTimeAugmentation": lambda: synthesis.TrainTimeAugmentation(8, seed=3),
     "UNet": unet,
-    "UpSample": lambda: upsample.UpSample("trilinear"),
+    "UpSample": lambda: layers.UpSample("trilinear"),
     "VoxelMorph": voxelmorph_network,
     "VoxelMorphTrainer": lambda: voxelmorph.VoxelMorphTrainer(
         voxelmorph_network(),
@@ -124,7 +119,7 @@ SAMPLES = {
         voxelmorph.DeformedPairs(3),
     ),
     "WithSynthesis": lambda: avx.WithSynthesis(unet(), pairs(), y="view2"),
-    "ZeroConv3D": lambda: conv3d.ZeroConv3D(2),
+    "ZeroConv3D": lambda: layers.ZeroConv3D(2),
 }  # fmt: skip
 
 
@@ -165,7 +160,7 @@ def as_model(thing):
         return thing
     if isinstance(thing, keras.Layer):
         return keras.Sequential([thing])
-    if isinstance(thing, keras.initializers.Initializer):
+    if isinstance(thing, keras.layers.Initializer):
         return keras.Sequential([keras.layers.Dense(2, kernel_initializer=thing)])
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     if isinstance(thing, keras.optimizers.schedules.LearningRateSchedule):

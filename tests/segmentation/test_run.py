@@ -156,7 +156,7 @@ def test_the_rate_falls_by_a_cosine_once_an_epoch():
      ({"train": "-1"}, "train: expected"), ({"backbone_rate": 1.5}, "backbone_rate"),
      ({"learning_rate": -1.0}, "learning_rate"), ({"learning_rate": math.nan}, "learning_rate"),
      ({"architecture": "vit"}, "architecture: expected one of"),
-     ({"precision": "half"}, "precision: expected one of float32"),
+     ({"precision": "half"}, "precision: expected one of auto, float32"),
      ({"class_weights": "1,-1"}, "class_weights"), ({"class_weights": "a"}, "class_weights")],
 )  # fmt: skip
 def test_bad_settings_are_one_line(values, reason):
