@@ -160,7 +160,7 @@ def as_model(thing):
         return thing
     if isinstance(thing, keras.Layer):
         return keras.Sequential([thing])
-    if isinstance(thing, keras.layers.Initializer):
+    if isinstance(thing, keras.initializers.Initializer):
         return keras.Sequential([keras.layers.Dense(2, kernel_initializer=thing)])
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     if isinstance(thing, keras.optimizers.schedules.LearningRateSchedule):
