@@ -70,7 +70,8 @@ def mind_ssc(image: Array, radius: int = 1, dilation: int = 2) -> Array:
 def _middle(spread: Array) -> Array:
     """Mean of each sample, `(B, 1, 1, 1)`, in which extremes are held back."""
     step = max(1, round((math.prod(spread.shape[1:]) / _SAMPLE) ** (1 / 3)))
-    some = ops.sort(ops.reshape(spread[:, ::step, ::step, ::step], (spread.shape[0], -1)), axis=-1)
+    voxels = math.prod(-(-n // step) for n in spread.shape[1:])  # the batch may be unknown
+    some = ops.sort(ops.reshape(spread[:, ::step, ::step, ::step], (-1, voxels)), axis=-1)
     constant = ops.sum(ops.cast(some <= 0, "int32"), axis=-1, keepdims=True)
     rank = constant + ops.cast(0.95 * ops.cast(some.shape[-1] - constant, "float32"), "int32")
     usual = ops.take_along_axis(some, ops.minimum(rank, some.shape[-1] - 1), axis=-1)
