@@ -63,7 +63,7 @@ def _check_warped(x: Array, displacement: Array, method: str) -> None:
 
 def _points(displacement: Array) -> Array:
     grid = ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))
-    return ops.convert_to_tensor(displacement) + grid
+    return ops.cast(displacement, "float32") + grid
 
 
 def compose(first: Array, second: Array, outside: str = "edge") -> Array:
