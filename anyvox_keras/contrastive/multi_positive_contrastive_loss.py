@@ -1,4 +1,4 @@
-"""Loss of each anchor and its gradient, one block of similarities at a time."""
+"""The contrastive loss with several positives, one block of similarities at a time."""
 
 import functools
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from anyvox_keras.export import export
 # Similarities held at once: 2^20 floats are 4 MB. Memory grows with rows, not with their square.
 BLOCK = 2**20
 FAR = -1e30
+WEIGHTINGS = (None, "raw", "sqrt")
 
 
 def class_counts(labels: Any) -> Any:
@@ -179,9 +180,6 @@ def _put(x: Any, part: Any, start: Any, axis: int = 1) -> Any:
 
 def _same(some: Any, labels: Any) -> Any:
     return ops.equal(some[:, :, None], labels[:, None, :])
-
-
-WEIGHTINGS = (None, "raw", "sqrt")
 
 
 @export

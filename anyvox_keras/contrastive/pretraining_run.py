@@ -1,4 +1,4 @@
-"""Pictures of what a network has learnt so far."""
+"""A pretraining run in a folder, and pictures of what it has learnt so far."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Which voxels a loss sees, and their labels."""
+"""Which voxels a loss sees, their labels, and how their features align."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Bring an image onto another grid."""
+"""Values of an image at other places, and on another grid."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""An image with its geometry."""
+"""An image with its geometry, and checks of two."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,13 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
+
+# of the voxels, at either end
+_TAIL = 0.5
+# times the range of the others
+_HOT = 10.0
+# voxels that tell the range
+_SAMPLED = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +111,6 @@ def min_max(image: np.ndarray) -> np.ndarray:
     image = without_hot_voxels(image)
     low, high = float(image.min()), float(image.max())
     return ((image - low) / (high - low if high > low else 1.0)).astype("float32")
-
-
-# of the voxels, at either end
-_TAIL = 0.5
-# times the range of the others
-_HOT = 10.0
-# voxels that tell the range
-_SAMPLED = 100_000
 
 
 def without_hot_voxels(image: np.ndarray) -> np.ndarray:

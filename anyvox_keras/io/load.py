@@ -1,4 +1,4 @@
-"""Read an image."""
+"""Read images, label maps, masks and references."""
 
 import math
 import os
@@ -14,6 +14,20 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.volume import Volume, require_same_grid
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
+
+# float32 must tell so many values apart between the smallest and the largest
+_LEVELS = 1000
+#: how far a scaled float may lie from its integer
+TOLERANCE = 1e-3
+#: what nibabel, gzip and numpy raise on a file that is cut short or is something else
+_BROKEN = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError,
+           OSError, EOFError, zlib.error, ValueError, OverflowError)  # fmt: skip
+# gzip cannot pack more than this into a byte
+_GZIP = 1032
+#: in upper or lower case
+ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz")
+# images that a folder may hold and that are not read from there
+_OTHERS = (".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".hdr", ".dcm", ".nii.bz2", ".nii.zst")
 
 
 def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume:
@@ -88,10 +102,6 @@ def _usable(raw: np.ndarray, name: str, varies: bool) -> tuple[np.ndarray, np.nd
     return array, finite
 
 
-# float32 must tell so many values apart between the smallest and the largest
-_LEVELS = 1000
-
-
 def _float32(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return values in float32 and where they are finite; beyond its range they are not."""
     with np.errstate(over="ignore"):
@@ -114,10 +124,6 @@ def _without_offset(
     warnings.warn(f"{message}; {offset:.12g} is subtracted from them", stacklevel=4)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.array(raw - offset, "float32", order="C")
-
-
-#: how far a scaled float may lie from its integer
-TOLERANCE = 1e-3
 
 
 def load_labels(source: Any, what: str = "label map") -> Volume:
@@ -240,11 +246,6 @@ def load_reference(source: Any, what: str = "reference") -> Volume:
     return Volume(zeros, read_affine(image, name), copy_header(image), None, name)
 
 
-#: what nibabel, gzip and numpy raise on a file that is cut short or is something else
-_BROKEN = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError,
-           OSError, EOFError, zlib.error, ValueError, OverflowError)  # fmt: skip
-
-
 def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
     """Return the nibabel image that `source` is or names, and its name for messages."""
     if isinstance(source, nib.spatialimages.SpatialImage):
@@ -291,10 +292,6 @@ def read_values(image: Any, name: str, what: str) -> np.ndarray:
         raise UserError(_broken(name, what, error)) from error
 
 
-# gzip cannot pack more than this into a byte
-_GZIP = 1032
-
-
 def _require_bytes(image: Any, name: str, itemsize: int, what: str) -> None:
     """Refuse a header that claims more voxels than the file can hold, before room is made."""
     holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
@@ -320,12 +317,6 @@ def copy_header(image: Any) -> nib.Nifti1Header:
 def _broken(name: Any, what: str, error: BaseException) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"{name}: expected a NIfTI {what}, received a file that cannot be read ({reason})"
-
-
-#: in upper or lower case
-ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz")
-# images that a folder may hold and that are not read from there
-_OTHERS = (".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".hdr", ".dcm", ".nii.bz2", ".nii.zst")
 
 
 def list_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:

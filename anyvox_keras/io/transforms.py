@@ -1,4 +1,4 @@
-"""Affine transforms as text that ITK reads."""
+"""Affine transforms and displacement fields as ITK reads them."""
 
 import json
 import os
@@ -18,6 +18,10 @@ from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.io.points import TO_LPS
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+Transform = tuple[str, np.ndarray, np.ndarray]
+_BEYOND = "affine beyond the grid, mm, RAS"
+# NIfTI's intent of a displacement, whose vectors ITK turns from RAS to LPS as it reads them
+_DISPLACEMENT = 1006
 
 
 def save_affine(path: str | os.PathLike[str], matrix: np.ndarray, overwrite: bool = False) -> None:
@@ -84,9 +88,6 @@ def load_affine(path: str | os.PathLike[str]) -> np.ndarray:
     if not np.isfinite(lps).all():
         raise UserError(f"{path}: expected finite parameters, received NaN or infinity")
     return _FLIP @ lps @ _FLIP
-
-
-Transform = tuple[str, np.ndarray, np.ndarray]
 
 
 def _transforms(lines: Iterable[str]) -> list[Transform]:
@@ -251,9 +252,6 @@ def load_warp(source: str | os.PathLike[str]) -> Warp:
     return Warp(_to_ras(raw, image), grid, _read_beyond(image))
 
 
-_BEYOND = "affine beyond the grid, mm, RAS"
-
-
 def _read_beyond(image: Any) -> np.ndarray | None:
     """The affine part that `save_warp` left in the header, if it did."""
     for extension in getattr(image.header, "extensions", ()):
@@ -264,10 +262,6 @@ def _read_beyond(image: Any) -> np.ndarray | None:
         if matrix.shape == (4, 4) and np.isfinite(matrix).all():
             return matrix
     return None
-
-
-# NIfTI's intent of a displacement, whose vectors ITK turns from RAS to LPS as it reads them
-_DISPLACEMENT = 1006
 
 
 def _to_ras(raw: np.ndarray, image: Any) -> np.ndarray:

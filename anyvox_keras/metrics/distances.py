@@ -1,4 +1,4 @@
-"""Distance between the surfaces of label maps."""
+"""Distances of surfaces (HD95) and of landmarks (TRE)."""
 
 from collections.abc import Iterable, Sequence
 

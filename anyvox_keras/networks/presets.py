@@ -1,4 +1,4 @@
-"""Published weights and presets from the Hugging Face hub."""
+"""Presets: a network as a folder of config, weights, metadata and a model card; and the hub's."""
 
 import json
 import math
@@ -19,6 +19,8 @@ from anyvox_keras.networks.checkpoint import load_checkpoint
 
 REPOSITORY = "neeldey/anatomix"
 HUB_PRESETS = ("anatomix", "anatomix-dev")
+PACKAGED = Path(__file__).parent / "weights"
+CONFIG, WEIGHTS, METADATA, CARD = "config.json", "model.weights.h5", "metadata.json", "README.md"
 
 
 def hub_checkpoint(name: str) -> Path:
@@ -63,10 +65,6 @@ def _hub() -> Any:
 
 def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
-
-
-PACKAGED = Path(__file__).parent / "weights"
-CONFIG, WEIGHTS, METADATA, CARD = "config.json", "model.weights.h5", "metadata.json", "README.md"
 
 
 def preset_folder(preset: str | os.PathLike[str]) -> Path:

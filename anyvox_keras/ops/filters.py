@@ -1,4 +1,4 @@
-"""Linear filters and pooling."""
+"""Linear filters, pooling and the median."""
 
 import functools
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from keras import ops
 from anyvox_keras.ops.resize import pad
 
 Array = Any
+_MEDIAN_RANK = 13
 
 
 def correlate_axis(x: Array, weights: Array, axis: int, mode: str = "zeros") -> Array:
@@ -118,9 +119,6 @@ def average_pool(x: Array, size: int = 2) -> Array:
 def max_pool(x: Array, size: int = 2) -> Array:
     """Maximum over blocks of `size`^3; voxels that do not fill a block are dropped."""
     return ops.max_pool(x, size, strides=size, padding="valid", data_format="channels_last")
-
-
-_MEDIAN_RANK = 13
 
 
 def median_filter(labels: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Padding of the three spatial axes."""
+"""Padding and resizing of the three spatial axes."""
 
 from collections.abc import Sequence
 from typing import Any

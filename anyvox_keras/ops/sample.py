@@ -1,4 +1,4 @@
-"""Voxel coordinates."""
+"""Voxel coordinates, and values of a volume there."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,6 +10,10 @@ from keras import ops
 from anyvox_keras.backend import grid_sample
 
 Array = Any
+OUTSIDE = ("zeros", "edge", "symmetric")
+# Displacements and velocities have three: composed seven times and differentiated, eight gathers
+# each take XLA over a minute to compile, one takes three seconds. Features run faster in eight.
+_FEW_CHANNELS = 4
 
 
 def identity_grid(shape: Sequence[int]) -> np.ndarray:
@@ -54,12 +58,6 @@ def affine_grid(matrix: Array, shape: Sequence[int]) -> Array:
         + matrix[..., :3, 2] * k
         + matrix[..., :3, 3]
     )
-
-
-OUTSIDE = ("zeros", "edge", "symmetric")
-# Displacements and velocities have three: composed seven times and differentiated, eight gathers
-# each take XLA over a minute to compile, one takes three seconds. Features run faster in eight.
-_FEW_CHANNELS = 4
 
 
 def sample_linear(x: Array, coordinates: Array, outside: str = "zeros") -> Array:

@@ -1,4 +1,4 @@
-"""Features of images, as colours."""
+"""Features and views as pictures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,8 @@ import numpy as np
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.pictures._style import add_panel, add_text, label_colours, new_figure
 from anyvox_keras.pictures.planes import planes, window
+
+ROWS = ("label map", "view 1", "view 2")
 
 
 def feature_picture(
@@ -108,9 +110,6 @@ def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = vectors[:, ::-1][:, :3]
     signs = np.sign(axes[np.abs(axes).argmax(0), range(3)])
     return mean, axes * signs
-
-
-ROWS = ("label map", "view 1", "view 2")
 
 
 def views_picture(

@@ -1,4 +1,4 @@
-"""Display windows for grey values."""
+"""Planes of a volume: windows, outlines, checkerboards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ import numpy as np
 
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.pictures._style import MUTED, add_panel, add_text, label_colours, new_figure
+
+#: name, the axis it cuts (R, A, S), the letter at its left edge
+PLANES = (("axial", 2, "R"), ("coronal", 1, "R"), ("sagittal", 0, "A"))
 
 
 def window(image: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
@@ -38,10 +41,6 @@ def window(image: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarra
     top = float(np.percentile(content, high))
     scaled = (np.nan_to_num(image, nan=bottom) - bottom) / max(top - bottom, 1e-12)
     return np.asarray(np.clip(scaled, 0, 1), "float32")
-
-
-#: name, the axis it cuts (R, A, S), the letter at its left edge
-PLANES = (("axial", 2, "R"), ("coronal", 1, "R"), ("sagittal", 0, "A"))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Draws from keys: bits, uniform, normal, integers, Bernoulli."""
+"""Draws from keys: bits, uniform, normal, integers, Bernoulli, whole plans, permutations."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,14 @@ from anyvox_keras.random.keys import DERIVE, DRAW, name_to_int, threefry2x32
 
 Array = Any
 _UNIT = 2.0**-24
+Path = tuple[str, ...]
+#: Draws of more words than this are made on their own.
+LARGE = 8192
+Plan = Mapping[str, Any]
+# Below this a sort of random words is cheap and exact; above, two million would be sorted
+# to draw five hundred.
+_SORT_UP_TO = 4096
+_ROUNDS = 4
 
 
 def bits(keys: Array, n: int, xp: Any = ops) -> Array:
@@ -125,12 +133,6 @@ def _int32(x: Array, xp: Any) -> Array:
     return np.asarray(x, "int32") if xp is np else ops.convert_to_tensor(x, "int32")
 
 
-Path = tuple[str, ...]
-
-#: Draws of more words than this are made on their own.
-LARGE = 8192
-
-
 class Draw(NamedTuple):
     """What to draw: "uniform", "integers" in [low, high), "normal", "bernoulli" (p = high), "key".
 
@@ -160,9 +162,6 @@ class Draw(NamedTuple):
             return bernoulli_from(words, self.shape, self.high)
         make = {"uniform": uniform_from, "integers": integers_from}[self.kind]
         return make(words, self.shape, self.low, self.high)
-
-
-Plan = Mapping[str, Any]
 
 
 def draw_all(keys: Array, plan: Plan) -> dict[str, Any]:
@@ -251,12 +250,6 @@ def _tree(leaves: list[tuple[Path, Array]]) -> dict[str, Any]:
             node = node.setdefault(name, {})
         node[path[-1]] = value
     return tree
-
-
-# Below this a sort of random words is cheap and exact; above, two million would be sorted
-# to draw five hundred.
-_SORT_UP_TO = 4096
-_ROUNDS = 4
 
 
 def choice(keys: Array, n: int, k: int) -> Array:

@@ -1,4 +1,4 @@
-"""The counter-based generator under every draw of the package."""
+"""The counter-based generator under every draw of the package, and the keys it draws from."""
 
 import functools
 from typing import Any
@@ -18,6 +18,8 @@ _ROTATIONS = tuple(
     for row in ((13, 15, 26, 6), (17, 29, 16, 24))
 )
 _PARITY = 0x1BD11BDA
+# The counter's second word keeps draws (0) apart from derived keys (1).
+DRAW, DERIVE = 0, 1
 
 
 def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
@@ -91,10 +93,6 @@ def name_to_int(name: str | int) -> int:
         for letter in name:
             value = ((value ^ ord(letter)) * 0x01000193) & 0xFFFFFFFF
     return (int(value) + 2**31) % 2**32 - 2**31
-
-
-# The counter's second word keeps draws (0) apart from derived keys (1).
-DRAW, DERIVE = 0, 1
 
 
 def fold_in(keys: Array, data: str | int | Array) -> Array:

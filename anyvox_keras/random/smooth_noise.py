@@ -1,4 +1,4 @@
-"""Smooth random fields."""
+"""Smooth random fields and random affine maps."""
 
 import math
 from collections.abc import Sequence

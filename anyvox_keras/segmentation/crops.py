@@ -1,4 +1,4 @@
-"""Crops of labelled scans, for `fit`."""
+"""Crops of labelled scans for `fit`, and their augmentation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +26,20 @@ from anyvox_keras.synthesis.appearance import (
 from anyvox_keras.synthesis.appearance.effect import apply_in_order, describe, rows_of
 from anyvox_keras.synthesis.augmentation.spatial import AffineAugmentation
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+
+Settings = Mapping[str, Any] | None
+Batch = dict[str, Array]
+#: The effects of the paper's fine-tuning, in their order.
+EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
+    "noise": (GaussianNoise, {"probability": 0.33, "std": (0.0, 0.1)}),
+    "bias": (BiasField, {"probability": 0.33, "coefficients": (0.0, 0.05)}),
+    "gibbs": (GibbsRinging, {"probability": 0.33, "alpha": (0.0, 0.33)}),
+    "gamma": (GammaContrast, {"probability": 0.33, "gamma": (0.5, 4.5)}),
+    "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 0.1)}),
+    "sharpen": (Sharpen, {"probability": 0.33}),
+}
+#: What the stream's appearance model lacks, for contrasts turned around.
+TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
 
 
 class CropStream(SeekableStream):
@@ -123,22 +137,6 @@ def _padded(case: Case, side: int) -> Case:
     label_map = np.zeros(image.shape, "int32")
     label_map[place] = case.label_map
     return Case(case.name, image, label_map)
-
-
-Settings = Mapping[str, Any] | None
-Batch = dict[str, Array]
-
-#: The effects of the paper's fine-tuning, in their order.
-EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
-    "noise": (GaussianNoise, {"probability": 0.33, "std": (0.0, 0.1)}),
-    "bias": (BiasField, {"probability": 0.33, "coefficients": (0.0, 0.05)}),
-    "gibbs": (GibbsRinging, {"probability": 0.33, "alpha": (0.0, 0.33)}),
-    "gamma": (GammaContrast, {"probability": 0.33, "gamma": (0.5, 4.5)}),
-    "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 0.1)}),
-    "sharpen": (Sharpen, {"probability": 0.33}),
-}
-#: What the stream's appearance model lacks, for contrasts turned around.
-TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
 
 
 @export

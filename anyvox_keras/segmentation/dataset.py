@@ -1,4 +1,4 @@
-"""Which files belong together."""
+"""Which files belong together, and the cases they hold."""
 
 import json
 import os

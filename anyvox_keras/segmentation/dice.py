@@ -1,4 +1,4 @@
-"""The loss of segmentation."""
+"""Dice as a loss with cross-entropy, and as a metric."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Dice and HD95 of every case."""
+"""Dice and HD95 of every case, and the loss that validation is judged by."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Adam with a lower rate for the pretrained weights."""
+"""What is trained of a pretrained network, and at which rates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,8 @@ import keras
 
 from anyvox_keras.export import export
 from anyvox_keras.segmentation.segmentation_settings import PARTS
+
+Part = str | int
 
 
 @export
@@ -65,9 +67,6 @@ class LayerRates(keras.optimizers.Adam):
         """Constructor arguments."""
         own = {"backbone_rate": self.backbone_rate, "head": self.head}
         return {**super().get_config(), **own}
-
-
-Part = str | int
 
 
 def unfreeze(backbone: keras.Model, part: Part) -> None:

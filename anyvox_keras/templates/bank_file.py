@@ -1,4 +1,4 @@
-"""A binary mask as bits: 32 voxels a word."""
+"""Masks as bits, 32 voxels per word, and the file that holds a bank of them."""
 
 import json
 import struct
@@ -13,6 +13,11 @@ from anyvox_keras.errors import UserError
 
 #: Largest extent of a template: the fixed-point coordinates of `LabelEnsemble` end there.
 LARGEST = 1023
+MAGIC, VERSION = b"anyvoxbk", 1
+#: magic, version, CRC-32 of the index, number of templates, of words, of the index's bytes
+HEADER = struct.Struct("<8sIIQQQ")
+#: where the words begin: aligned for any reader
+START = 64
 
 
 class PackedMask(NamedTuple):
@@ -90,13 +95,6 @@ def crop_to_box(mask: np.ndarray) -> np.ndarray:
         inside = np.flatnonzero(mask.any(axis=others))
         slices.append(slice(int(inside[0]), int(inside[-1]) + 1))
     return np.ascontiguousarray(mask[tuple(slices)])
-
-
-MAGIC, VERSION = b"anyvoxbk", 1
-#: magic, version, CRC-32 of the index, number of templates, of words, of the index's bytes
-HEADER = struct.Struct("<8sIIQQQ")
-#: where the words begin: aligned for any reader
-START = 64
 
 
 class BankFile(NamedTuple):

@@ -17,6 +17,11 @@ from anyvox_keras.templates.bank_builder import BankBuilder
 from anyvox_keras.templates.bank_file import LARGEST, PackedMask, crop_to_box, pack_mask
 
 Groups = Mapping[str, list[Path]]
+#: TotalSegmentator's parts that are merged into one mask a case.
+MERGED = ("rib", "vertebrae")
+ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh")
+#: Images that are named as skipped, not passed over without a word.
+UNREAD = (".nrrd", ".mha", ".mhd", ".hdr", ".nii.bz2", ".nii.zip", ".nii.zst")
 
 
 class Scale(NamedTuple):
@@ -101,13 +106,6 @@ def _report(folder: Path, failures: list[str], found: bool) -> None:
         warnings.warn(f"{len(failures)} files were skipped:\n  {lines}", stacklevel=4)
     if not found:
         raise UserError(f"{folder}: expected segmentations ({', '.join(ENDINGS)}), found no shape")
-
-
-#: TotalSegmentator's parts that are merged into one mask a case.
-MERGED = ("rib", "vertebrae")
-ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh")
-#: Images that are named as skipped, not passed over without a word.
-UNREAD = (".nrrd", ".mha", ".mhd", ".hdr", ".nii.bz2", ".nii.zip", ".nii.zst")
 
 
 class Group(NamedTuple):

@@ -1,4 +1,4 @@
-"""The shapes that label maps are made of."""
+"""The shapes that label maps are made of, packed, from any of their sources."""
 
 from collections.abc import Iterable, Sequence
 from os import PathLike

@@ -1,4 +1,4 @@
-"""All that a training goes on from, in one file that any backend reads."""
+"""Checkpoints that a killed training run goes on from as if nothing had happened."""
 
 import math
 import os
@@ -19,6 +19,7 @@ from anyvox_keras.io import atomic, atomic_hdf5, require_room
 Facts = dict[str, Any]
 # what a resume cannot do without
 _FACTS = {"step"}
+STATE, LAST, BEST = "state", "last.weights.h5", "best.weights.h5"
 
 
 def save_state(path: str | os.PathLike[str], model: keras.Model, facts: Facts) -> None:
@@ -99,9 +100,6 @@ def sync_state(model: keras.Model) -> None:
     """Bring a model's variables up to date; on JAX `fit` keeps them to itself."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
-
-
-STATE, LAST, BEST = "state", "last.weights.h5", "best.weights.h5"
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run."""
+"""What happens beside the steps of a run: log, validation, checkpoints, and its end."""
 
 import csv
 import math

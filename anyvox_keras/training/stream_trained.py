@@ -1,4 +1,4 @@
-"""The base of models that train on a stream's layer."""
+"""The base of trainers whose stream's layer is lent to them."""
 
 from pathlib import Path
 from typing import Any

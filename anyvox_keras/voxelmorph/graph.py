@@ -1,4 +1,4 @@
-"""What differs between VoxelMorph's releases beside the sizes of the network."""
+"""VoxelMorph's layers put together, and what differs between its releases."""
 
 import secrets
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from anyvox_keras.registration.layers.displacement import (
     RescaleDisplacement,
     SpatialTransformer,
 )
+
+FLOAT32 = "float32"
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,6 @@ class Graph:
             x = self._conv("projection", 3, initial, kernel_size=1, dtype=FLOAT32)(x)
         initial = AroundZero(seed=[self.seed, len(self.convolutions)])
         return self._conv("flow", 3, initial, dtype=FLOAT32)(x)
-
-
-FLOAT32 = "float32"
 
 
 def warp_both(config: dict[str, Any], velocity: Any, fixed: Any, moving: Any) -> dict[str, Any]:

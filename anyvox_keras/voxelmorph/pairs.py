@@ -1,4 +1,4 @@
-"""Two deformations of one synthetic anatomy."""
+"""Pairs to train on: synthetic ones, scans, or both."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 
 Batch = dict[str, Any]
 IMAGES = ("fixed", "moving")
+Scans = Sequence[np.ndarray]
 
 
 @export
@@ -105,9 +106,6 @@ class DeformedPairs(Float32Layer):
             "scale": self.scale,
             "std": self.std.pair,
         }
-
-
-Scans = Sequence[np.ndarray]
 
 
 class ScanPairs(SeekableStream):

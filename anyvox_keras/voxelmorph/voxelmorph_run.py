@@ -1,4 +1,4 @@
-"""A trained network from its files."""
+"""A VoxelMorph run in a folder, and trained networks from their files."""
 
 import os
 from functools import cached_property
@@ -23,6 +23,11 @@ from anyvox_keras.voxelmorph.scan_files import ScanSet, scan_files
 from anyvox_keras.voxelmorph.trainer import NETWORK, VoxelMorphTrainer
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
+
+FEATURES = "features"
+ENCODER, DECODER = (16, 32, 32, 32), (32, 32, 32, 32, 16)
+#: strides of the grids that are told where the images match
+CORRELATION = (2, 4)
 
 
 def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorph:
@@ -66,12 +71,6 @@ def _load(path: Path, dtype: Any) -> VoxelMorph:
     network = VoxelMorph.from_config(config)
     network.set_weights(found.get_weights())
     return network
-
-
-FEATURES = "features"
-ENCODER, DECODER = (16, 32, 32, 32), (32, 32, 32, 32, 16)
-#: strides of the grids that are told where the images match
-CORRELATION = (2, 4)
 
 
 class VoxelMorphRun(TrainingRun):

@@ -1,4 +1,4 @@
-"""Weights from and to `VxmPairwise`, VoxelMorph's PyTorch network."""
+"""Weights from and to VoxelMorph's PyTorch network, and from its TensorFlow files."""
 
 import json
 import os
@@ -11,6 +11,14 @@ import h5py
 import numpy as np
 
 from anyvox_keras.errors import UserError, reading
+
+# Layer names, whose numbers count levels from the finest; the decoder runs from the coarsest.
+_ENCODER = re.compile(r"enc_conv_(\d+)_0$")
+_DECODER = re.compile(r"dec_conv_(\d+)_0$")
+_FINAL = re.compile(r"dec_final_conv_(\d+)$")
+_FLOW = re.compile(r"(?:^|_)(?<!neg_)flow$()")
+_UNKNOWN = ("use_probs", "hyp_model", "input_model", "fill_value")
+Layers = dict[str, dict[str, np.ndarray]]
 
 
 def from_torch(cls: Any, module: Any, channels: Sequence[int] | None) -> Any:
@@ -131,16 +139,6 @@ def _activation(slope: float) -> Any:
     from torch import nn
 
     return nn.LeakyReLU(slope) if slope else nn.ReLU
-
-
-# Layer names, whose numbers count levels from the finest; the decoder runs from the coarsest.
-_ENCODER = re.compile(r"enc_conv_(\d+)_0$")
-_DECODER = re.compile(r"dec_conv_(\d+)_0$")
-_FINAL = re.compile(r"dec_final_conv_(\d+)$")
-_FLOW = re.compile(r"(?:^|_)(?<!neg_)flow$()")
-_UNKNOWN = ("use_probs", "hyp_model", "input_model", "fill_value")
-
-Layers = dict[str, dict[str, np.ndarray]]
 
 
 def from_tensorflow(cls: Any, path: str | os.PathLike[str]) -> Any:

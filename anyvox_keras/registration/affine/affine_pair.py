@@ -1,4 +1,4 @@
-"""How much one image tells about another, whatever their contrasts."""
+"""Two images on the lattices that an affine registration compares them on."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +16,19 @@ from anyvox_keras.registration.affine.affine_descent import affine_descent, stre
 from anyvox_keras.registration.deformable.deform import POOL
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.pair_inputs import place
+
+Array = Any
+Clip = Sequence[float] | None
+Masks = tuple[np.ndarray | None, np.ndarray | None]
+# voxels of the pooled lattice in voxels of the lattice
+_POOLED = np.array([[POOL, 0, 0, 0.5], [0, POOL, 0, 0.5], [0, 0, POOL, 0.5], [0, 0, 0, 1]])
+# voxels at the border, in a lattice's first round
+_RATE = 0.2
+_FEWEST = 64
+# voxels that the moving lattice has beyond the fixed one: a step must not lose what lies there
+_MARGIN = 2 * POOL
+# This share of the outermost voxels at exactly the smallest value is no coincidence.
+_CONSTANT = 0.5
 
 
 def mutual_information(first: np.ndarray, second: np.ndarray, bins: int = 32) -> float:
@@ -60,18 +73,6 @@ def _levels(x: np.ndarray, bins: int) -> np.ndarray:
     low, high = np.percentile(x, [0.5, 99.5])
     share = (x - low) / max(high - low, 1e-9)
     return np.minimum(np.clip(share, 0, 1) * bins, bins - 1).astype(int)
-
-
-Array = Any
-Clip = Sequence[float] | None
-Masks = tuple[np.ndarray | None, np.ndarray | None]
-# voxels of the pooled lattice in voxels of the lattice
-_POOLED = np.array([[POOL, 0, 0, 0.5], [0, POOL, 0, 0.5], [0, 0, POOL, 0.5], [0, 0, 0, 1]])
-# voxels at the border, in a lattice's first round
-_RATE = 0.2
-_FEWEST = 64
-# voxels that the moving lattice has beyond the fixed one: a step must not lose what lies there
-_MARGIN = 2 * POOL
 
 
 class AffinePair:
@@ -171,10 +172,6 @@ def _weighted() -> Any:
         return ops.concatenate([smooth, weight], axis=-1)
 
     return compiled(weighted)
-
-
-# This share of the outermost voxels at exactly the smallest value is no coincidence.
-_CONSTANT = 0.5
 
 
 def without_padding(image: Volume) -> np.ndarray | None:

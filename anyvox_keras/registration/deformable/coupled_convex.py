@@ -1,4 +1,4 @@
-"""A smooth displacement from a cost volume."""
+"""A smooth displacement from a cost volume, consistent with its inverse."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""How the deformable registration works, and named choices of it."""
+"""How the deformable registration works, named choices of it, and its memory budget."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,14 @@ _BLOCKS = 45.0
 # below this side a wider fine search costs little
 _SMALL = 70.0
 PRESETS = ("default", "convexadam", "diffeomorphic")
+GIGABYTE = 2.0**30
+# Python, the framework and its libraries
+_PROGRAM = 1.0
+# both images, their pooled features, warps and the results on the host; bytes a voxel
+_HELD = 100
+# MIND's twelve channels and what is in between, before they are pooled; bytes a voxel. Measured at
+# 128^3, with what is held: 300 (torch), 400 (JAX), 450 (TensorFlow).
+_MIND = 400
 
 
 @dataclass(frozen=True)
@@ -143,16 +151,6 @@ def settings_of(preset: str) -> DeformSettings:
         return DeformSettings(levels=(Level(2, 1),), align=False, adam=adam)
     known = ", ".join(PRESETS)
     raise ValueError(f"`preset` must be one of {known}. Received: preset={preset}")
-
-
-GIGABYTE = 2.0**30
-# Python, the framework and its libraries
-_PROGRAM = 1.0
-# both images, their pooled features, warps and the results on the host; bytes a voxel
-_HELD = 100
-# MIND's twelve channels and what is in between, before they are pooled; bytes a voxel. Measured at
-# 128^3, with what is held: 300 (torch), 400 (JAX), 450 (TensorFlow).
-_MIND = 400
 
 
 def room(memory: float, shape: Sequence[int], strict: bool = True) -> float:

@@ -1,4 +1,4 @@
-"""How well two images match at every displacement of a window, as a layer."""
+"""Layers that compare two images: MIND channels, and how well they match in a window."""
 
 from collections.abc import Sequence
 from typing import Any

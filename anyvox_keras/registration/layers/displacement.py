@@ -1,4 +1,4 @@
-"""Warping as a layer."""
+"""Layers that integrate, rescale, compose and apply displacements."""
 
 from collections.abc import Sequence
 from functools import reduce

@@ -1,4 +1,4 @@
-"""Roughness of a field by its second derivatives."""
+"""Losses of a field alone: bending, gradient, inverse consistency."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Local normalised cross-correlation."""
+"""Losses that compare images or label maps: local NCC, MIND, mutual information, Dice."""
 
 from typing import Any
 
@@ -9,6 +9,8 @@ from anyvox_keras.export import export
 from anyvox_keras.ops import box_filter
 from anyvox_keras.registration.descriptors.mind import mind_ssc
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
+
+_TINY = 1e-7
 
 
 @export
@@ -96,9 +98,6 @@ class MINDLoss(RegistrationLoss):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "radius": self.radius, "dilation": self.dilation}
-
-
-_TINY = 1e-7
 
 
 @export

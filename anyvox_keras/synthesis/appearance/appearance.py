@@ -1,4 +1,4 @@
-"""The whole appearance model."""
+"""The whole appearance model, and the two views it paints of a label map."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,6 +44,7 @@ EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
     "noise": (GaussianNoise, None),
     "cut_out": (CutOut, None),
 }
+VIEWS = ("view1", "view2")
 
 
 @export
@@ -119,9 +120,6 @@ class Appearance(RandomLayer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), **self._settings}
-
-
-VIEWS = ("view1", "view2")
 
 
 @export

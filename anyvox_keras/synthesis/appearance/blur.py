@@ -1,4 +1,4 @@
-"""Linear operators that act on one axis at a time."""
+"""Blurring and sharpening, by linear operators that act on one axis at a time."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Gamma curves."""
+"""Gamma curves and inversion of grey values."""
 
 from collections.abc import Sequence
 from typing import Any

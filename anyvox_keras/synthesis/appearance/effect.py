@@ -1,4 +1,4 @@
-"""Min-max normalisation."""
+"""The base of the effects, what applies and describes them, and the rescaling between them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +13,8 @@ from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance
 
 AXES = (1, 2, 3, 4)
+#: Step, layer, probability and what is drawn, by name.
+Row = tuple[str, str, float, Mapping[str, str]]
 
 
 def rescale(x: Array) -> Array:
@@ -116,10 +118,6 @@ def apply_in_order(effects: Mapping[str, Effect], image: Array, params: Params) 
         image = effect.apply(image, params[name])
         image = rescale(image) if effect.rescaled else image
     return image
-
-
-#: Step, layer, probability and what is drawn, by name.
-Row = tuple[str, str, float, Mapping[str, str]]
 
 
 def describe(title: str, rows: Iterable[Row]) -> str:

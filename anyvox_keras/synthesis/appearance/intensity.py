@@ -1,4 +1,4 @@
-"""Intensities from labels."""
+"""Intensities from labels, their texture and their bias field."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +14,8 @@ from anyvox_keras.ops.only_where import computed_once
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
 from anyvox_keras.synthesis.appearance.effect import Effect, rescale
+
+BASES = ("legendre", "power")
 
 
 @export
@@ -176,9 +178,6 @@ class Texture(Effect):
     def settings(self) -> tuple[str, ...]:
         """Return the names of the constructor's arguments."""
         return ("strength", "scales", "std")
-
-
-BASES = ("legendre", "power")
 
 
 @export

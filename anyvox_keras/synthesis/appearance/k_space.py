@@ -1,4 +1,4 @@
-"""The spectrum of an image with channels last."""
+"""Artefacts made in the spectrum: ringing and spikes."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,9 @@ from anyvox_keras.backend import Array, fft3, ifft3
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, integer, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
+
+#: The spike's log-magnitude, in means of the log-spectrum (MONAI's default).
+MEANS = 2.5
 
 
 def spectrum(x: Array) -> tuple[Array, Array]:
@@ -86,10 +89,6 @@ def _square_distance(shape: Sequence[int]) -> Array:
         line = (shifted**2).astype("float32").reshape([-1 if a == axis else 1 for a in range(3)])
         total = total + ops.convert_to_tensor(line)
     return total
-
-
-#: The spike's log-magnitude, in means of the log-spectrum (MONAI's default).
-MEANS = 2.5
 
 
 @export

@@ -1,4 +1,4 @@
-"""Motion during the scan."""
+"""Motion during the scan, and the ghosts it leaves."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Additive noise."""
+"""Additive noise, and lost regions."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Low resolution."""
+"""Lower resolution, in all axes or in thick slices."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The base of layers that change all volumes of a sample alike."""
+"""Crops, flips and affine maps that all volumes of a sample share."""
 
 from collections.abc import Sequence
 from typing import Any

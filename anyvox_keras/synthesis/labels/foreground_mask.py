@@ -1,4 +1,4 @@
-"""The deformed ball that cuts a label map out of the background."""
+"""The deformed ball that cuts a label map out of the background, and its envelope."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +13,11 @@ from anyvox_keras.export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.random.random_layer import Params, RandomLayer, integer, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
+
+#: Largest radius of a rim.
+REACH = 4
+#: Stands for "none within reach"; this plus two squares still fits into an int8.
+_FAR = 3 * REACH**2 + 1
 
 
 @export
@@ -151,12 +156,6 @@ def _nearest(displacement: Array, axis: int, side: int) -> Array:
 
 def _spread(x: Array) -> Array:
     return ops.reshape(x, (-1, 1, 1, 1))
-
-
-#: Largest radius of a rim.
-REACH = 4
-#: Stands for "none within reach"; this plus two squares still fits into an int8.
-_FAR = 3 * REACH**2 + 1
 
 
 def envelope(mask: Array, radius: Array) -> Array:

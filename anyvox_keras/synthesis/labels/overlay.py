@@ -1,4 +1,4 @@
-"""The packed templates of a batch."""
+"""Packed templates laid over each other, the later over the earlier."""
 
 from typing import Any, NamedTuple
 
@@ -7,6 +7,9 @@ from keras import ops
 
 from anyvox_keras.backend import Array, is_eager_on_cpu
 from anyvox_keras.synthesis.labels.fixed_point import PeriodicMap, int32, to_voxel
+
+#: Voxels painted at a time: their coordinates stay in the cache.
+SLAB = 2**18
 
 
 class Shapes(NamedTuple):
@@ -90,10 +93,6 @@ def _bit(words: Array, offset: Array, linear: Array) -> Array:
 
 def _spread(x: Array) -> Array:
     return ops.reshape(x, (-1, 1, 1, 1))
-
-
-#: Voxels painted at a time: their coordinates stay in the cache.
-SLAB = 2**18
 
 
 def overlay_sparse(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, dtype: str) -> Array:

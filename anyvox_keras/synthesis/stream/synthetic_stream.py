@@ -1,4 +1,4 @@
-"""From keys and shapes to a label map and its two views, inside the graph."""
+"""The endless stream of pairs, and the layer that makes them in the graph."""
 
 import copy
 from typing import Any
