@@ -6,13 +6,8 @@ functions; one `if` chooses it, when this package is first imported.
 
 import keras
 
-from anyvox_keras.backend.arrays import (
-    Array,
-    cpu_has_bfloat16,
-    mean_over_space,
-    peak_memory_mb,
-    to_numpy,
-)
+from anyvox_keras.backend.arrays import Array, mean_over_space, to_numpy
+from anyvox_keras.backend.device import cpu_has_bfloat16, peak_memory_mb
 
 NAME: str = keras.config.backend()
 

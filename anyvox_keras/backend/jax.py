@@ -1,6 +1,5 @@
 """The backend's functions on JAX."""
 
-import contextlib
 from typing import Any
 
 import jax
@@ -9,13 +8,19 @@ from keras import ops
 from anyvox_keras.backend.arrays import (
     Array,
     Function,
-    cpu_has_bfloat16,
     doubled_by_broadcasts,
+    gradient_on_request,
     max_pooled_by_keras,
+    never_eager,
+    no_grid_sample,
+    repeat_in_graph,
     standardize_with_gradient,
 )
+from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
 
+repeat, no_gradient = repeat_in_graph, gradient_on_request
+grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
 double = doubled_by_broadcasts
@@ -42,11 +47,6 @@ def recorded_over_samples(fn: Function, like: Any) -> Function:
     return recorded(lambda batch, *shared: map_samples(lambda one: fn(one, *shared), batch, like))
 
 
-def repeat(count: int, body: Function, state: Any) -> Any:
-    """Apply `body(number, state)` for numbers 0..count-1, compiled once and not `count` times."""
-    return ops.fori_loop(0, count, body, state)
-
-
 def map_samples(fn: Function, batch: Any, like: Any) -> Any:
     """Apply a function to one sample after another and stack what it returns.
 
@@ -60,11 +60,6 @@ def map_samples(fn: Function, batch: Any, like: Any) -> Any:
     return ops.map(fn, batch)
 
 
-def no_gradient() -> Any:
-    """Do nothing: JAX differentiates only on request."""
-    return contextlib.nullcontext()
-
-
 def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
     """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid")."""
     if jax.default_backend() == "cpu" and strides == 1:
@@ -73,11 +68,6 @@ def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
     return jax.lax.conv_general_dilated(
         x, kernel, (strides,) * 3, "VALID", dimension_numbers=layout
     )
-
-
-def grid_sample(x: Array, coordinates: Array) -> Array | None:
-    """Return None: the framework has no kernel for trilinear sampling."""
-    return None
 
 
 def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
@@ -94,11 +84,6 @@ def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
 
 def _complex(real: Array, imag: Array | None) -> Array:
     return jax.lax.complex(real, ops.zeros_like(real) if imag is None else imag)
-
-
-def is_eager_on_cpu(x: Array) -> bool:
-    """Return False: values of `x` cannot be read for free, shapes and control flow are static."""
-    return False
 
 
 def device_name() -> str:

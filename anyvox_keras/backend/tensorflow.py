@@ -1,6 +1,5 @@
 """The backend's functions on TensorFlow."""
 
-import contextlib
 from typing import Any
 
 import keras
@@ -10,12 +9,18 @@ from keras import ops
 from anyvox_keras.backend.arrays import (
     Array,
     Function,
-    cpu_has_bfloat16,
     doubled_by_broadcasts,
+    gradient_on_request,
     max_pooled_by_keras,
+    never_eager,
+    no_grid_sample,
+    repeat_in_graph,
     standardize_with_gradient,
 )
+from anyvox_keras.backend.device import cpu_has_bfloat16
 
+repeat, no_gradient = repeat_in_graph, gradient_on_request
+grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = standardize_with_gradient
 double = doubled_by_broadcasts
@@ -39,11 +44,6 @@ def recorded(fn: Function) -> Function:
 def recorded_over_samples(fn: Function, like: Any) -> Function:
     """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`."""
     return recorded(lambda batch, *shared: map_samples(lambda one: fn(one, *shared), batch, like))
-
-
-def repeat(count: int, body: Function, state: Any) -> Any:
-    """Apply `body(number, state)` for numbers 0..count-1, compiled once and not `count` times."""
-    return ops.fori_loop(0, count, body, state)
 
 
 def map_samples(fn: Function, batch: Any, like: Any) -> Any:
@@ -73,19 +73,9 @@ def value_and_gradient(fn: Function) -> Function:
     return value_and_gradient_of
 
 
-def no_gradient() -> Any:
-    """Do nothing: TensorFlow records gradients only on request."""
-    return contextlib.nullcontext()
-
-
 def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
     """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid")."""
     return tf.nn.conv3d(x, kernel, [1, strides, strides, strides, 1], "VALID")
-
-
-def grid_sample(x: Array, coordinates: Array) -> Array | None:
-    """Return None: the framework has no kernel for trilinear sampling."""
-    return None
 
 
 def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
@@ -102,11 +92,6 @@ def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
 
 def _complex(real: Array, imag: Array | None) -> Array:
     return tf.complex(real, ops.zeros_like(real) if imag is None else imag)
-
-
-def is_eager_on_cpu(x: Array) -> bool:
-    """Return False: values of `x` cannot be read for free, shapes and control flow are static."""
-    return False
 
 
 def device_name() -> str:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from keras import ops
 
-from anyvox_keras.backend.arrays import Array, Function, cpu_has_bfloat16
+from anyvox_keras.backend.arrays import Array, Function
+from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.torch_program import TorchProgram
 
 

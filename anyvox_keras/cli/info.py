@@ -16,7 +16,7 @@ def info() -> None:
     from rich.table import Table
 
     from anyvox_keras import backend
-    from anyvox_keras.backend.arrays import machine_memory_mb, processors
+    from anyvox_keras.backend.device import machine_memory_mb, processors
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")

@@ -16,6 +16,16 @@ from anyvox_keras.io.output import atomic, check_output
 
 #: NIfTI's world is RAS, ITK's is LPS; the same signs lead back
 TO_LPS = np.array([-1.0, -1.0, 1.0])
+AXES = ("x", "y", "z")
+# Slicer's own order; "vis", "sel" and "lock" are visibility, selection and lock
+_FCSV = (
+    "id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label", "desc",
+    "associatedNodeID",
+)  # fmt: skip
+_DEFAULTS = {"ow": "0", "ox": "0", "oy": "0", "oz": "1", "vis": "1", "sel": "1", "lock": "0"}
+#: the names of one thing in the two formats
+_JSON_NAMES = {"label": "label", "desc": "description", "associatedNodeID": "associatedNodeID"}
+_SYSTEMS = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +51,6 @@ class Landmarks:
     def row(self, index: int) -> dict[str, Any]:
         """Columns of one point besides its coordinates."""
         return dict(self.rows[index]) if self.rows else {}
-
-
-AXES = ("x", "y", "z")
 
 
 def read_csv(path: str | os.PathLike[str], ras: bool) -> Landmarks:
@@ -102,17 +109,6 @@ def _point(where: str, row: list[str], columns: list[int], delimiter: str) -> li
     if not np.isfinite(point).all():
         raise UserError(f"{where}: expected three numbers, received {','.join(cells)}")
     return point
-
-
-# Slicer's own order; "vis", "sel" and "lock" are visibility, selection and lock
-_FCSV = (
-    "id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label", "desc",
-    "associatedNodeID",
-)  # fmt: skip
-_DEFAULTS = {"ow": "0", "ox": "0", "oy": "0", "oz": "1", "vis": "1", "sel": "1", "lock": "0"}
-#: the names of one thing in the two formats
-_JSON_NAMES = {"label": "label", "desc": "description", "associatedNodeID": "associatedNodeID"}
-_SYSTEMS = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}
 
 
 def read_fcsv(path: str | os.PathLike[str]) -> Landmarks:

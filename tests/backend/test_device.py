@@ -3,7 +3,7 @@
 import pytest
 
 from anyvox_keras import backend
-from anyvox_keras.backend import arrays as device
+from anyvox_keras.backend import device
 from anyvox_keras.contrastive.pretraining_run import PretrainingRun
 from anyvox_keras.contrastive.run_settings import RunSettings
 
