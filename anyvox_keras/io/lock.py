@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
@@ -9,37 +10,37 @@ import filelock
 from anyvox_keras.errors import UserError
 
 
-class OutputLock:
-    """The right to make an output, held until `release` or the end of the process.
+@contextlib.contextmanager
+def exclusive(path: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
+    """Let one process at a time write in a folder, or make a file.
 
-    A file `.NAME.lock` beside the output bears the lock, on every system and on shared disks; it is
-    removed with it.
+    A file `.lock` in the folder, or `.NAME.lock` beside the file, bears the lock, on every system
+    and on shared disks.
 
     Args:
-        path: The output; it need not exist, its folder must.
+        path: A folder that exists, or a file that need not.
+        wait: Seconds to wait for another process to end.
 
     Raises:
-        UserError: If another process holds the lock.
+        UserError: If another process writes there.
 
     Example:
         ```python
+        from anyvox_keras.io import exclusive
 
-
-        lock = OutputLock("shapes.bank")
-        lock.release()
+        with exclusive("shapes.bank"):
+            pass
         ```
     """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        path = Path(path)
-        self._lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    path = Path(path)
+    lock = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    try:
+        held = filelock.FileLock(lock, timeout=wait).acquire()
+    except filelock.Timeout as error:
+        raise UserError(f"{path}: another process is writing there") from error
+    with held:
         try:
-            self._lock.acquire()
-        except filelock.Timeout as error:
-            raise UserError(f"{path}: another process is making this file") from error
-
-    def release(self) -> None:
-        """Give the right back."""
-        self._lock.release()
-        with contextlib.suppress(OSError):  # another process has it by now
-            os.unlink(self._lock.lock_file)
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                lock.unlink()  # while it is still held

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import filelock
 import h5py
 import numpy as np
 
@@ -145,29 +144,6 @@ def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         yield file
     with atomic(path) as temporary:
         temporary.write_bytes(content.getbuffer())
-
-
-@contextlib.contextmanager
-def exclusive(folder: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
-    """Let one process at a time write in a folder.
-
-    Args:
-        folder: exists.
-        wait: seconds to wait for another one to end.
-
-    Raises:
-        UserError: another process writes there.
-    """
-    lock = Path(folder) / ".lock"
-    try:
-        held = filelock.FileLock(lock, timeout=wait).acquire()
-    except filelock.Timeout as error:
-        raise UserError(f"{folder}: another process is writing there") from error
-    with held:
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # while it is still held
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io.lock import OutputLock
+from anyvox_keras.io.lock import exclusive
 from anyvox_keras.io.output import check_output
 from anyvox_keras.templates.bank_file import START, PackedMask, write_all, write_index
 
@@ -52,7 +52,8 @@ class BankBuilder:
         self._sizes: list[tuple[int, int, int]] = []
         self._lines: list[str] = []
         self._words = self._recorded = 0
-        self._lock = OutputLock(self.path)
+        self._held = contextlib.ExitStack()
+        self._held.enter_context(exclusive(self.path))
         self._file = _open(self.partial)
         try:
             self._resume()
@@ -132,7 +133,7 @@ class BankBuilder:
 
     def _close(self) -> None:
         self._file.close()
-        self._lock.release()
+        self._held.close()
 
     def _resume(self) -> None:
         """Go on behind the last template whose line is whole."""

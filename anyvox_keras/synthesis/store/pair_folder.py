@@ -12,7 +12,8 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.io.output import exclusive, prepare_folder
+from anyvox_keras.io.lock import exclusive
+from anyvox_keras.io.output import prepare_folder
 from anyvox_keras.io.save_volume import save_volume
 from anyvox_keras.synthesis.store.pairs import (
     SETTINGS,
