@@ -98,13 +98,12 @@ class VoxelMorphTrainer(StreamTrained):
         if self._bound is not None and self.deform is None:
             self.deform = DeformedPairs(stream.classes)
 
-    def call(self, batch: Batch, training: bool | None = None) -> Batch:
-        """Register the pairs of a batch; return what the losses compare, named by the pair."""
-        compared: Batch = {}
-        for kind, pair in self._pairs(batch, training):
-            found = self._register(pair, self._names(kind, batch), training)
-            compared |= {f"{kind}/{name}": array for name, array in found.items()}
-        return compared
+    def call(self, batch: Batch, training: bool | None = None) -> dict[str, Batch]:
+        """Register the pairs of a batch; return what the losses compare, by kind of pair."""
+        return {
+            kind: self._register(pair, self._names(kind, batch), training)
+            for kind, pair in self._pairs(batch, training)
+        }
 
     def _pairs(self, batch: Batch, training: bool | None) -> Iterator[tuple[str, Batch]]:
         if "keys" in batch and self._bound is not None and self.deform is not None:
@@ -147,12 +146,7 @@ class VoxelMorphTrainer(StreamTrained):
         self.refuse_sample_weight(sample_weight)
         means = {metric.name: metric for metric in self._means}
         total = 0.0
-        for kind in dict.fromkeys(name.split("/")[0] for name in y_pred):
-            compared = {
-                name.removeprefix(f"{kind}/"): array
-                for name, array in y_pred.items()
-                if name.startswith(f"{kind}/")
-            }
+        for kind, compared in y_pred.items():
             value, parts = self.objective.total(compared, self._names(kind, x))
             total = total + value
             parts["folds_percent"] = _folds_percent(compared["displacement"])
