@@ -21,19 +21,23 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "contrastive.multi_positive_contrastive_loss": ("MultiPositiveContrastiveLoss",),
     "contrastive.projection_head": ("ProjectionHead",),
     "features.feature_extractor": ("FeatureExtractor",),
+    "networks.initializers": (
+        "KaimingNormal",
+        "AroundOne",
+        "AroundZero",
+    ),
     "networks.layers": (
         "ReflectConv3D",
         "ZeroConv3D",
         "ReflectPadToMultiple",
         "CropLike",
         "UpSample",
+        "MaxPool",
+    ),
+    "networks.normalization": (
         "BatchNorm",
         "InstanceNorm",
-        "KaimingNormal",
-        "AroundOne",
-        "AroundZero",
     ),
-    "networks.pooling": ("MaxPool",),
     "networks.unet": ("UNet",),
     "registration.layers.correlation": (
         "Correlation",

@@ -21,7 +21,7 @@ from anyvox_keras import (
     voxelmorph,
 )
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.networks import layers, pooling
+from anyvox_keras.networks import initializers, layers, normalization
 from anyvox_keras.saving import CLASSES, register_with_keras
 
 PACKAGE = Path(avx.__file__).parent
@@ -47,9 +47,9 @@ SAMPLES = {
     "Appearance": lambda: synthesis.Appearance(
         {"std": (1, 2)}, 3, bias={"order": 2}, spike=None, slices={}
     ),
-    "AroundOne": lambda: layers.AroundOne(0.1, seed=[3, 1]),
-    "AroundZero": lambda: layers.AroundZero(0.1, seed=[3, 1]),
-    "BatchNorm": lambda: layers.BatchNorm(0.8, 1e-3),
+    "AroundOne": lambda: initializers.AroundOne(0.1, seed=[3, 1]),
+    "AroundZero": lambda: initializers.AroundZero(0.1, seed=[3, 1]),
+    "BatchNorm": lambda: normalization.BatchNorm(0.8, 1e-3),
     "BendingEnergy": lambda: reg.BendingEnergy(reduction="sum"),
     "BiasField": lambda: synthesis.BiasField((0.0, 0.1), 2, probability=0.5),
     "ComposeTransforms": lambda: reg.ComposeTransforms("zeros"),
@@ -74,12 +74,12 @@ SAMPLES = {
     "Ghosting": lambda: synthesis.Ghosting((2, 3), 0.5),
     "GibbsRinging": lambda: synthesis.GibbsRinging((0.1, 0.2)),
     "GradientPenalty": lambda: reg.GradientPenalty("l1"),
-    "InstanceNorm": lambda: layers.InstanceNorm(1e-2),
+    "InstanceNorm": lambda: normalization.InstanceNorm(1e-2),
     "IntegrateVelocity": lambda: reg.IntegrateVelocity(3, "zeros"),
     "InverseConsistencyLoss": lambda: reg.InverseConsistencyLoss(),
     "Inversion": lambda: synthesis.Inversion(0.5),
     "KSpaceSpike": lambda: synthesis.KSpaceSpike((0.9, 1.0)),
-    "KaimingNormal": lambda: layers.KaimingNormal([3, 1]),
+    "KaimingNormal": lambda: initializers.KaimingNormal([3, 1]),
     "LabelEnsemble": lambda: synthesis.LabelEnsemble(16, (2, 3), seed=3),
     "LayerRates": lambda: segmentation.LayerRates(1e-3, 0.5),
     "LocalNCCLoss": lambda: reg.LocalNCCLoss(5),
@@ -87,7 +87,7 @@ SAMPLES = {
     "LowResolution": lambda: synthesis.LowResolution((0.6, 0.7)),
     "MINDChannels": lambda: reg.MINDChannels(),
     "MINDLoss": lambda: reg.MINDLoss(2, 1),
-    "MaxPool": lambda: pooling.MaxPool(),
+    "MaxPool": lambda: layers.MaxPool(),
     "Motion": lambda: synthesis.Motion(1, (-1, 1)),
     "MultiPositiveContrastiveLoss": lambda: avx.MultiPositiveContrastiveLoss(0.2, "raw"),
     "MutualInformationLoss": lambda: reg.MutualInformationLoss(8, 1.0),

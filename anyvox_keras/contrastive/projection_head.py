@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from anyvox_keras.export import export
-from anyvox_keras.networks.layers import KaimingNormal
+from anyvox_keras.networks.initializers import KaimingNormal
 
 
 @export

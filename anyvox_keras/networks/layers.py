@@ -1,23 +1,21 @@
-"""A 3D convolution that mirrors its input at the border."""
+"""Layers of the networks: convolutions that pad, pooling, upsampling, cropping."""
 
-import math
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import (
-    batch_normalize,
     conv3d,
     double,
+    max_pool,
     reflect_pad,
-    standardize_over_space,
 )
 from anyvox_keras.export import export
 from anyvox_keras.ops import pad, resize
+
+METHODS = ("nearest", "trilinear", "corners")
 
 
 @export
@@ -187,9 +185,6 @@ class CropLike(keras.layers.Layer):
         return {**super().get_config(), "stride": self.stride}
 
 
-METHODS = ("nearest", "trilinear", "corners")
-
-
 @export
 class UpSample(keras.layers.Layer):
     """Double each side of `(B, D, H, W, C)`.
@@ -244,137 +239,26 @@ def _interpolate(x: Any, axis: int) -> Any:
 
 
 @export
-class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalisation of `(B, D, H, W, C)` by PyTorch's law, several times faster in training.
+class MaxPool(keras.layers.Layer):
+    """Largest of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; an odd side's last plane is left out.
 
-    The moving variance gathers the *unbiased* batch variance, and the defaults are PyTorch's
-    (momentum 0.9 in Keras's sense, epsilon 1e-5): the laws of published checkpoints.
-
-    Args:
-        momentum: Share of the old moving statistics that each step keeps.
-        epsilon: Added to the variance.
-        **kwargs: As `keras.layers.BatchNormalization`.
-    """
-
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
-        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise by the batch in training, by the moving statistics otherwise."""
-        if not (training and self.trainable) or mask is not None:
-            outputs = super().call(inputs, training=training, mask=mask)
-            return ops.cast(outputs, self.compute_dtype)
-        gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
-        outputs, mean, variance = batch_normalize(inputs, gamma, beta, self.epsilon)
-        count = ops.cast(math.prod(ops.shape(inputs)[:-1]), "float32")
-        self._follow(self.moving_mean, mean)
-        self._follow(self.moving_variance, variance * (count / ops.maximum(count - 1, 1)))
-        return outputs
-
-    def _follow(self, moving: Any, batch: Any) -> None:
-        kept = ops.convert_to_tensor(moving) * self.momentum
-        moving.assign(kept + ops.stop_gradient(batch) * (1 - self.momentum))
-
-
-@export
-class InstanceNorm(keras.layers.Layer):
-    """`(x - mean) / sqrt(var + epsilon)` over the space of each sample and channel.
-
-    Mean and variance are float32 for any dtype. No scale, no shift, no moving statistics; the same
-    in training and inference.
-
-    Args:
-        epsilon: Added to the biased variance.
-    """
-
-    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
-
-    def call(self, inputs: Any) -> Any:
-        """Normalise `(B, D, H, W, C)`."""
-        return standardize_over_space(ops.cast(inputs, self.compute_dtype), self.epsilon)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Keep the shape."""
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}
-
-
-@export
-class KaimingNormal(keras.initializers.Initializer):
-    """He initialisation: normal with std `sqrt(2 / fan_in)`, not truncated (He et al., 2015).
-
-    Drawn on the host from `seed` alone, so a seed gives the same weights on each backend.
-
-    Args:
-        seed: An integer or a sequence of them; None draws one.
+    Keras's own layer copies volumes to and fro on torch, which takes five times as long.
 
     Example:
         ```python
-        keras.layers.Dense(8, kernel_initializer=KaimingNormal(seed=0))
+        y = MaxPool()(np.zeros((1, 16, 16, 16, 4), "float32"))  # (1, 8, 8, 8, 4)
         ```
     """
 
-    def __init__(self, seed: int | Sequence[int] | None = None) -> None:
-        self.seed = secrets.randbits(31) if seed is None else seed
+    def call(self, inputs: Any) -> Any:
+        """Halve the three spatial axes."""
+        return max_pool(inputs)
 
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Draw a kernel; the last axis of `shape` is the outputs, the others are the fan-in."""
-        std = math.sqrt(2 / math.prod(shape[:-1]))
-        draw = np.random.default_rng(self.seed).standard_normal(tuple(shape)) * std
-        return ops.convert_to_tensor(draw.astype("float32"), dtype=dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {"seed": self.seed}
-
-
-class _Around(keras.initializers.Initializer):
-    """Normal with a small spread about `mean`, drawn on the host."""
-
-    mean = 0.0
-
-    def __init__(self, std: float, seed: int | Sequence[int] | None = None) -> None:
-        self.std = std
-        self.seed = secrets.randbits(31) if seed is None else seed
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Draw weights of the given shape."""
-        draw = self.mean + self.std * np.random.default_rng(self.seed).standard_normal(tuple(shape))
-        return ops.convert_to_tensor(draw.astype("float32"), dtype=dtype)
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Halve the known sides."""
+        batch, *space, channels = input_shape
+        return (batch, *(None if n is None else n // 2 for n in space), channels)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {"std": self.std, "seed": self.seed}
-
-
-@export
-class AroundOne(_Around):
-    """Normal with mean 1 and a small spread: the first scales of the UNet's batch norms.
-
-    Args:
-        std: Standard deviation.
-        seed: An integer or a sequence of them; None draws one.
-    """
-
-    mean = 1.0
-
-    def __init__(self, std: float = 0.02, seed: int | Sequence[int] | None = None) -> None:
-        super().__init__(std, seed)
-
-
-@export
-class AroundZero(_Around):
-    """Normal with mean 0 and a small spread: a flow that starts next to no displacement.
-
-    Args:
-        std: Standard deviation.
-        seed: An integer or a sequence of them; None draws one.
-    """
-
-    def __init__(self, std: float = 1e-5, seed: int | Sequence[int] | None = None) -> None:
-        super().__init__(std, seed)
+        """Return the constructor's arguments; none is its own."""
+        return super().get_config()

@@ -9,17 +9,15 @@ import keras
 
 from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.export import export
+from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
 from anyvox_keras.networks.layers import (
-    AroundOne,
-    BatchNorm,
     CropLike,
-    InstanceNorm,
-    KaimingNormal,
+    MaxPool,
     ReflectConv3D,
     ReflectPadToMultiple,
     UpSample,
 )
-from anyvox_keras.networks.pooling import MaxPool
+from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
 from anyvox_keras.networks.presets import load_preset, save_preset
 
 CHOICES = {

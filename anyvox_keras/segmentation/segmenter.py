@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from anyvox_keras.export import export
-from anyvox_keras.networks.layers import KaimingNormal
+from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.segmentation.dice import DiceCrossEntropy, DiceScore
 from anyvox_keras.segmentation.fine_tuning import LayerRates, Part, unfreeze

@@ -6,14 +6,8 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.networks.layers import (
-    AroundZero,
-    CropLike,
-    KaimingNormal,
-    ReflectPadToMultiple,
-    UpSample,
-    ZeroConv3D,
-)
+from anyvox_keras.networks.initializers import AroundZero, KaimingNormal
+from anyvox_keras.networks.layers import CropLike, ReflectPadToMultiple, UpSample, ZeroConv3D
 from anyvox_keras.registration.layers.correlation import Correlation, MINDChannels
 from anyvox_keras.registration.layers.displacement import (
     IntegrateVelocity,

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import peak_memory_mb, to_numpy, value_and_gradient
-from anyvox_keras.networks.layers import InstanceNorm
+from anyvox_keras.networks.normalization import InstanceNorm
 
 
 def test_the_gradient_is_that_of_the_formula(rng):

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from anyvox_keras.backend import double, max_pool, to_numpy
-from anyvox_keras.networks.pooling import MaxPool
+from anyvox_keras.networks.layers import MaxPool
 
 
 @pytest.mark.parametrize("sides", [(6, 4, 8), (5, 4, 7)])

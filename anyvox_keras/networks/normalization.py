@@ -1,0 +1,74 @@
+"""Batch and instance normalisation, with float32 statistics."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from anyvox_keras.backend import (
+    batch_normalize,
+    standardize_over_space,
+)
+from anyvox_keras.export import export
+
+
+@export
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalisation of `(B, D, H, W, C)` by PyTorch's law, several times faster in training.
+
+    The moving variance gathers the *unbiased* batch variance, and the defaults are PyTorch's
+    (momentum 0.9 in Keras's sense, epsilon 1e-5): the laws of published checkpoints.
+
+    Args:
+        momentum: Share of the old moving statistics that each step keeps.
+        epsilon: Added to the variance.
+        **kwargs: As `keras.layers.BatchNormalization`.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise by the batch in training, by the moving statistics otherwise."""
+        if not (training and self.trainable) or mask is not None:
+            outputs = super().call(inputs, training=training, mask=mask)
+            return ops.cast(outputs, self.compute_dtype)
+        gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
+        outputs, mean, variance = batch_normalize(inputs, gamma, beta, self.epsilon)
+        count = ops.cast(math.prod(ops.shape(inputs)[:-1]), "float32")
+        self._follow(self.moving_mean, mean)
+        self._follow(self.moving_variance, variance * (count / ops.maximum(count - 1, 1)))
+        return outputs
+
+    def _follow(self, moving: Any, batch: Any) -> None:
+        kept = ops.convert_to_tensor(moving) * self.momentum
+        moving.assign(kept + ops.stop_gradient(batch) * (1 - self.momentum))
+
+
+@export
+class InstanceNorm(keras.layers.Layer):
+    """`(x - mean) / sqrt(var + epsilon)` over the space of each sample and channel.
+
+    Mean and variance are float32 for any dtype. No scale, no shift, no moving statistics; the same
+    in training and inference.
+
+    Args:
+        epsilon: Added to the biased variance.
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise `(B, D, H, W, C)`."""
+        return standardize_over_space(ops.cast(inputs, self.compute_dtype), self.epsilon)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Keep the shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon}
