@@ -6,7 +6,7 @@ functions; one `if` chooses it, when this package is first imported.
 
 import keras
 
-from anyvox_keras.backend.arrays import Array, mean_over_space, to_numpy
+from anyvox_keras.backend.arrays import mean_over_space, to_numpy
 from anyvox_keras.backend.device import cpu_has_bfloat16, peak_memory_mb
 
 NAME: str = keras.config.backend()
@@ -86,7 +86,6 @@ else:
 
 __all__ = [
     "NAME",
-    "Array",
     "batch_normalize",
     "compiled",
     "conv3d",

@@ -1,14 +1,12 @@
 """What every backend's module needs, written once in `keras.ops`."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-Array = Any
-Function = Callable[..., Any]
+from anyvox_keras.types import Array, Function
 
 
 def to_numpy(x: Array) -> np.ndarray:
@@ -67,7 +65,7 @@ def standardize_with_gradient(x: Array, epsilon: float) -> Array:
         wide, scale = standardize(ops.cast(x, "float32"), epsilon)
         y = ops.cast(wide, x.dtype)
 
-        def gradient(*args: Array, upstream: Array = None) -> Array:
+        def gradient(*args: Array, upstream: Array | None = None) -> Array:
             slope = ops.cast(args[0] if upstream is None else upstream, "float32")
             return ops.cast(standardize_gradient(slope, ops.cast(y, "float32"), scale), x.dtype)
 

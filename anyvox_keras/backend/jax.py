@@ -6,8 +6,6 @@ import jax
 from keras import ops
 
 from anyvox_keras.backend.arrays import (
-    Array,
-    Function,
     doubled_by_broadcasts,
     gradient_on_request,
     max_pooled_by_keras,
@@ -18,6 +16,7 @@ from anyvox_keras.backend.arrays import (
 )
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
+from anyvox_keras.types import Function
 
 repeat, no_gradient = repeat_in_graph, gradient_on_request
 grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
@@ -60,7 +59,7 @@ def map_samples(fn: Function, batch: Any, like: Any) -> Any:
     return ops.map(fn, batch)
 
 
-def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
+def conv3d(x: jax.Array, kernel: jax.Array, strides: int = 1) -> jax.Array:
     """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid")."""
     if jax.default_backend() == "cpu" and strides == 1:
         return conv3d_on_cpu(x, kernel)
@@ -70,19 +69,19 @@ def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
     )
 
 
-def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
+def fft3(real: jax.Array, imag: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """Fourier transform over the last three axes; returns the real and the imaginary part."""
     y = jax.numpy.fft.fftn(_complex(real, imag), axes=(-3, -2, -1))
     return y.real, y.imag
 
 
-def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
+def ifft3(real: jax.Array, imag: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Inverse of `fft3`, scaled by the number of voxels."""
     y = jax.numpy.fft.ifftn(_complex(real, imag), axes=(-3, -2, -1))
     return y.real, y.imag
 
 
-def _complex(real: Array, imag: Array | None) -> Array:
+def _complex(real: jax.Array, imag: jax.Array | None) -> jax.Array:
     return jax.lax.complex(real, ops.zeros_like(real) if imag is None else imag)
 
 
@@ -100,15 +99,15 @@ def has_bfloat16() -> bool:
     return float(getattr(device, "compute_capability", 8)) >= 8
 
 
-def reflect_pad(x: Array, width: int = 1) -> Array:
+def reflect_pad(x: jax.Array, width: int = 1) -> jax.Array:
     """Mirror `(B, D, H, W, C)` about its border voxels."""
     pads = [(0, 0), (width, width), (width, width), (width, width), (0, 0)]
     return jax.numpy.pad(x, pads, "reflect")
 
 
 def batch_normalize(
-    x: Array, gamma: Array, beta: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
+    x: jax.Array, gamma: jax.Array, beta: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalise channels by the statistics of all else; returns `(y, mean, biased variance)`.
 
     Statistics are float32 for any dtype.

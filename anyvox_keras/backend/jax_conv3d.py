@@ -9,12 +9,9 @@ kernel. That gives the contribution of each voxel to its neighbours in the plane
 and added. The gradient with respect to the kernel is the transposed product.
 """
 
-from typing import Any
-
 import jax
-from jax import lax, numpy as jnp
+from jax import Array, lax, numpy as jnp
 
-Array = Any
 # Size of a block and its product in numbers: a megabyte of float32, about half a core's cache.
 BLOCK = 2**18
 FEWEST_ROWS = 64

@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from keras import ops
+from torch import Tensor
 
-from anyvox_keras.backend.arrays import Array, Function
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.torch_program import TorchProgram
+from anyvox_keras.types import Function
 
 
 def compiled(fn: Function) -> Function:
@@ -61,7 +62,7 @@ def map_samples(fn: Function, batch: Any, like: Any) -> Any:
 def value_and_gradient(fn: Function) -> Function:
     """Turn scalar `fn(x, *rest)` into a function that returns `(value, d value / d x)`."""
 
-    def value_and_gradient_of(x: Array, *rest: Array) -> tuple[Array, Array]:
+    def value_and_gradient_of(x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             value = fn(x, *rest)
@@ -76,7 +77,7 @@ def no_gradient() -> Any:
     return torch.no_grad()
 
 
-def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
+def conv3d(x: Tensor, kernel: Tensor, strides: int = 1) -> Tensor:
     """Convolve `(B, D, H, W, C)` with `(kd, kh, kw, C, F)`, without padding ("valid").
 
     A permuted view of channels-last memory is torch's own channels_last_3d: nothing is copied.
@@ -86,7 +87,7 @@ def conv3d(x: Array, kernel: Array, strides: int = 1) -> Array:
     return y.permute(0, 2, 3, 4, 1)
 
 
-def grid_sample(x: Array, coordinates: Array) -> Array | None:
+def grid_sample(x: Tensor, coordinates: Tensor) -> Tensor | None:
     """Trilinear sampling with zeros outside by torch's own kernel."""
     size = torch.tensor(x.shape[1:4], dtype=torch.float32, device=x.device)
     normalised = ((2 * coordinates + 1) / size - 1).flip(-1)
@@ -96,23 +97,23 @@ def grid_sample(x: Array, coordinates: Array) -> Array | None:
     return y.permute(0, 2, 3, 4, 1)
 
 
-def fft3(real: Array, imag: Array | None = None) -> tuple[Array, Array]:
+def fft3(real: Tensor, imag: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Fourier transform over the last three axes; returns the real and the imaginary part."""
     y = torch.fft.fftn(_complex(real, imag), dim=(-3, -2, -1))
     return y.real, y.imag
 
 
-def ifft3(real: Array, imag: Array) -> tuple[Array, Array]:
+def ifft3(real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse of `fft3`, scaled by the number of voxels."""
     y = torch.fft.ifftn(_complex(real, imag), dim=(-3, -2, -1))
     return y.real, y.imag
 
 
-def _complex(real: Array, imag: Array | None) -> Array:
+def _complex(real: Tensor, imag: Tensor | None) -> Tensor:
     return torch.complex(real, ops.zeros_like(real) if imag is None else imag)
 
 
-def is_eager_on_cpu(x: Array) -> bool:
+def is_eager_on_cpu(x: Tensor) -> bool:
     """Return whether values of `x` can be read for free: eager execution on a CPU.
 
     There, work that no value needs is skipped; elsewhere shapes and control flow are static.
@@ -135,20 +136,20 @@ def has_bfloat16() -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def double(x: Array) -> Array:
+def double(x: Tensor) -> Tensor:
     """Repeat each voxel of `(B, D, H, W, C)` twice along each axis of space."""
     first = x.permute(0, 4, 1, 2, 3)
     y = torch.nn.functional.interpolate(first, scale_factor=2, mode="nearest")
     return y.permute(0, 2, 3, 4, 1)
 
 
-def max_pool(x: Array) -> Array:
+def max_pool(x: Tensor) -> Tensor:
     """Largest of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; a last odd plane is left out."""
     y = torch.nn.functional.max_pool3d(x.permute(0, 4, 1, 2, 3), 2)
     return y.permute(0, 2, 3, 4, 1)
 
 
-def reflect_pad(x: Array, width: int = 1) -> Array:
+def reflect_pad(x: Tensor, width: int = 1) -> Tensor:
     """Mirror `(B, D, H, W, C)` about its border voxels.
 
     PyTorch pads rank 5 in channels-first order only; the permuted view leaves memory as it is.
@@ -158,8 +159,8 @@ def reflect_pad(x: Array, width: int = 1) -> Array:
 
 
 def batch_normalize(
-    x: Array, gamma: Array, beta: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
+    x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise channels by the statistics of all else; returns `(y, mean, biased variance)`.
 
     The native gradient takes a third of the time of the written-out formula. The forward kernel
@@ -175,8 +176,8 @@ class _BatchNormalize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Array, gamma: Array, beta: Array, epsilon: float
-    ) -> tuple[Array, Array, Array]:
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         rows = x.reshape(-1, x.shape[-1])
         wide = rows.float()
         shift = wide[:: max(1, len(rows) // 512)].mean(0)
@@ -191,7 +192,7 @@ class _BatchNormalize(torch.autograd.Function):
         return y.reshape(x.shape), mean, variance
 
     @staticmethod
-    def backward(ctx: Any, slope: Array, *_: Array) -> tuple[Array | None, ...]:
+    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma, mean, scale = ctx.saved_tensors
         first = (t.permute(0, 4, 1, 2, 3) for t in (slope.contiguous(), x))
         of_x, of_gamma, of_beta = torch.ops.aten.native_batch_norm_backward(
@@ -200,7 +201,7 @@ class _BatchNormalize(torch.autograd.Function):
         return of_x.permute(0, 2, 3, 4, 1), of_gamma, of_beta, None
 
 
-def standardize_over_space(x: Array, epsilon: float) -> Array:
+def standardize_over_space(x: Tensor, epsilon: float) -> Tensor:
     """`(x - mean) / sqrt(variance + epsilon)` over the space of `(B, D, H, W, C)`, in its dtype.
 
     Statistics are float32 for any dtype. Not by `ops.custom_gradient`: its closure and the output
@@ -213,7 +214,7 @@ class _Standardize(torch.autograd.Function):
     """The shifted two-moment formula; sums over voxels are products of matrices."""
 
     @staticmethod
-    def forward(ctx: Any, x: Array, epsilon: float) -> Array:
+    def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
         rows = x.reshape(len(x), -1, x.shape[-1])
         count = rows.shape[1]
         # Narrow types have no digits that a large mean could cost float32 sums.
@@ -227,7 +228,7 @@ class _Standardize(torch.autograd.Function):
         return y.reshape(x.shape)
 
     @staticmethod
-    def backward(ctx: Any, slope: Array) -> tuple[Array, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         y, scale = ctx.saved_tensors
         wide, own = slope.reshape(y.shape).float(), y.float()
         total, along = (each * scale / y.shape[1] for each in _sums(wide, own))
@@ -235,11 +236,11 @@ class _Standardize(torch.autograd.Function):
         return of_x.to(y.dtype).reshape(slope.shape), None
 
 
-def _rough_mean(rows: Array) -> Array:
+def _rough_mean(rows: Tensor) -> Tensor:
     return rows[:, :: max(1, rows.shape[1] // 512)].mean(1, keepdim=True)
 
 
-def _sums(a: Array, b: Array) -> tuple[Array, Array]:
+def _sums(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Sums over rows of `a` and of `a * b`, `(B, 1, C)` of `(B, N, C)` float32.
 
     Products of matrices read them once, at a fraction of the time of torch's own sums, and add in

@@ -6,7 +6,6 @@ gives a single graph; inductor compiles that.
 """
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,7 +14,8 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-Function = Callable[..., Any]
+from anyvox_keras.types import Function
+
 ARRAYS = (np.ndarray, keras.Variable)
 FRESH = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 

@@ -16,6 +16,7 @@ from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop, percentile_rescale
 from anyvox_keras.training.stream_trained import StreamTrained
+from anyvox_keras.types import Array
 
 Batch = dict[str, Any]
 VIEWS = ("view1", "view2")
@@ -178,7 +179,7 @@ class ContrastivePretrainer(StreamTrained):
         outputs["features"], outputs["labels"] = _by_pair(sample.rows), _by_pair(sample.labels)
         return outputs
 
-    def _cube(self, pair: Batch, view: str, keys: Any, training: bool | None) -> tuple[Any, ...]:
+    def _cube(self, pair: Batch, view: str, keys: Array, training: bool | None) -> tuple[Any, ...]:
         """Return what the backbone sees of one view, its labels, and where it was cut, (B, 3)."""
         image, label_map = pair[view], pair["label_map"]
         if self._cut is None:
@@ -207,7 +208,7 @@ class ContrastivePretrainer(StreamTrained):
         own = fold_in(keys, "augmentation")
         return self.augmentation(pair, own, training=training), keys
 
-    def _own_keys(self, inputs: Batch) -> Any:
+    def _own_keys(self, inputs: Batch) -> Array:
         count = ops.shape(inputs["label_map"])[0]
         start = ops.broadcast_to(keys_for(self.seed, [0], "voxels"), (count, 2))
         keys = fold_in(start, ops.convert_to_tensor(self._draws) + ops.arange(count, dtype="int32"))
@@ -234,7 +235,7 @@ class ContrastivePretrainer(StreamTrained):
         self._alignment.update_state(alignment(*rows, *labels))
         return sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
 
-    def _tap_loss(self, y_pred: Any, tap: str) -> Any:
+    def _tap_loss(self, y_pred: Any, tap: str) -> Array:
         rows, share = y_pred[f"rows:{tap}"], self.voxel_weight
         if not share:
             return self.criterion(y_pred[f"labels:{tap}"], rows)
@@ -278,14 +279,14 @@ def _weights(given: Sequence[float] | None, taps: list[str]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _project(head: keras.layers.Layer, rows: Any, training: bool | None) -> Any:
+def _project(head: keras.layers.Layer, rows: Array, training: bool | None) -> Array:
     """Send the rows of all samples through a head as one batch."""
     views, count, channels = ops.shape(rows)
     flat = head(ops.reshape(rows, (-1, channels)), training=training)
     return ops.reshape(flat, (views, count, flat.shape[-1]))
 
 
-def _by_pair(rows: Any) -> Any:
+def _by_pair(rows: Array) -> Array:
     """Turn `(2B, k, ...)`, all first views before all second, into `(B, 2k, ...)`."""
     first, second = ops.split(rows, 2, axis=0)
     return ops.concatenate([first, second], axis=1)

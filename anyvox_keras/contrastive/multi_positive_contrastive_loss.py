@@ -1,7 +1,6 @@
 """The contrastive loss with several positives, one block of similarities at a time."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,24 +8,29 @@ from keras import ops
 
 from anyvox_keras.backend import compiled, repeat
 from anyvox_keras.export import export
+from anyvox_keras.types import Array, Function
 
 # Similarities held at once: 2^20 floats are 4 MB. Memory grows with rows, not with their square.
 BLOCK = 2**20
 FAR = -1e30
+#: First row of a block: a number, or a tensor inside a loop.
+Start = int | Array
 WEIGHTINGS = (None, "raw", "sqrt")
 
 
-def class_counts(labels: Any) -> Any:
+def class_counts(labels: Array) -> Array:
     """Count the rows of each row's class, `(B, R)` float32."""
 
-    def add(start: Any, size: int, counts: Any) -> Any:
+    def add(start: Start, size: int, counts: Array) -> Array:
         same = _same(_part(labels, start, size), labels)
         return _put(counts, ops.sum(ops.cast(same, "float32"), axis=2), start)
 
     return _by_blocks(add, ops.zeros_like(labels, dtype="float32"), labels)
 
 
-def anchor_losses(rows: Any, labels: Any, counts: Any, temperature: float, balance: Any) -> Any:
+def anchor_losses(
+    rows: Array, labels: Array, counts: Array, temperature: float, balance: str | None
+) -> Array:
     """Return each anchor's loss under each labelling `(S, B, R)`; its gradient is written out.
 
     Labellings of the same rows share their similarities and, without `balance`, the denominator,
@@ -52,11 +56,11 @@ def anchor_losses(rows: Any, labels: Any, counts: Any, temperature: float, balan
     forward, backward = _compiled_law(temperature, balance)
 
     @ops.custom_gradient
-    def losses_of(rows: Any) -> tuple[Any, Callable[..., Any]]:
+    def losses_of(rows: Array) -> tuple[Array, Function]:
         # Or TensorFlow would look for the gradient of the loop as well.
         losses, denominators = forward(ops.stop_gradient(rows), labels, counts)
 
-        def gradient(*given: Any, upstream: Any = None) -> Any:
+        def gradient(*given: Array, upstream: Array | None = None) -> Array:
             # Keras's convention: torch names the slope, the others hand it over alone.
             slopes = given[-1] if upstream is None else upstream
             return backward(rows, labels, counts, denominators, slopes)
@@ -67,7 +71,7 @@ def anchor_losses(rows: Any, labels: Any, counts: Any, temperature: float, balan
 
 
 @functools.cache
-def _compiled_law(temperature: float, balance: str | None) -> tuple[Any, Any]:
+def _compiled_law(temperature: float, balance: str | None) -> tuple[Function, Function]:
     law = _Law(temperature, balance)
     return compiled(law.losses), compiled(law.gradient)
 
@@ -85,10 +89,10 @@ class _Law:
         self.temperature = temperature
         self.balance = balance or ""
 
-    def losses(self, rows: Any, labels: Any, counts: Any) -> tuple[Any, Any]:
+    def losses(self, rows: Array, labels: Array, counts: Array) -> tuple[Array, Array]:
         """Loss of each row as an anchor `(S, B, R)`, and D `(B, R)`."""
 
-        def add(start: Any, size: int, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        def add(start: Start, size: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
             similarity, other = self._similarity(rows, start, size)
             repelled = similarity
             if self.balance:
@@ -106,11 +110,13 @@ class _Law:
         nothing = ops.zeros_like(counts), ops.zeros_like(counts[0])
         return _by_blocks(add, nothing, labels[0])
 
-    def gradient(self, rows: Any, labels: Any, counts: Any, denominators: Any, slopes: Any) -> Any:
+    def gradient(
+        self, rows: Array, labels: Array, counts: Array, denominators: Array, slopes: Array
+    ) -> Array:
         """Slope of the losses' weighted sum."""
         slope = ops.sum(slopes, axis=0)
 
-        def add(start: Any, size: int, total: Any) -> Any:
+        def add(start: Start, size: int, total: Array) -> Array:
             similarity, other = self._similarity(rows, start, size)
             here, there = similarity, similarity
             if self.balance:
@@ -127,20 +133,22 @@ class _Law:
 
         return _by_blocks(add, ops.zeros_like(rows), labels[0])
 
-    def _similarity(self, rows: Any, start: Any, size: int) -> tuple[Any, Any]:
+    def _similarity(self, rows: Array, start: Start, size: int) -> tuple[Array, Array]:
         """Similarities of some anchors to all rows, and where the two are not the same row."""
         anchors = _part(rows, start, size)
         similarity = ops.matmul(anchors, ops.transpose(rows, (0, 2, 1))) / self.temperature
         order = ops.arange(rows.shape[1], dtype="int32")
         return similarity, (start + order[:size])[:, None] != order[None, :]
 
-    def _share(self, labels: Any, counts: Any, other: Any, start: Any, size: int) -> Any:
+    def _share(self, labels: Array, counts: Array, other: Array, start: Start, size: int) -> Array:
         """`[a in P(i)] / |P(i)|`, symmetric in i and a."""
         positive = ops.logical_and(_same(_part(labels, start, size), labels), other)
         each = 1.0 / ops.maximum(_part(counts, start, size) - 1.0, 1.0)
         return ops.where(positive, each[:, :, None], 0.0)
 
-    def _log_weight(self, labels: Any, counts: Any, start: Any, size: int) -> tuple[Any, Any]:
+    def _log_weight(
+        self, labels: Array, counts: Array, start: Start, size: int
+    ) -> tuple[Array, Array]:
         """`log w_ia` and `log w_ai` of some anchors i and all rows a."""
         same = ops.cast(_same(_part(labels[0], start, size), labels[0]), "float32")
         numbers = counts[0][:, None, :], _part(counts[0], start, size)[:, :, None]
@@ -148,16 +156,16 @@ class _Law:
         return ops.log(weighted(here, self.balance)), ops.log(weighted(there, self.balance))
 
 
-def _each(labels: Any, counts: Any) -> list[tuple[Any, Any]]:
+def _each(labels: Array, counts: Array) -> list[tuple[Array, Array]]:
     return [(labels[number], counts[number]) for number in range(labels.shape[0])]
 
 
-def weighted(counts: Any, weighting: str) -> Any:
+def weighted(counts: Array, weighting: str) -> Array:
     """Counts, or their square roots."""
     return counts if weighting == "raw" else ops.sqrt(counts)
 
 
-def _by_blocks(add: Callable[[Any, int, Any], Any], state: Any, labels: Any) -> Any:
+def _by_blocks(add: Function, state: Any, labels: Array) -> Any:
     """Apply `add(start, size, state)` to blocks of rows, one after another."""
     pairs, count = labels.shape
     size = min(count, max(1, BLOCK // ((pairs or 1) * count)))
@@ -167,18 +175,18 @@ def _by_blocks(add: Callable[[Any, int, Any], Any], state: Any, labels: Any) -> 
     return add(count - count % size, count % size, state) if count % size else state
 
 
-def _part(x: Any, start: Any, size: int) -> Any:
+def _part(x: Array, start: Start, size: int) -> Array:
     rest = tuple(ops.shape(x)[2:])
     return ops.slice(x, (0, start, *[0] * len(rest)), (ops.shape(x)[0], size, *rest))
 
 
-def _put(x: Any, part: Any, start: Any, axis: int = 1) -> Any:
-    place = [0] * len(x.shape)
+def _put(x: Array, part: Array, start: Start, axis: int = 1) -> Array:
+    place: list[Start] = [0] * len(x.shape)
     place[axis] = start
     return ops.slice_update(x, place, part)
 
 
-def _same(some: Any, labels: Any) -> Any:
+def _same(some: Array, labels: Array) -> Array:
     return ops.equal(some[:, :, None], labels[:, None, :])
 
 
@@ -232,11 +240,11 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
         self.rarity = rarity
         self.balance = balance
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return one loss per pair, `(B,)`."""
         return self.of_labellings(ops.expand_dims(y_true, 0), y_pred)[0]
 
-    def of_labellings(self, labels: Any, rows: Any) -> Any:
+    def of_labellings(self, labels: Array, rows: Array) -> Array:
         """Return the losses of the same rows under several labellings, `(S, B)`.
 
         They cost hardly more than one: the similarities are shared.
@@ -264,6 +272,6 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
         }
 
 
-def _unit(x: Any) -> Any:
+def _unit(x: Array) -> Array:
     # Not `ops.normalize`: its gradient at a zero row is not finite.
     return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)

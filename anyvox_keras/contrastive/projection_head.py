@@ -6,6 +6,7 @@ import keras
 
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
+from anyvox_keras.types import Array
 
 
 @export
@@ -62,7 +63,7 @@ class ProjectionHead(keras.layers.Layer):
             input_shape = linear.compute_output_shape(input_shape)
             norm.build(input_shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Array, training: bool | None = None) -> Array:
         """Project rows."""
         x = inputs
         for index, (linear, norm) in enumerate(zip(self.linear, self.norms, strict=True)):

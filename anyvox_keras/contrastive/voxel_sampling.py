@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from anyvox_keras.random import choice, fold_in
+from anyvox_keras.types import Array
 
 # Uniform draws per kept position when labels are balanced: rare labels are found among more.
 CANDIDATES = 16
@@ -22,7 +23,7 @@ class Drawn(NamedTuple):
 
 
 def draw_voxels(
-    features: Any, stream: str, *, label_maps: Any, shift: Any, keys: Any, count: int,
+    features: Array, stream: str, *, label_maps: Array, shift: Array, keys: Array, count: int,
     balanced: bool,
 ) -> Drawn:  # fmt: skip
     """Draw voxels of the first views, and the same ones of the second.
@@ -54,7 +55,7 @@ def draw_voxels(
     )
 
 
-def sample_positions(keys: Any, grid: Sequence[int], count: int, stream: str) -> Any:
+def sample_positions(keys: Array, grid: Sequence[int], count: int, stream: str) -> Array:
     """Draw `min(count, voxels)` flat positions per key, without replacement, `(B, k)` int32.
 
     Args:
@@ -67,7 +68,7 @@ def sample_positions(keys: Any, grid: Sequence[int], count: int, stream: str) ->
     return choice(fold_in(fold_in(keys, "voxels"), stream), voxels, min(count, voxels))
 
 
-def balance_positions(positions: Any, labels: Any, count: int) -> Any:
+def balance_positions(positions: Array, labels: Array, count: int) -> Array:
     """Keep `count` of the drawn positions, labels taking turns, `(B, count)` int32.
 
     Every label gives its first position, then every label its second, and so on, until `count`
@@ -91,7 +92,7 @@ def balance_positions(positions: Any, labels: Any, count: int) -> Any:
     return ops.take_along_axis(ops.take_along_axis(positions, by_label, axis=1), kept, axis=1)
 
 
-def _running_max(x: Any) -> Any:
+def _running_max(x: Array) -> Array:
     """Largest so far along the last axis, by doubling strides."""
     reach = 1
     while reach < x.shape[1]:
@@ -100,7 +101,7 @@ def _running_max(x: Any) -> Any:
     return x
 
 
-def shift_positions(positions: Any, shift: Any, grid: Sequence[int]) -> tuple[Any, Any]:
+def shift_positions(positions: Array, shift: Array, grid: Sequence[int]) -> tuple[Array, Array]:
     """Move flat positions `(B, k)` by `shift` (B, 3) voxels, round the grid's ends.
 
     Returns:
@@ -118,7 +119,7 @@ def shift_positions(positions: Any, shift: Any, grid: Sequence[int]) -> tuple[An
     return moved, inside
 
 
-def rows_at(features: Any, positions: Any) -> Any:
+def rows_at(features: Array, positions: Array) -> Array:
     """Gather `(B, k, C)` rows of `(B, d, h, w, C)` features at flat positions `(B, k)`."""
     batch, *grid, channels = ops.shape(features)
     voxels = math.prod(grid)
@@ -127,7 +128,7 @@ def rows_at(features: Any, positions: Any) -> Any:
     return ops.take(flat, positions + offset, axis=0)
 
 
-def labels_at(label_map: Any, grid: Sequence[int], positions: Any) -> Any:
+def labels_at(label_map: Array, grid: Sequence[int], positions: Array) -> Array:
     """Read `(B, k)` labels of `(B, D, H, W)` maps at flat positions of a coarser grid.
 
     Voxel `i` of `m` reads voxel `floor(i n / m)` of `n`: nearest resizing by the floor rule.
@@ -145,7 +146,9 @@ def labels_at(label_map: Any, grid: Sequence[int], positions: Any) -> Any:
     return ops.take_along_axis(flat, index, axis=1)
 
 
-def alignment(first: Any, second: Any, labels: Any, second_labels: Any = None) -> Any:
+def alignment(
+    first: Array, second: Array, labels: Array, second_labels: Array | None = None
+) -> Array:
     """Mean cosine of same-label rows across two views, minus that of different labels.
 
     0 for features that know nothing of the label, at most 2. A pair of views with but one label
@@ -175,10 +178,10 @@ def alignment(first: Any, second: Any, labels: Any, second_labels: Any = None) -
     return ops.where(counts > 0, gap, ops.zeros_like(gap))
 
 
-def _unit(x: Any) -> Any:
+def _unit(x: Array) -> Array:
     x = ops.cast(x, "float32")
     return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
 
 
-def _mean(x: Any, mask: Any) -> Any:
+def _mean(x: Array, mask: Array) -> Array:
     return ops.sum(x * mask, axis=(1, 2)) / ops.maximum(ops.sum(mask, axis=(1, 2)), 1.0)

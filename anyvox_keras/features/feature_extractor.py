@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from anyvox_keras.backend import Array, to_numpy
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError, check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.features.sliding_window import sliding_window
@@ -16,6 +16,7 @@ from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
 from anyvox_keras.networks.network_copy import network_config, network_from_config
+from anyvox_keras.types import Array
 
 NORMS = ("none", "unit", "standard")
 # added to a squared length
@@ -112,7 +113,7 @@ class FeatureExtractor:
         single = array.ndim == 4
         # a few very bright voxels would compress all others
         batch = [without_hot_voxels(one) for one in (array[None] if single else array)]
-        features = [self._features(self.prepare(one)) for one in batch]
+        features = [self._features(np.asarray(self.prepare(one))) for one in batch]
         return features[0] if single else np.stack(features)
 
     def prepare(self, array: Array, xp: Any = np) -> Array:
@@ -122,7 +123,7 @@ class FeatureExtractor:
             array: Intensities.
             xp: What computes: numpy, or `keras.ops` where a gradient has to pass.
         """
-        array = array.astype("float32") if xp is np else xp.cast(array, "float32")
+        array = np.asarray(array, "float32") if xp is np else xp.cast(array, "float32")
         if self.clip is not None:
             array = xp.clip(array, *self.clip)
         if not self.rescale:
@@ -198,8 +199,7 @@ class FeatureExtractor:
             features = sliding_window(
                 volume, self._predict, self.window, self.overlap, self.sigma, self.window_batch
             )
-        normalised: np.ndarray = self.normalise(features)
-        return normalised
+        return np.asarray(self.normalise(features))
 
     def _predict(self, batch: np.ndarray) -> np.ndarray:
         # Not a plain call: torch would keep the graph, and nothing would be compiled.

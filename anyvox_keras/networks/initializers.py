@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.export import export
+from anyvox_keras.types import Array
 
 
 @export
@@ -30,7 +31,7 @@ class KaimingNormal(keras.initializers.Initializer):
     def __init__(self, seed: int | Sequence[int] | None = None) -> None:
         self.seed = secrets.randbits(31) if seed is None else seed
 
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Array:
         """Draw a kernel; the last axis of `shape` is the outputs, the others are the fan-in."""
         std = math.sqrt(2 / math.prod(shape[:-1]))
         draw = np.random.default_rng(self.seed).standard_normal(tuple(shape)) * std
@@ -50,7 +51,7 @@ class _Around(keras.initializers.Initializer):
         self.std = std
         self.seed = secrets.randbits(31) if seed is None else seed
 
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Array:
         """Draw weights of the given shape."""
         draw = self.mean + self.std * np.random.default_rng(self.seed).standard_normal(tuple(shape))
         return ops.convert_to_tensor(draw.astype("float32"), dtype=dtype)

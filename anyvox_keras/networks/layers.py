@@ -14,6 +14,7 @@ from anyvox_keras.backend import (
 )
 from anyvox_keras.export import export
 from anyvox_keras.ops import pad, resize
+from anyvox_keras.types import Array
 
 METHODS = ("nearest", "trilinear", "corners")
 
@@ -60,13 +61,13 @@ class ReflectConv3D(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight((self.filters,), initializer="zeros", name="bias")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Convolve the padded input."""
         padded = self._pad(inputs, self.kernel_size // 2) if self.kernel_size > 1 else inputs
         outputs = conv3d(padded, ops.convert_to_tensor(self.kernel))
         return outputs if self.bias is None else outputs + self.bias
 
-    def _pad(self, inputs: Any, width: int) -> Any:
+    def _pad(self, inputs: Array, width: int) -> Array:
         return reflect_pad(inputs, width)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -94,7 +95,7 @@ class ZeroConv3D(ReflectConv3D):
         ```
     """
 
-    def _pad(self, inputs: Any, width: int) -> Any:
+    def _pad(self, inputs: Array, width: int) -> Array:
         return pad(inputs, ((width, width),) * 3, "zeros")
 
 
@@ -116,7 +117,7 @@ class ReflectPadToMultiple(keras.layers.Layer):
         self.multiple = multiple
         self.minimum = minimum
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Gather mirrored planes along each axis that does not fit."""
         outputs = inputs
         for axis in (1, 2, 3):
@@ -130,7 +131,7 @@ class ReflectPadToMultiple(keras.layers.Layer):
         least = -(-self.minimum // self.multiple) * self.multiple
         return max(multiple, least) if isinstance(side, int) else ops.maximum(multiple, least)
 
-    def _mirrored(self, side: Any) -> Any:
+    def _mirrored(self, side: Any) -> Array:
         period = ops.maximum(2 * (side - 1), 1)
         phase = ops.arange(self._target(side), dtype="int32") % period
         return ops.minimum(phase, period - phase)
@@ -160,7 +161,7 @@ class CropLike(keras.layers.Layer):
         super().__init__(**kwargs)
         self.stride = stride
 
-    def call(self, inputs: Any, reference: Any) -> Any:
+    def call(self, inputs: Array, reference: Array) -> Array:
         """Slice off what padding added."""
         d, h, w = (self._kept(side) for side in ops.shape(reference)[1:4])
         static = all(isinstance(side, int) for side in (d, h, w))
@@ -205,7 +206,7 @@ class UpSample(keras.layers.Layer):
             raise ValueError(f"`method` must be one of {known}. Received: method={method!r}")
         self.method = method
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Double the three spatial axes."""
         if self.method == "nearest":
             return double(inputs)
@@ -226,8 +227,8 @@ class UpSample(keras.layers.Layer):
         return {**super().get_config(), "method": self.method}
 
 
-def _interpolate(x: Any, axis: int) -> Any:
-    def part(start: int | None, stop: int | None) -> Any:
+def _interpolate(x: Array, axis: int) -> Array:
+    def part(start: int | None, stop: int | None) -> Array:
         return x[(slice(None),) * axis + (slice(start, stop),)]
 
     before = ops.concatenate([part(None, 1), part(None, -1)], axis)
@@ -250,7 +251,7 @@ class MaxPool(keras.layers.Layer):
         ```
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Halve the three spatial axes."""
         return max_pool(inputs)
 

@@ -11,6 +11,7 @@ from anyvox_keras.backend import (
     standardize_over_space,
 )
 from anyvox_keras.export import export
+from anyvox_keras.types import Array
 
 
 @export
@@ -29,7 +30,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Array, training: bool | None = None, mask: Array | None = None) -> Array:
         """Normalise by the batch in training, by the moving statistics otherwise."""
         if not (training and self.trainable) or mask is not None:
             outputs = super().call(inputs, training=training, mask=mask)
@@ -41,7 +42,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         self._follow(self.moving_variance, variance * (count / ops.maximum(count - 1, 1)))
         return outputs
 
-    def _follow(self, moving: Any, batch: Any) -> None:
+    def _follow(self, moving: keras.Variable, batch: Array) -> None:
         kept = ops.convert_to_tensor(moving) * self.momentum
         moving.assign(kept + ops.stop_gradient(batch) * (1 - self.momentum))
 
@@ -61,7 +62,7 @@ class InstanceNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Normalise `(B, D, H, W, C)`."""
         return standardize_over_space(ops.cast(inputs, self.compute_dtype), self.epsilon)
 

@@ -19,6 +19,7 @@ from anyvox_keras.networks.layers import (
 )
 from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
 from anyvox_keras.networks.presets import load_preset, save_preset
+from anyvox_keras.types import Array
 
 CHOICES = {
     "normalization": ("batch", "instance", "none"),
@@ -222,7 +223,7 @@ class _Graph:
         self.inputs = keras.Input((None, None, None, config["input_channels"]), name="volume")
         self.outputs = self._lay_out()
 
-    def _lay_out(self) -> Any:
+    def _lay_out(self) -> Array:
         width, levels = self.config["width"], self.config["levels"]
         multiple = 2**levels
         pad = ReflectPadToMultiple(multiple, 2 * multiple, dtype=self.policy, name="pad")
@@ -244,14 +245,14 @@ class _Graph:
         x = self._tap(self._conv("output", self.config["output_channels"]), x)
         return CropLike(dtype=self.policy, name="crop")(x, self.inputs)
 
-    def _tap(self, layer: keras.layers.Layer, x: Any) -> Any:
+    def _tap(self, layer: keras.layers.Layer, x: Array) -> Array:
         self.tap_names[len(self.tap_names)] = layer.name
         return layer(x)
 
-    def _blocks(self, x: Any, name: str, filters: int) -> Any:
+    def _blocks(self, x: Array, name: str, filters: int) -> Array:
         return self._block(self._block(x, f"{name}_1", filters), f"{name}_2", filters)
 
-    def _block(self, x: Any, name: str, filters: int) -> Any:
+    def _block(self, x: Array, name: str, filters: int) -> Array:
         x = self._tap(self._conv(name, filters), x)
         x = self._tap(self._norm(name), x)
         return self._tap(keras.layers.ReLU(dtype=self.policy, name=f"{name}_act"), x)

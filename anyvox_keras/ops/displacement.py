@@ -4,14 +4,11 @@ A displacement `u`, `(B, D, H, W, 3)` float32 in voxels and `ij` order, pulls ba
 `moved(x) = moving(x + u(x))`.
 """
 
-from typing import Any
-
 from keras import ops
 
 from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.ops.sample import identity_grid, sample_linear, sample_nearest
-
-Array = Any
+from anyvox_keras.types import Array
 
 
 def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "zeros") -> Array:

@@ -2,14 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from anyvox_keras.ops.resize import pad
+from anyvox_keras.types import Array
 
-Array = Any
 _MEDIAN_RANK = 13
 
 
@@ -34,7 +33,7 @@ def correlate_axis(x: Array, weights: Array, axis: int, mode: str = "zeros") -> 
     pads = [(taps // 2, taps // 2) if a == axis else (0, 0) for a in (1, 2, 3)]
     padded = pad(x, pads, mode)
     weights = ops.cast(ops.reshape(weights, (-1, taps)), x.dtype)
-    total = 0.0
+    total: Array = ops.zeros((), x.dtype)
     for tap in range(taps):
         window = (slice(None),) * axis + (slice(tap, tap + x.shape[axis]),)
         total = total + padded[window] * weights[:, tap][:, None, None, None, None]

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from anyvox_keras.backend import Array, is_eager_on_cpu
+from anyvox_keras.backend import is_eager_on_cpu
+from anyvox_keras.types import Array
 
 
 def only_where(active: Array, effect: Callable[[Array], Array], x: Array) -> Array:

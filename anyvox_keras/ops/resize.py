@@ -1,12 +1,11 @@
 """Padding and resizing of the three spatial axes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
-Array = Any
+from anyvox_keras.types import Array
 
 # Modes that only repeat voxels; numpy uses the same names.
 _INDEX_MODES = ("reflect", "symmetric", "edge")

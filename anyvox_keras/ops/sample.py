@@ -2,14 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import grid_sample
+from anyvox_keras.types import Array
 
-Array = Any
 OUTSIDE = ("zeros", "edge", "symmetric")
 # Displacements and velocities have three: composed seven times and differentiated, eight gathers
 # each take XLA over a minute to compile, one takes three seconds. Features run faster in eight.
@@ -129,7 +128,7 @@ def _gather_linear(x: Array, coordinates: Array) -> Array:
     base = ops.floor(coordinates)
     fraction = coordinates - base
     base = ops.cast(base, "int32")
-    total = 0.0
+    total: Array = ops.zeros((), x.dtype)
     for corner in itertools.product((0, 1), repeat=3):
         index = [base[..., axis] + corner[axis] for axis in range(3)]
         weight = ops.cast(_inside(index, x.shape[1:4]), "float32")

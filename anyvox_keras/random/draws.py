@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.random.keys import DERIVE, DRAW, name_to_int, threefry2x32
+from anyvox_keras.types import Array
 
-Array = Any
 _UNIT = 2.0**-24
 Path = tuple[str, ...]
 #: Draws of more words than this are made on their own.
@@ -129,7 +129,7 @@ def bernoulli_from(words: Array, shape: Sequence[int], p: float) -> Array:
     return ops.reshape(_bits24(words) < round(p * 2**24), (-1, *shape))
 
 
-def _int32(x: Array, xp: Any) -> Array:
+def _int32(x: int | Array, xp: Any) -> Array:
     return np.asarray(x, "int32") if xp is np else ops.convert_to_tensor(x, "int32")
 
 

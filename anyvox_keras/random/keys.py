@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import repeat
+from anyvox_keras.types import Array
 
-Array = Any
 Pair = tuple[Array, Array]
 
 # A rotation by r: shift left by r, right by 32 - r, and the mask of its r low bits.
@@ -152,4 +152,5 @@ def keys_for(seed: int, indices: Any, stream: str = "") -> np.ndarray:
         (np.atleast_1d(np.asarray(name_to_int(stream), "int32")), derive),
         np,
     )
-    return np.stack(threefry2x32(base, (index.astype("int32"), derive), np), axis=-1)
+    words = threefry2x32(base, (index.astype("int32"), derive), np)
+    return np.stack([np.asarray(word) for word in words], axis=-1)

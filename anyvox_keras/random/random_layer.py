@@ -5,11 +5,12 @@ from typing import Any
 
 from keras import ops
 
-from anyvox_keras.backend import Array, recorded
+from anyvox_keras.backend import recorded
 from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.random.draws import Draw, Plan, draw_all
 from anyvox_keras.random.keys import fold_in, keys_for
 from anyvox_keras.random.range import Range
+from anyvox_keras.types import Array
 
 Params = dict[str, Any]
 

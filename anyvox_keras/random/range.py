@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from anyvox_keras.random.draws import uniform
-
-Array = Any
+from anyvox_keras.types import Array
 
 
 class Range:

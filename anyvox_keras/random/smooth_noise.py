@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from anyvox_keras.backend import Array
 from anyvox_keras.ops.resize import resize
 from anyvox_keras.random.draws import Draw, normal
 from anyvox_keras.random.random_layer import ranged
 from anyvox_keras.random.range import Range
+from anyvox_keras.types import Array
 
 
 def smooth_noise(keys: Array, shape: Sequence[int], scale: float, channels: int = 1) -> Array:

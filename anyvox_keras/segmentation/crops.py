@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.segmentation.dataset import Case, pad_to
@@ -26,6 +25,7 @@ from anyvox_keras.synthesis.appearance import (
 from anyvox_keras.synthesis.appearance.effect import apply_in_order, describe, rows_of
 from anyvox_keras.synthesis.augmentation.spatial import AffineAugmentation
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+from anyvox_keras.types import Array
 
 Settings = Mapping[str, Any] | None
 Batch = dict[str, Array]

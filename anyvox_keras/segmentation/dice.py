@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from anyvox_keras.export import export
+from anyvox_keras.types import Array
 
 #: added to numerator and denominator, so that a class absent on both sides costs nothing
 SMOOTH = 1e-5
@@ -61,7 +62,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         self.background, self.ignore_label = background, ignore_label
         self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return the loss of each sample; the mean of their cross-entropies is the batch's."""
         logits = ops.cast(y_pred, "float32")
         onehot, counts = one_hot(y_true, logits.shape[-1], self.ignore_label)
@@ -74,7 +75,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         mean_share = ops.maximum(ops.sum(share), 1e-6) / ops.cast(ops.shape(logits)[0], "float32")
         return loss + self.cross_entropy_weight * entropy / mean_share
 
-    def _weights(self, classes: int) -> Any:
+    def _weights(self, classes: int) -> Array:
         weights = self.class_weights or [1.0] * classes
         if len(weights) != classes:
             raise ValueError(
@@ -89,7 +90,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         return {**super().get_config(), **own}
 
 
-def one_hot(label_map: Any, classes: int, ignore_label: int | None) -> tuple[Any, Any]:
+def one_hot(label_map: Array, classes: int, ignore_label: int | None) -> tuple[Array, Array]:
     """Return `(B, D, H, W, classes)` one-hot labels and `(B, D, H, W, 1)` which voxels count."""
     labels = ops.cast(label_map, "int32")
     if len(labels.shape) == 5:
@@ -104,7 +105,7 @@ def one_hot(label_map: Any, classes: int, ignore_label: int | None) -> tuple[Any
     return ops.cast(labels[..., None] == known, "float32") * counts, counts
 
 
-def soft_dice(p: Any, g: Any) -> Any:
+def soft_dice(p: Array, g: Array) -> Array:
     """Soft Dice of `(B, D, H, W, C)` shares, `(B, C)`."""
     axes = (1, 2, 3)
     sizes = ops.sum(p, axes) + ops.sum(g, axes)
@@ -147,8 +148,10 @@ class DiceScore(keras.metrics.Metric):
         self.both = self.add_variable(shape, "zeros", dtype="float32", name="both")
         self.sizes = self.add_variable(shape, "zeros", dtype="float32", name="sizes")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count voxels; weights of samples are refused by nothing and used by nothing."""
+    def update_state(
+        self, y_true: Array, y_pred: Array, sample_weight: Array | None = None
+    ) -> None:
+        """Count voxels; `sample_weight` is accepted and ignored."""
         onehot, counts = one_hot(y_true, self.classes + 1, self.ignore_label)
         found = ops.argmax(y_pred, axis=-1)
         predicted, _ = one_hot(found, self.classes + 1, None)

@@ -7,6 +7,7 @@ import keras
 
 from anyvox_keras.export import export
 from anyvox_keras.segmentation.segmentation_settings import PARTS
+from anyvox_keras.types import Array
 
 Part = str | int
 
@@ -50,7 +51,7 @@ class LayerRates(keras.optimizers.Adam):
         self.backbone_rate, self.head = float(backbone_rate), head
 
     def _backend_update_step(
-        self, grads: Sequence[Any], variables: Sequence[Any], rate: Any
+        self, grads: Sequence[Any], variables: Sequence[Any], rate: Array
     ) -> None:
         # The one place where every backend's optimizer still holds all weights and their rate.
         if self.backbone_rate == 1:

@@ -11,6 +11,7 @@ from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.segmentation.dice import DiceCrossEntropy, DiceScore
 from anyvox_keras.segmentation.fine_tuning import LayerRates, Part, unfreeze
 from anyvox_keras.training.stream_trained import StreamTrained
+from anyvox_keras.types import Array
 
 HEAD = "segmentation_head"
 
@@ -86,14 +87,14 @@ class Segmenter(StreamTrained):
         self.score.ignore_label = getattr(loss, "ignore_label", None)
         super().compile(optimizer or LayerRates(2e-4), loss, **kwargs)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Array, training: bool | None = None) -> Array:
         """Return logits; of a stream's batch also the label map they are compared with."""
         if not isinstance(inputs, dict):
             return self._logits(inputs, training)
         pair = inputs if self._bound is None else self._bound(inputs, training=training)
         return {"label_map": pair["label_map"], "logits": self._logits(pair["image"], training)}
 
-    def _logits(self, image: Any, training: bool | None) -> Any:
+    def _logits(self, image: Array, training: bool | None) -> Array:
         features = self.backbone(image, training=training)
         return ops.cast(self.head(features), "float32")
 

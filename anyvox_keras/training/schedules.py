@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from anyvox_keras.export import export
+from anyvox_keras.types import Array
 
 PARTS = (1.0, 0.8, 0.6, 0.4, 0.2)
 
@@ -70,7 +71,7 @@ class EpochCosine(keras.optimizers.schedules.LearningRateSchedule):
             )
         self.rate, self.steps, self.epoch_steps = rate, steps, epoch_steps
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Array) -> Array:
         """Return the rate of a step, counted from 0."""
         epoch = ops.cast(ops.floor_divide(ops.cast(step, "int32"), self.epoch_steps), "float32")
         part = ops.minimum(epoch / -(-self.steps // self.epoch_steps), 1.0)

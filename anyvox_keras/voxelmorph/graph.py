@@ -14,6 +14,7 @@ from anyvox_keras.registration.layers.displacement import (
     RescaleDisplacement,
     SpatialTransformer,
 )
+from anyvox_keras.types import Array
 
 FLOAT32 = "float32"
 
@@ -57,7 +58,7 @@ class Graph:
         }
         self.outputs = self._lay_out(**self.inputs)
 
-    def _lay_out(self, fixed: Any, moving: Any) -> dict[str, Any]:
+    def _lay_out(self, fixed: keras.KerasTensor, moving: keras.KerasTensor) -> dict[str, Any]:
         # VoxelMorph's source, which moves, comes first.
         seen = [moving, fixed]
         if self.config["mind"]:
@@ -67,7 +68,7 @@ class Graph:
         stride = self.config["flow_stride"] / self.config["integration_stride"]
         return warp_both(self.config, rescaled("velocity", stride)(flow), fixed, moving)
 
-    def _matches(self, moving: Any, fixed: Any) -> dict[int, Any]:
+    def _matches(self, moving: Array, fixed: Array) -> dict[int, Any]:
         """Where the images match, by the stride of the grid on which that is told."""
         if not self.config["correlation"]:
             return {}
@@ -84,7 +85,7 @@ class Graph:
     def _multiple(self) -> int:
         return 2 ** len(self.config["encoder"])
 
-    def _unet(self, x: Any, matches: dict[int, Any]) -> Any:
+    def _unet(self, x: Array, matches: dict[int, Any]) -> Array:
         encoder, decoder = self.config["encoder"], self.config["decoder"]
         x = ReflectPadToMultiple(self._multiple, dtype=self.policy, name="pad")(x)
         skips = []
@@ -103,7 +104,7 @@ class Graph:
                 x = self._up(x, skips.pop(), f"decoder_{level}")
         return x
 
-    def _block(self, x: Any, name: str, filters: int) -> Any:
+    def _block(self, x: Array, name: str, filters: int) -> Array:
         x = self._conv(name, filters, KaimingNormal([self.seed, len(self.convolutions)]))(x)
         slope = self.config["slope"]
         return keras.layers.LeakyReLU(slope, dtype=self.policy, name=f"{name}_act")(x)
@@ -113,14 +114,14 @@ class Graph:
         arguments = {"dtype": self.policy, "use_bias": True, **kwargs}
         return ZeroConv3D(filters, kernel_initializer=initial, name=name, **arguments)
 
-    def _up(self, x: Any, skip: Any, name: str) -> Any:
+    def _up(self, x: Array, skip: Array, name: str) -> Array:
         x = UpSample(self.conventions.upsampling, dtype=self.policy, name=f"{name}_up")(x)
         return self._join(name, [x, skip])
 
-    def _join(self, name: str, parts: list[Any]) -> Any:
+    def _join(self, name: str, parts: list[Any]) -> Array:
         return keras.layers.Concatenate(dtype=self.policy, name=f"{name}_join")(parts)
 
-    def _flow(self, x: Any) -> Any:
+    def _flow(self, x: Array) -> Array:
         if self.conventions.projection:
             initial = KaimingNormal([self.seed, len(self.convolutions)])
             x = self._conv("projection", 3, initial, kernel_size=1, dtype=FLOAT32)(x)
@@ -128,7 +129,9 @@ class Graph:
         return self._conv("flow", 3, initial, dtype=FLOAT32)(x)
 
 
-def warp_both(config: dict[str, Any], velocity: Any, fixed: Any, moving: Any) -> dict[str, Any]:
+def warp_both(
+    config: dict[str, Any], velocity: Array, fixed: Array, moving: Array
+) -> dict[str, Any]:
     """Connect the layers behind a velocity; returns the outputs of `VoxelMorph`."""
     outputs = {"velocity": velocity}
     outputs |= _one_way(config, ("displacement", "moved"), velocity, moving, fixed)
@@ -146,7 +149,7 @@ def rescaled(name: str, factor: float) -> keras.layers.Layer:
 
 
 def _one_way(
-    config: dict[str, Any], names: tuple[str, str], velocity: Any, moving: Any, fixed: Any
+    config: dict[str, Any], names: tuple[str, str], velocity: Array, moving: Array, fixed: Array
 ) -> dict[str, Any]:
     field, image = names
     outside = CONVENTIONS[config["conventions"]].outside

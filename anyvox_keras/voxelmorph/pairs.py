@@ -12,6 +12,7 @@ from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.ops import integrate_velocity, warp
 from anyvox_keras.random import Range, RangeLike, fold_in, integers, keys_for, smooth_noise, uniform
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+from anyvox_keras.types import Array
 
 Batch = dict[str, Any]
 IMAGES = ("fixed", "moving")
@@ -80,7 +81,7 @@ class DeformedPairs(Float32Layer):
             pair[f"{name}_labels"] = ops.one_hot(labels, self.classes, dtype="float32")
         return pair
 
-    def _displacement(self, keys: Any, view: Any) -> Any:
+    def _displacement(self, keys: Array, view: Array) -> Array:
         std = uniform(fold_in(keys, "std"), (1,), *self.std.pair)
         nodes = fold_in(keys, "velocity")
         velocity = sum(
@@ -173,7 +174,7 @@ class ScanPairs(SeekableStream):
         """Two different scans a pair, `(len(samples), 2)`."""
         count = len(self.lists[""])
         keys = keys_for(self.seed, samples, f"{self.split}/scan_pairs")
-        draws = integers(keys, (1,), 0, count * (count - 1), xp=np)[:, 0]
+        draws = np.asarray(integers(keys, (1,), 0, count * (count - 1), xp=np))[:, 0]
         fixed = draws // (count - 1)
         return np.stack([fixed, (fixed + 1 + draws % (count - 1)) % count], axis=1)
 

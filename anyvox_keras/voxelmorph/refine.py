@@ -11,6 +11,7 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.registration.layers.displacement import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
+from anyvox_keras.types import Array
 from anyvox_keras.voxelmorph.graph import warp_both
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 
@@ -106,7 +107,7 @@ class _Velocity(Float32Layer):
         self.velocity = self.add_weight(self.start.shape, initializer="zeros", name="velocity")
         self.velocity.assign(self.start)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         return ops.convert_to_tensor(self.velocity)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from anyvox_keras.ops import jacobian_determinant
 from anyvox_keras.registration.layers.displacement import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.training.stream_trained import StreamTrained
+from anyvox_keras.types import Array
 from anyvox_keras.voxelmorph.pairs import DeformedPairs
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 
@@ -230,12 +231,12 @@ class _Objective:
         return total, parts
 
 
-def _folds_percent(displacement: Any) -> Any:
+def _folds_percent(displacement: Array) -> Array:
     folded = ops.cast(jacobian_determinant(displacement) <= 0, "float32")
     return 100.0 * ops.mean(folded)
 
 
-def _dice(fixed: Any, moved: Any) -> Any:
+def _dice(fixed: Array, moved: Array) -> Array:
     """Mean Dice of the labels above 0 that either map holds."""
     decided = ops.one_hot(ops.argmax(moved, axis=-1), moved.shape[-1], dtype="float32")
     space = (1, 2, 3)

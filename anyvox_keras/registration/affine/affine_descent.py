@@ -1,8 +1,7 @@
 """A rigid or affine map by gradient descent on features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -10,8 +9,8 @@ from keras import ops
 from anyvox_keras.backend import compiled, no_gradient, to_numpy, value_and_gradient
 from anyvox_keras.ops import identity_grid, sample_linear
 from anyvox_keras.registration.deformable.instance_optimisation import adam_step
+from anyvox_keras.types import Array, Function
 
-Array = Any
 #: how many numbers each model has: translation, rotation, stretch
 FREE = {"rigid": 6, "affine": 12}
 MODELS = tuple(FREE)
@@ -81,7 +80,7 @@ def affine_descent(
 
 # One compilation for any number of steps.
 @cache
-def _descent(paired: bool) -> Callable[..., Any]:
+def _descent(paired: bool) -> Function:
     return compiled(partial(_descend, paired))
 
 
@@ -205,5 +204,5 @@ def _stretch(parameters: Array) -> list[Array]:
     return diagonal + [parameters[9 + number] for number in range(3)]
 
 
-def _matrix(rows: list[list[Array]]) -> Array:
+def _matrix(rows: Sequence[Sequence[Array | int]]) -> Array:
     return ops.stack([ops.stack(row) for row in rows])

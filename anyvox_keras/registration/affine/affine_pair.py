@@ -16,8 +16,8 @@ from anyvox_keras.registration.affine.affine_descent import affine_descent, stre
 from anyvox_keras.registration.deformable.deform import POOL
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.pair_inputs import place
+from anyvox_keras.types import Array
 
-Array = Any
 Clip = Sequence[float] | None
 Masks = tuple[np.ndarray | None, np.ndarray | None]
 # voxels of the pooled lattice in voxels of the lattice

@@ -2,14 +2,13 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from anyvox_keras.ops import box_filter, pad
+from anyvox_keras.types import Array
 
-Array = Any
 # means that smooth a cost; each reaches one voxel further
 _MEANS = 2
 # what a displacement into the unknown counts as evidence that it costs what others cost

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -10,8 +9,7 @@ from keras import ops
 from anyvox_keras.backend import compiled
 from anyvox_keras.ops import box_filter, identity_grid, sample_linear
 from anyvox_keras.registration.deformable.cost_volume import cost_slab, window_offsets
-
-Array = Any
+from anyvox_keras.types import Array
 
 # per squared step: where nothing is known, and all displacements cost the same, none is taken
 _TIES = 1e-6

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
 
 from keras import ops
 
@@ -26,8 +25,8 @@ from anyvox_keras.registration.deformable.instance_optimisation import (
     instance_optimisation,
 )
 from anyvox_keras.registration.deformable.settings import DeformSettings, Level
+from anyvox_keras.types import Array, Function
 
-Array = Any
 #: the features come pooled by this
 POOL = 2
 # arrays as large as a cost volume that live at once while it is searched
@@ -125,7 +124,7 @@ def _search(
 
 
 def _find(
-    before: Callable[..., Any], match: Callable[..., Array], after: Callable[..., Array],
+    before: Function, match: Callable[..., Array], after: Callable[..., Array],
     fixed: Array, moving: Array, start: Array | None, weights: tuple[Array, Array] | None = None,
 ) -> Array:  # fmt: skip
     """Displacement on the full grid."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from keras import ops
 
@@ -10,8 +9,7 @@ from anyvox_keras.backend import value_and_gradient
 from anyvox_keras.ops import box_filter, integrate_velocity
 from anyvox_keras.registration.deformable.cost_volume import unit_length
 from anyvox_keras.registration.deformable.coupled_convex import sample_displaced
-
-Array = Any
+from anyvox_keras.types import Array, Function
 
 # torch's Adam, which the law names.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -123,7 +121,7 @@ def instance_optimisation(
     return integrate_velocity(smooth, outside="zeros") if settings.velocity else smooth
 
 
-def _descend(step: Callable[..., Any], start: Array, settings: AdamSettings) -> Array:
+def _descend(step: Function, start: Array, settings: AdamSettings) -> Array:
     zeros = ops.zeros_like(start)
     state = (start, zeros, zeros, start, ops.convert_to_tensor(1e9, "float32"))
     if settings.tolerance == 0:
@@ -188,7 +186,7 @@ def _part(x: Array, axis: int, start: int, stop: int | None) -> Array:
 
 
 def adam_step(
-    x: Array, slope: Array, first: Array, second: Array, i: Array, rate: Array
+    x: Array, slope: Array, first: Array, second: Array, i: Array, rate: float
 ) -> tuple[Array, Array, Array]:
     """Step number `i`, from zero, of torch's Adam: new parameters and the two running means."""
     count = ops.cast(i, "float32") + 1.0

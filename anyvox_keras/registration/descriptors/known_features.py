@@ -1,7 +1,6 @@
 """Features of two images, and where they are known."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,8 +11,8 @@ from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.descriptors.masked_image import nearest
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.pair_inputs import Clip, Placed
+from anyvox_keras.types import Array
 
-Array = Any
 # voxels beyond a mask whose descriptor still sees what is in it: MIND's patches reach three, and
 # features are pooled by two
 _REACH = 4

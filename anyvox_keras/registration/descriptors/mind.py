@@ -1,15 +1,13 @@
 """MIND-SSC, a descriptor of local self-similarity that ignores the contrast."""
 
 import math
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import is_eager_on_cpu
 from anyvox_keras.ops import box_filter, pad
-
-Array = Any
+from anyvox_keras.types import Array
 
 # The twelve pairs of face neighbours (axis offsets) that lie at a right angle to each other, in
 # the channel order of the authors' C++ code, which ConvexAdam keeps.

@@ -15,8 +15,8 @@ from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.deform import POOL
 from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
+from anyvox_keras.types import Array
 
-Array = Any
 Extractor = Callable[[np.ndarray], Any]
 KINDS = ("mind", "network", "both")
 #: factor of a network's features in the paper's registration

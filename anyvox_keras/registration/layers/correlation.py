@@ -10,6 +10,7 @@ from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc
+from anyvox_keras.types import Array
 
 
 @export
@@ -62,7 +63,7 @@ class Correlation(Float32Layer):
         self.stride, self.half_width = int(stride), int(half_width)
         self.temperature = float(temperature)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Sequence[Array]) -> Array:
         """Compare the fixed with the moving volume."""
         fixed, moving = (average_pool(ops.stop_gradient(x), self.stride) for x in inputs)
         cost = cost_volume(fixed, moving, self.half_width)
@@ -97,7 +98,7 @@ class MINDChannels(Float32Layer):
         ```
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Describe and append."""
         return ops.concatenate([inputs, mind_ssc(inputs)], axis=-1)
 

@@ -7,6 +7,7 @@ from typing import Any
 from anyvox_keras.export import export
 from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.ops import compose, integrate_velocity, resize, warp
+from anyvox_keras.types import Array
 
 Shape = Sequence[int | None]
 
@@ -46,7 +47,7 @@ class SpatialTransformer(Float32Layer):
         self.method = method
         self.outside = outside
 
-    def call(self, inputs: Sequence[Any]) -> Any:
+    def call(self, inputs: Sequence[Array]) -> Array:
         """Warp the first input by the second."""
         x, displacement = inputs
         return warp(x, displacement, self.method, self.outside)
@@ -94,7 +95,7 @@ class IntegrateVelocity(Float32Layer):
         self.steps = steps
         self.outside = outside
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Scale and square."""
         return integrate_velocity(inputs, self.steps, self.outside)
 
@@ -138,7 +139,7 @@ class RescaleDisplacement(Float32Layer):
         self.factor = factor
         self.align = align
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """Resample and scale."""
         return resize(inputs, self._sides(inputs.shape), align=self.align) * self.factor
 
@@ -181,7 +182,7 @@ class ComposeTransforms(Float32Layer):
         super().__init__(**kwargs)
         self.outside = outside
 
-    def call(self, inputs: Sequence[Any]) -> Any:
+    def call(self, inputs: Sequence[Array]) -> Array:
         """Compose from the last to the first."""
         if not inputs:
             raise ValueError("`inputs` must be a list of displacements. Received: none")

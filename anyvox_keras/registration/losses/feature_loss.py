@@ -11,6 +11,7 @@ from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.features.feature_extractor import unit
 from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
+from anyvox_keras.types import Array
 
 DISTANCES = ("cosine", "squared")
 
@@ -52,7 +53,7 @@ class FeatureLoss(RegistrationLoss):
 
     def __init__(
         self,
-        extractor: FeatureExtractor | Callable[[Any], Any],
+        extractor: FeatureExtractor | Callable[[Array], Array],
         distance: str = "cosine",
         recompute: bool = True,
         name: str = "feature",
@@ -70,11 +71,11 @@ class FeatureLoss(RegistrationLoss):
             _InGraph(extractor) if isinstance(extractor, FeatureExtractor) else extractor
         )
 
-    def features(self, image: Any) -> Any:
+    def features(self, image: Array) -> Array:
         """Compute `(B, D, H, W, F)` of images `(B, D, H, W, C)`, in the graph."""
         return self._extract(ops.convert_to_tensor(image, "float32"))
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B, D, H, W)`."""
         if self.recompute:
             y_true, y_pred = self.features(y_true), self.features(y_pred)
@@ -103,6 +104,6 @@ class _InGraph:
         self.network = copied(extractor.backbone)
         self.network.trainable = False
 
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, image: Array) -> Array:
         features = self.network(self.extractor.prepare(image, ops), training=False)
         return self.extractor.normalise(ops.cast(features, "float32"), ops)

@@ -8,6 +8,7 @@ from keras import ops
 from anyvox_keras.export import export
 from anyvox_keras.ops import compose
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
+from anyvox_keras.types import Array
 
 
 @export
@@ -35,7 +36,7 @@ class BendingEnergy(RegistrationLoss):
     def __init__(self, name: str = "bending", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B,)`; the first argument is Keras's contract."""
         energy = sum(ops.square(_pure(y_pred, axis)) for axis in (1, 2, 3))
         for a, b in itertools.combinations((1, 2, 3), 2):
@@ -43,16 +44,16 @@ class BendingEnergy(RegistrationLoss):
         return ops.mean(energy, axis=(1, 2, 3, 4))
 
 
-def _pure(u: Any, axis: int) -> Any:
+def _pure(u: Array, axis: int) -> Array:
     return _at(u, {axis: 1}) - 2.0 * _at(u, {}) + _at(u, {axis: -1})
 
 
-def _mixed(u: Any, a: int, b: int) -> Any:
+def _mixed(u: Array, a: int, b: int) -> Array:
     same = _at(u, {a: 1, b: 1}) + _at(u, {a: -1, b: -1})
     return (same - _at(u, {a: 1, b: -1}) - _at(u, {a: -1, b: 1})) / 4.0
 
 
-def _at(u: Any, shifts: dict[int, int]) -> Any:
+def _at(u: Array, shifts: dict[int, int]) -> Array:
     """The voxels with all neighbours, moved by some voxels along some axes."""
     starts = [1 + shifts.get(axis, 0) for axis in (1, 2, 3)]
     i, j, k = (
@@ -94,7 +95,7 @@ class GradientPenalty(RegistrationLoss):
             raise ValueError(f"`penalty` must be l1 or l2. Received: penalty={penalty!r}")
         self.penalty = penalty
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B,)`; the first argument is Keras's contract."""
         measure = ops.square if self.penalty == "l2" else ops.absolute
         steps = (
@@ -130,7 +131,7 @@ class InverseConsistencyLoss(RegistrationLoss):
     def __init__(self, name: str = "inverse_consistency", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B, D, H, W)`."""
         ways = compose(y_pred, y_true), compose(y_true, y_pred)
         return sum(0.5 * ops.sum(ops.square(left), axis=-1) for left in ways)

@@ -9,6 +9,7 @@ from anyvox_keras.export import export
 from anyvox_keras.ops import box_filter
 from anyvox_keras.registration.descriptors.mind import mind_ssc
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
+from anyvox_keras.types import Array
 
 _TINY = 1e-7
 
@@ -49,7 +50,7 @@ class LocalNCCLoss(RegistrationLoss):
         self.window = window
         self.epsilon = epsilon
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B, D, H, W)`."""
         moments = (y_true, y_pred, y_true * y_true, y_pred * y_pred, y_true * y_pred)
         channels = y_true.shape[-1]
@@ -90,7 +91,7 @@ class MINDLoss(RegistrationLoss):
         self.radius = radius
         self.dilation = dilation
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B, D, H, W)`."""
         fixed, moved = (mind_ssc(x, self.radius, self.dilation) for x in (y_true, y_pred))
         return ops.mean(ops.square(fixed - moved), axis=-1)
@@ -141,7 +142,7 @@ class MutualInformationLoss(RegistrationLoss):
         self.bins = bins
         self.sigma_ratio = sigma_ratio
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B,)`."""
         fixed, moved = self._shares(y_true), self._shares(y_pred)
         joint = ops.matmul(ops.transpose(moved, (0, 2, 1)), fixed) / float(fixed.shape[1])
@@ -149,7 +150,7 @@ class MutualInformationLoss(RegistrationLoss):
         ratio = (joint + _TINY) / (product + _TINY)
         return -ops.sum(joint * ops.log(ratio + _TINY), axis=(1, 2))
 
-    def _shares(self, x: Any) -> Any:
+    def _shares(self, x: Array) -> Array:
         """Weights of each voxel's bins, `(B, voxels, bins)`."""
         centres = ops.convert_to_tensor(np.linspace(0, 1, self.bins, dtype="float32"))
         voxels = int(np.prod(x.shape[1:]))
@@ -191,7 +192,7 @@ class DiceLoss(RegistrationLoss):
         super().__init__(name, **kwargs)
         self.epsilon = epsilon
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         """Return `(B,)`."""
         space = (1, 2, 3)
         both = 2.0 * ops.sum(y_true * y_pred, axis=space) + self.epsilon

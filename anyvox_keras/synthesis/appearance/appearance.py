@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array, map_samples
+from anyvox_keras.backend import map_samples
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance.blur import GaussianBlur, Sharpen
@@ -24,6 +24,7 @@ from anyvox_keras.synthesis.appearance.k_space import GibbsRinging, KSpaceSpike
 from anyvox_keras.synthesis.appearance.motion import Ghosting
 from anyvox_keras.synthesis.appearance.noise import CutOut, GaussianNoise, RicianNoise
 from anyvox_keras.synthesis.appearance.resolution import LowResolution, ThickSlices
+from anyvox_keras.types import Array
 
 Settings = Mapping[str, Any] | None
 

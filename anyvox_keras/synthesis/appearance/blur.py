@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
+from anyvox_keras.types import Array
 
 _INVERSE_ROOT_TWO = 0.70710678
 
@@ -96,7 +96,7 @@ def along_axis(matrices: Sequence[Array], axis: Array, shape: Sequence[int]) -> 
         shape: `(D, H, W)`.
     """
     return [
-        ops.where(ops.reshape(axis == a, (-1, 1, 1)), own, np.eye(side, dtype="float32"))
+        ops.where(ops.reshape(ops.equal(axis, a), (-1, 1, 1)), own, np.eye(side, dtype="float32"))
         for a, (own, side) in enumerate(zip(matrices, shape, strict=True))
     ]
 

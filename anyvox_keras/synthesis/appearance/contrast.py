@@ -6,10 +6,10 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, extremes, spread
+from anyvox_keras.types import Array
 
 
 @export

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance
+from anyvox_keras.types import Array
 
 AXES = (1, 2, 3, 4)
 #: Step, layer, probability and what is drawn, by name.

@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.ops.only_where import computed_once
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
 from anyvox_keras.synthesis.appearance.effect import Effect, rescale
+from anyvox_keras.types import Array
 
 BASES = ("legendre", "power")
 

@@ -8,10 +8,11 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array, fft3, ifft3
+from anyvox_keras.backend import fft3, ifft3
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, integer, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
+from anyvox_keras.types import Array
 
 #: The spike's log-magnitude, in means of the log-spectrum (MONAI's default).
 MEANS = 2.5
@@ -83,7 +84,7 @@ class GibbsRinging(Effect):
 
 def _square_distance(shape: Sequence[int]) -> Array:
     """Four times the squared distance of each bin (zero frequency first) from `(S - 1) / 2`."""
-    total = 0.0
+    total: Array = ops.zeros((), "float32")
     for axis, side in enumerate(shape):
         shifted = np.fft.ifftshift(2.0 * np.arange(side) - (side - 1))
         line = (shifted**2).astype("float32").reshape([-1 if a == axis else 1 for a in range(3)])

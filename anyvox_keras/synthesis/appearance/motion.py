@@ -7,13 +7,13 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear
 from anyvox_keras.random.random_layer import Params, integer, ranged
 from anyvox_keras.random.smooth_noise import about_centre, rotation_matrix
 from anyvox_keras.synthesis.appearance.blur import along_axis, apply_matrices, circulant_matrix
 from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.types import Array
 
 #: Jitter of a movement's time, in distances between evenly spaced movements.
 STRAY = 0.3

@@ -7,11 +7,11 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, integer, ranged
 from anyvox_keras.synthesis.appearance.blur import along_axis, apply_matrices
 from anyvox_keras.synthesis.appearance.effect import Effect
+from anyvox_keras.types import Array
 
 
 @export

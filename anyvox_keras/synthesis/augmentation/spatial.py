@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear, sample_nearest
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, integer, ranged
 from anyvox_keras.random.smooth_noise import about_centre, product, rotation_matrix
+from anyvox_keras.types import Array
 
 Pair = dict[str, Array]
 

@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis.appearance.blur import GaussianBlur
@@ -18,6 +17,7 @@ from anyvox_keras.synthesis.appearance.intensity import BiasField
 from anyvox_keras.synthesis.appearance.motion import Motion
 from anyvox_keras.synthesis.appearance.noise import GaussianNoise
 from anyvox_keras.synthesis.augmentation.spatial import RandomCrop, SpatialAugmentation
+from anyvox_keras.types import Array
 
 Settings = Mapping[str, Any] | None
 Pair = dict[str, Array]

@@ -1,11 +1,11 @@
 """Periodic coordinates as integers that wrap around."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
-from anyvox_keras.backend import Array
+from anyvox_keras.types import Array
 
 _TURN = 2.0**32
 _CORNER = -(2**31)
@@ -58,13 +58,13 @@ def periodic_map(matrix: Array, translation: Array, sizes: Array, side: int) -> 
     return PeriodicMap(_turns(matrix / length[..., None]), shift, last, period)
 
 
-def to_voxel(coordinate: Array, period: Array) -> Array:
+def to_voxel(coordinate: Array, period: Array | int) -> Array:
     """Turn coordinates into voxels counted from the corner of the bounding box."""
     unsigned = ops.right_shift(coordinate, int32(_DROPPED)) + 2 ** (_KEPT - 1)
     return ops.right_shift(unsigned * period, int32(_KEPT))
 
 
-def int32(value: int) -> Any:
+def int32(value: int) -> np.ndarray:
     """Make a constant that does not widen the dtype of what it is combined with."""
     return np.asarray(value, "int32")
 

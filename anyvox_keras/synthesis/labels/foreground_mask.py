@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.random.random_layer import Params, RandomLayer, integer, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
+from anyvox_keras.types import Array
 
 #: Largest radius of a rim.
 REACH = 4
@@ -100,7 +100,7 @@ class ForegroundMask(RandomLayer):
     def apply(self, x: Any, params: Params) -> Array:
         """Make the mask on a grid: `x` is its spatial shape; returns `(B, D, H, W)` bool."""
         shape = tuple(int(side) for side in x)
-        square = 0.0
+        square: Array = ops.zeros((), "float32")
         for axis, side in enumerate(shape):
             # The nodes bound the field, and one reflection holds for displacements up to `side`.
             bound = side / len(self.scales)

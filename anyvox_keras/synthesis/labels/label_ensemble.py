@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.ops.only_where import only_where
@@ -17,6 +16,7 @@ from anyvox_keras.synthesis.appearance.effect import Row, describe
 from anyvox_keras.synthesis.labels.fixed_point import periodic_map
 from anyvox_keras.synthesis.labels.foreground_mask import REACH, ForegroundMask, envelope
 from anyvox_keras.synthesis.labels.overlay import Shapes, overlay
+from anyvox_keras.types import Array
 
 #: Largest side: the fixed-point coordinates end there.
 LARGEST = 1023

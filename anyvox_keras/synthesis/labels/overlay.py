@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from anyvox_keras.backend import Array, is_eager_on_cpu
+from anyvox_keras.backend import is_eager_on_cpu, to_numpy
 from anyvox_keras.synthesis.labels.fixed_point import PeriodicMap, int32, to_voxel
+from anyvox_keras.types import Array
 
 #: Voxels painted at a time: their coordinates stay in the cache.
 SLAB = 2**18
@@ -102,17 +103,11 @@ def overlay_sparse(shapes: Shapes, maps: PeriodicMap, count: Array, side: int, d
     """
     volumes = []
     planes = max(1, SLAB // side**2)
-    for sample, templates in enumerate(count.tolist()):
+    for sample, templates in enumerate(to_numpy(count).tolist()):
         one = PeriodicMap(*(field[sample, :templates] for field in maps))
-        boxes = list(
-            zip(
-                shapes.offsets[sample, :templates].tolist(),
-                shapes.sizes[sample, :templates].tolist(),
-                one.last.tolist(),
-                one.period.tolist(),
-                strict=True,
-            )
-        )
+        places, sizes = shapes.offsets[sample, :templates], shapes.sizes[sample, :templates]
+        numbers = [to_numpy(x).tolist() for x in (places, sizes, one.last, one.period)]
+        boxes = list(zip(*numbers, strict=True))
         bases, lines = _coordinate_parts(one, side)
         labels = ops.zeros((side, side, side), dtype)
         for start in range(0, side, planes):
@@ -142,8 +137,9 @@ def _covered(
     period: list[int],
 ) -> Array:
     """Flat indices of the voxels that one template covers."""
-    first, second, third = coordinates.reshape(3, -1)
+    first, second, third = ops.reshape(coordinates, (3, -1))
     (box,) = ops.nonzero((first <= last[0]) & (second <= last[1]) & (third <= last[2]))
     i, j, k = (to_voxel(x[box], n) for x, n in zip((first, second, third), period, strict=True))
     linear = (i * size[1] + j) * size[2] + k
-    return box[(words[offset + (linear >> 5)] >> (linear & 31)) & 1 > 0]
+    word = words[offset + ops.right_shift(linear, int32(5))]
+    return box[ops.right_shift(word, linear & 31) & 1 > 0]

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from anyvox_keras.backend import Array, no_gradient, to_numpy
+from anyvox_keras.backend import no_gradient, to_numpy
+from anyvox_keras.types import Array
 
 
 class SeekableStream(keras.utils.PyDataset):

@@ -8,13 +8,14 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
-from anyvox_keras.backend import Array, recorded_over_samples
+from anyvox_keras.backend import recorded_over_samples
 from anyvox_keras.export import export
 from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.synthesis.appearance import Appearance, PairedViews
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.templates import TemplateBank
+from anyvox_keras.types import Array
 
 Batch = dict[str, Array]
 

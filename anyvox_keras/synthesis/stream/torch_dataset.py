@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import torch
 
-from anyvox_keras.backend import Array, device_name, to_numpy
+from anyvox_keras.backend import device_name, to_numpy
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+from anyvox_keras.types import Array
 
 Batch = dict[str, torch.Tensor]
 

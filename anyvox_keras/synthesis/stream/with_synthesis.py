@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import Array
 from anyvox_keras.export import export
 from anyvox_keras.synthesis.stream.stream_model import StreamModel
 from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticPairs, SyntheticStream
+from anyvox_keras.types import Array
 
 ENTRIES = ("label_map", "view1", "view2")
 
