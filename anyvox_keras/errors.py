@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 
 class UserError(ValueError):
@@ -23,21 +23,34 @@ class UserError(ValueError):
     """
 
 
-def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """Return an option if it is one of those there are.
+def one_of(name: str, value: Any, kind: Any) -> None:
+    """Refuse a word that is no option of an argument.
 
     Args:
         name: The argument's name.
         value: What was given.
-        choices: The options, in the order in which they are listed.
+        kind: A `Literal` of `anyvox_keras.types`, or a collection of the options.
 
     Raises:
         ValueError: If it is none of them.
     """
-    if value not in choices:
-        known = ", ".join(map(str, choices))
-        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
-    return value
+    if value not in (known := options(kind)):
+        raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}")
+
+
+def require_one_of(name: str, value: Any, kind: Any) -> None:
+    """Do what `one_of` does for what a user of the command line may have written too.
+
+    Raises:
+        UserError: If it is none of them.
+    """
+    if value not in (known := options(kind)):
+        raise UserError(f"{name}: expected one of {', '.join(known)}, received {value}")
+
+
+def options(kind: Any) -> tuple[str, ...]:
+    """Return the words of a `Literal`, or of a collection, in the order in which they stand."""
+    return get_args(kind) or tuple(kind)
 
 
 def check_volumes(name: str, x: Any, channels: int | None = None) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import click
 import numpy as np
 
+from anyvox_keras.types import FeatureKind
+
 SIDE, SHAPES, HELD_OUT = 32, 200, 8
 # Small enough for minutes on two cores. Instance normalisation, since running statistics of
 # single pairs have not settled after a few hundred steps.
 NETWORK: dict[str, Any] = {"width": 8, "levels": 3, "normalization": "instance", "epsilon": 1e-2}
 TAPS, TEMPERATURE, RATE = ("decoder_2_1_conv", "output_conv"), 0.1, 2e-3
-FEATURES = ("mind", "network", "both")
+FEATURES: tuple[FeatureKind, ...] = ("mind", "network", "both")
 RESOLUTION = 2
 
 
@@ -119,9 +121,9 @@ class _Results:
             f"{self.held_out['first'].mean():.3f}",
             f"{self.held_out['last'].mean():.3f} (drop {drop.mean() / error:.1f} standard errors)",
         )
-        for name in FEATURES:
-            before, after = self.tre_mm["before"], self.tre_mm[name]
-            table.add_row(f"registration error, {name} (mm)", f"{before:.2f}", f"{after:.2f}")
+        for kind in FEATURES:
+            before, after = self.tre_mm["before"], self.tre_mm[kind]
+            table.add_row(f"registration error, {kind} (mm)", f"{before:.2f}", f"{after:.2f}")
         for name, dice in self.dice.items():
             table.add_row(f"Dice, {name}", f"{dice['before']:.3f}", f"{dice['after']:.3f}")
         table.add_row("folded voxels (%)", "", f"{self.folds_percent:.4f}")

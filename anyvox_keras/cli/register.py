@@ -1,16 +1,15 @@
 """`anyvox register`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
 from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
+from anyvox_keras.types import FeatureKind, Profile
 
-#: `registration.settings.PRESETS`, which to import would load a framework for `--help`
-PRESETS = ("default", "convexadam", "diffeomorphic")
 #: options that change a preset
 TURNED = ("smoothness", "capture", "iterations")
 
@@ -18,10 +17,10 @@ TURNED = ("smoothness", "capture", "iterations")
 @click.command()
 @pair_options
 @WEIGHTS
-@click.option("--features", type=click.Choice(["mind", "network", "both"]), help="What to match.")
+@click.option("--features", type=click.Choice(get_args(FeatureKind)), help="What to match.")
 @click.option(
     "--preset",
-    type=click.Choice(PRESETS),
+    type=click.Choice(get_args(Profile)),
     help="How to search: convexadam is the paper's, diffeomorphic never folds.",
 )
 @click.option("--smoothness", type=float, help="Of the deformation; 2 by default, 0.75 is little.")

@@ -16,7 +16,7 @@ from anyvox_keras.export import export
 from anyvox_keras.random import fold_in, keys_for
 from anyvox_keras.synthesis.augmentation import RandomCrop, percentile_rescale
 from anyvox_keras.training.stream_trained import StreamTrained
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, RecipeName, Weighting
 
 Batch = dict[str, Any]
 VIEWS = ("view1", "view2")
@@ -90,9 +90,9 @@ class ContrastivePretrainer(StreamTrained):
         tap_weights: Sequence[float] | None = None,
         width: int = 256,
         temperature: float = 0.33,
-        rarity: str | None = None,
-        balance: str | None = None,
-        recipe: str = "released",
+        rarity: Weighting | None = None,
+        balance: Weighting | None = None,
+        recipe: RecipeName = "released",
         crop: int | None = None,
         cubes: int = 1,
         augmentation: Any = "recipe",

@@ -7,15 +7,15 @@ import keras
 from keras import ops
 
 from anyvox_keras.backend import compiled, repeat
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
-from anyvox_keras.types import Array, Function
+from anyvox_keras.types import Array, Function, Weighting
 
 # Similarities held at once: 2^20 floats are 4 MB. Memory grows with rows, not with their square.
 BLOCK = 2**20
 FAR = -1e30
 #: First row of a block: a number, or a tensor inside a loop.
 Start = int | Array
-WEIGHTINGS = (None, "raw", "sqrt")
 
 
 def class_counts(labels: Array) -> Array:
@@ -29,7 +29,7 @@ def class_counts(labels: Array) -> Array:
 
 
 def anchor_losses(
-    rows: Array, labels: Array, counts: Array, temperature: float, balance: str | None
+    rows: Array, labels: Array, counts: Array, temperature: float, balance: Weighting | None
 ) -> Array:
     """Return each anchor's loss under each labelling `(S, B, R)`; its gradient is written out.
 
@@ -71,7 +71,7 @@ def anchor_losses(
 
 
 @functools.cache
-def _compiled_law(temperature: float, balance: str | None) -> tuple[Function, Function]:
+def _compiled_law(temperature: float, balance: Weighting | None) -> tuple[Function, Function]:
     law = _Law(temperature, balance)
     return compiled(law.losses), compiled(law.gradient)
 
@@ -85,9 +85,9 @@ class _Law:
     dL_a / ds_ai) z_a / t`.
     """
 
-    def __init__(self, temperature: float, balance: str | None) -> None:
+    def __init__(self, temperature: float, balance: Weighting | None) -> None:
         self.temperature = temperature
-        self.balance = balance or ""
+        self.balance = balance
 
     def losses(self, rows: Array, labels: Array, counts: Array) -> tuple[Array, Array]:
         """Loss of each row as an anchor `(S, B, R)`, and D `(B, R)`."""
@@ -160,7 +160,7 @@ def _each(labels: Array, counts: Array) -> list[tuple[Array, Array]]:
     return [(labels[number], counts[number]) for number in range(labels.shape[0])]
 
 
-def weighted(counts: Array, weighting: str) -> Array:
+def weighted(counts: Array, weighting: Weighting | None) -> Array:
     """Counts, or their square roots."""
     return counts if weighting == "raw" else ops.sqrt(counts)
 
@@ -222,8 +222,8 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
     def __init__(
         self,
         temperature: float = 0.33,
-        rarity: str | None = None,
-        balance: str | None = None,
+        rarity: Weighting | None = None,
+        balance: Weighting | None = None,
         name: str = "multi_positive_contrastive_loss",
         **kwargs: Any,
     ) -> None:
@@ -232,10 +232,8 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
         if temperature <= 0:
             raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
         for option, value in (("rarity", rarity), ("balance", balance)):
-            if value not in WEIGHTINGS:
-                raise ValueError(
-                    f"`{option}` must be None, 'raw' or 'sqrt'. Received: {option}={value!r}"
-                )
+            if value is not None:
+                one_of(option, value, Weighting)
         self.temperature = temperature
         self.rarity = rarity
         self.balance = balance

@@ -5,8 +5,10 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
 from anyvox_keras.training.schedules import stepped_decay
+from anyvox_keras.types import RecipeName
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ RECIPES = {
 }
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: RecipeName) -> Recipe:
     """Look a recipe up: `"released"` (the published script) or `"paper"`."""
-    if name not in RECIPES:
-        raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name!r}")
+    one_of("recipe", name, RecipeName)
     return RECIPES[name]

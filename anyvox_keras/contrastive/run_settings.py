@@ -1,13 +1,14 @@
 """All settings of a pretraining run."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import ARCHITECTURES
 from anyvox_keras.training.setting import setting
 from anyvox_keras.training.settings import Settings
+from anyvox_keras.types import RecipeName, Weighting
 
-CURVES = ("raw", "sqrt")
 SIZE = " By default the architecture's."
 
 
@@ -65,22 +66,19 @@ class RunSettings(Settings):
     output_channels: int | None = setting(
         None, "Number of features per voxel." + SIZE, least=1, none=0
     )
-    recipe: str = setting(
+    recipe: RecipeName = setting(
         "released",
         "Optimizer and pairs: released is AdamW on augmented pairs, paper is Adam on pairs as "
         "they are drawn.",
-        choices=("released", "paper"),
     )
-    augmentation: str = setting(
+    augmentation: Literal["recipe", "on", "off"] = setting(
         "recipe",
         "Whether pairs are augmented: as the recipe has it, or on or off whatever it says.",
-        choices=("recipe", "on", "off"),
     )
     learning_rate: float = setting(2e-4, "First, or highest, learning rate.", least=0)
-    schedule: str = setting(
+    schedule: Literal["stepped", "cosine", "constant"] = setting(
         "stepped",
         "How the learning rate changes; stepped is the paper's law.",
-        choices=("stepped", "cosine", "constant"),
     )
     warmup: int = setting(1000, "Steps over which the rate rises before the cosine.", least=0)
     clip_norm: float | None = setting(
@@ -113,16 +111,14 @@ class RunSettings(Settings):
         most=1,
     )
     temperature: float = setting(0.33, "Temperature of the loss.", above=0)
-    rarity: str | None = setting(
+    rarity: Weighting | None = setting(
         None,
         "Weigh anchors by how rare their label is. By default all weigh alike.",
-        choices=CURVES,
     )
-    balance: str | None = setting(
+    balance: Weighting | None = setting(
         None,
         "Weigh the terms of the loss's denominator by how rare their label is. By default all "
         "weigh alike.",
-        choices=CURVES,
     )
     validation_pairs: int = setting(
         32,

@@ -16,9 +16,8 @@ from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
 from anyvox_keras.networks.network_copy import network_config, network_from_config
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, FeatureNorm
 
-NORMS = ("none", "unit", "standard")
 # added to a squared length
 _TINY = 1e-12
 # Peak of a pass, bytes per voxel and channel of the first level: measured at 96^3 and 144^3 with
@@ -65,7 +64,7 @@ class FeatureExtractor:
         backbone: keras.Model,
         clip: tuple[float, float] | None = None,
         rescale: bool = True,
-        norm: str = "none",
+        norm: FeatureNorm = "none",
         window: int | tuple[int, int, int] | None = None,
         overlap: float = 0.8,
         sigma: float = 0.25,
@@ -73,7 +72,7 @@ class FeatureExtractor:
     ) -> None:
         if clip is not None and not clip[0] < clip[1]:
             raise ValueError(f"`clip` must be (low, high). Received: clip={clip}")
-        one_of("norm", norm, NORMS)
+        one_of("norm", norm, FeatureNorm)
         self.backbone = backbone
         self.clip = clip
         self.rescale = rescale

@@ -12,11 +12,10 @@ from anyvox_keras.backend import (
     max_pool,
     reflect_pad,
 )
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.ops import pad, resize
-from anyvox_keras.types import Array
-
-METHODS = ("nearest", "trilinear", "corners")
+from anyvox_keras.types import Array, Upsampling
 
 
 @export
@@ -199,11 +198,9 @@ class UpSample(keras.layers.Layer):
         method: `"nearest"`, `"trilinear"` or `"corners"`.
     """
 
-    def __init__(self, method: str = "nearest", **kwargs: Any) -> None:
+    def __init__(self, method: Upsampling = "nearest", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if method not in METHODS:
-            known = ", ".join(METHODS)
-            raise ValueError(f"`method` must be one of {known}. Received: method={method!r}")
+        one_of("method", method, Upsampling)
         self.method = method
 
     def call(self, inputs: Array) -> Array:

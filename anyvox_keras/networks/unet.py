@@ -19,13 +19,9 @@ from anyvox_keras.networks.layers import (
 )
 from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
 from anyvox_keras.networks.presets import load_preset, save_preset
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Normalization, Pooling, Upsampling
 
-CHOICES = {
-    "normalization": ("batch", "instance", "none"),
-    "pooling": ("max", "average"),
-    "upsampling": ("nearest", "trilinear"),
-}
+OPTIONS = {"normalization": Normalization, "pooling": Pooling, "upsampling": Upsampling}
 
 
 @export
@@ -74,10 +70,10 @@ class UNet(keras.Model):
         output_channels: int = 16,
         width: int = 16,
         levels: int = 4,
-        normalization: str = "batch",
+        normalization: Normalization = "batch",
         epsilon: float = 1e-5,
-        pooling: str = "max",
-        upsampling: str = "nearest",
+        pooling: Pooling = "max",
+        upsampling: Upsampling = "nearest",
         skips: bool = True,
         seed: int | None = None,
         dtype: Any = None,
@@ -203,8 +199,8 @@ _DEEPEST = 10
 
 
 def _check(config: dict[str, Any]) -> None:
-    for name, allowed in CHOICES.items():
-        one_of(name, config[name], allowed)
+    for name, kind in OPTIONS.items():
+        one_of(name, config[name], kind)
     for name in ("input_channels", "output_channels", "width", "levels"):
         if config[name] < 1:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")

@@ -8,10 +8,12 @@ from keras import ops
 
 from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.ops.sample import identity_grid, sample_linear, sample_nearest
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Interpolation, Outside
 
 
-def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "zeros") -> Array:
+def warp(
+    x: Array, displacement: Array, method: Interpolation = "linear", outside: Outside = "zeros"
+) -> Array:
     """Pull a volume back through a displacement: `moved(x) = moving(x + u(x))`.
 
     Args:
@@ -46,8 +48,8 @@ def warp(x: Array, displacement: Array, method: str = "linear", outside: str = "
     return samplers[method](x, _points(displacement), outside)
 
 
-def _check_warped(x: Array, displacement: Array, method: str) -> None:
-    one_of("method", method, ("linear", "nearest"))
+def _check_warped(x: Array, displacement: Array, method: Interpolation) -> None:
+    one_of("method", method, Interpolation)
     if method == "linear" or len(x.shape) != 4:
         check_volumes("x", x)
     batches = {n for n in (x.shape[0], displacement.shape[0]) if isinstance(n, int)}
@@ -63,7 +65,7 @@ def _points(displacement: Array) -> Array:
     return ops.cast(displacement, "float32") + grid
 
 
-def compose(first: Array, second: Array, outside: str = "edge") -> Array:
+def compose(first: Array, second: Array, outside: Outside = "edge") -> Array:
     """Join two displacements into the one that warps by the first, then by the second.
 
     `warp(warp(m, first), second) = warp(m, compose(first, second))`, up to interpolation.
@@ -82,7 +84,7 @@ def compose(first: Array, second: Array, outside: str = "edge") -> Array:
     return ops.convert_to_tensor(second) + warp(first, second, outside=outside)
 
 
-def integrate_velocity(velocity: Array, steps: int = 7, outside: str = "edge") -> Array:
+def integrate_velocity(velocity: Array, steps: int = 7, outside: Outside = "edge") -> Array:
     """Integrate a stationary velocity field over unit time by scaling and squaring.
 
     `u_0 = v / 2^steps`, then `u <- u o u`, `steps` times.

@@ -7,12 +7,12 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.ops.resize import pad
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Padding
 
 _MEDIAN_RANK = 13
 
 
-def correlate_axis(x: Array, weights: Array, axis: int, mode: str = "zeros") -> Array:
+def correlate_axis(x: Array, weights: Array, axis: int, mode: Padding = "zeros") -> Array:
     """Correlate one spatial axis with an odd number of weights.
 
     Args:
@@ -41,7 +41,7 @@ def correlate_axis(x: Array, weights: Array, axis: int, mode: str = "zeros") -> 
 
 
 def gaussian_filter(
-    x: Array, sigma: float | Sequence[float], truncate: float = 4.0, mode: str = "symmetric"
+    x: Array, sigma: float | Sequence[float], truncate: float = 4.0, mode: Padding = "symmetric"
 ) -> Array:
     """Smooth with a sampled, normalised Gaussian of radius `int(truncate sigma + 1/2)`, as scipy.
 
@@ -77,7 +77,7 @@ def gaussian_filter(
     return x
 
 
-def box_filter(x: Array, size: int = 3, mode: str = "zeros") -> Array:
+def box_filter(x: Array, size: int = 3, mode: Padding = "zeros") -> Array:
     """Mean over a cube; with mode "zeros" the padding counts in the mean, as in ConvexAdam.
 
     Args:

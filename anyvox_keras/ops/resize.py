@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from anyvox_keras.types import Array
+from anyvox_keras.errors import one_of
+from anyvox_keras.types import Alignment, Array, Interpolation, Padding
 
 # Modes that only repeat voxels; numpy uses the same names.
-_INDEX_MODES = ("reflect", "symmetric", "edge")
 
 
-def pad(x: Array, pads: Sequence[Sequence[int]], mode: str = "reflect") -> Array:
+def pad(x: Array, pads: Sequence[Sequence[int]], mode: Padding = "reflect") -> Array:
     """Pad axes 1, 2 and 3.
 
     Each axis is gathered by the index that numpy's own padding gives, which is exact for any width
@@ -38,21 +38,22 @@ def pad(x: Array, pads: Sequence[Sequence[int]], mode: str = "reflect") -> Array
     """
     if any(width < 0 for pair in pads for width in pair):
         raise ValueError(f"`pads` must be >= 0. Received: pads={pads}")
+    one_of("mode", mode, Padding)
     if mode == "zeros":
         rest = [(0, 0)] * (len(x.shape) - 4)
         return ops.pad(x, [(0, 0), *(tuple(pair) for pair in pads), *rest])
-    if mode not in _INDEX_MODES:
-        known = "reflect, symmetric, edge, zeros"
-        raise ValueError(f"`mode` must be one of {known}. Received: mode={mode}")
     for axis, pair in enumerate(pads, start=1):
         if tuple(pair) != (0, 0):
-            index = np.pad(np.arange(x.shape[axis], dtype="int32"), tuple(pair), mode)  # type: ignore[call-overload]
+            index = np.pad(np.arange(x.shape[axis], dtype="int32"), tuple(pair), mode)
             x = ops.take(x, index, axis=axis)
     return x
 
 
 def resize(
-    x: Array, shape: Sequence[int], method: str = "linear", align: str = "half_pixel"
+    x: Array,
+    shape: Sequence[int],
+    method: Interpolation = "linear",
+    align: Alignment = "half_pixel",
 ) -> Array:
     """Resample axes 1, 2 and 3 to `shape`, one axis after the other.
 
@@ -79,10 +80,8 @@ def resize(
         double = resize(np.random.rand(1, 4, 4, 4, 2).astype("float32"), (8, 8, 8))
         ```
     """
-    if method not in ("linear", "nearest"):
-        raise ValueError(f"`method` must be linear or nearest. Received: method={method}")
-    if align not in ("half_pixel", "corners"):
-        raise ValueError(f"`align` must be half_pixel or corners. Received: align={align}")
+    one_of("method", method, Interpolation)
+    one_of("align", align, Alignment)
     for axis, size in enumerate(shape, start=1):
         if x.shape[axis] == size:
             continue
@@ -116,7 +115,7 @@ def resize_displacement(displacement: Array, shape: Sequence[int]) -> Array:
     return resize(displacement, shape) * ops.convert_to_tensor(scale, "float32")
 
 
-def _coordinates(old: int, new: int, align: str) -> np.ndarray:
+def _coordinates(old: int, new: int, align: Alignment) -> np.ndarray:
     index = np.arange(new, dtype="float64")
     if align == "corners":
         return index * ((old - 1) / max(new - 1, 1))

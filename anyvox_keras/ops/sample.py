@@ -7,9 +7,9 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import grid_sample
-from anyvox_keras.types import Array
+from anyvox_keras.errors import one_of
+from anyvox_keras.types import Array, Outside
 
-OUTSIDE = ("zeros", "edge", "symmetric")
 # Displacements and velocities have three: composed seven times and differentiated, eight gathers
 # each take XLA over a minute to compile, one takes three seconds. Features run faster in eight.
 _FEW_CHANNELS = 4
@@ -59,7 +59,7 @@ def affine_grid(matrix: Array, shape: Sequence[int]) -> Array:
     )
 
 
-def sample_linear(x: Array, coordinates: Array, outside: str = "zeros") -> Array:
+def sample_linear(x: Array, coordinates: Array, outside: Outside = "zeros") -> Array:
     """Interpolate trilinearly at voxel coordinates.
 
     Args:
@@ -83,7 +83,7 @@ def sample_linear(x: Array, coordinates: Array, outside: str = "zeros") -> Array
         half = sample_linear(x, identity_grid((8, 8, 8))[None] + 0.5, outside="edge")
         ```
     """
-    _check_outside(outside)
+    one_of("outside", outside, Outside)
     x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
     if outside != "zeros":
         coordinates = _fold(coordinates, x.shape[1:4], outside)
@@ -94,7 +94,7 @@ def sample_linear(x: Array, coordinates: Array, outside: str = "zeros") -> Array
     return (_gather_corners if few else _gather_linear)(x, coordinates)
 
 
-def sample_nearest(x: Array, coordinates: Array, outside: str = "zeros") -> Array:
+def sample_nearest(x: Array, coordinates: Array, outside: Outside = "zeros") -> Array:
     """Take the voxel at `floor(c + 1/2)`; arguments as in `sample_linear`, any dtype.
 
     Label maps `(B, D, H, W)` come back without a channel axis. Ties go up, as in scipy; a
@@ -109,7 +109,7 @@ def sample_nearest(x: Array, coordinates: Array, outside: str = "zeros") -> Arra
         same = sample_nearest(labels, identity_grid((4, 4, 4))[None])
         ```
     """
-    _check_outside(outside)
+    one_of("outside", outside, Outside)
     x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
     shape = x.shape[1:4]
     if outside != "zeros":
@@ -170,16 +170,10 @@ def _inside(index: list[Array], shape: tuple[int, ...]) -> Array:
     return checks[0] & checks[1] & checks[2]
 
 
-def _fold(coordinates: Array, shape: tuple[int, ...], outside: str) -> Array:
+def _fold(coordinates: Array, shape: tuple[int, ...], outside: Outside) -> Array:
     """Move coordinates outside the grid to where the rule for `outside` reads."""
     size = ops.convert_to_tensor(tuple(shape), "float32")
     if outside == "symmetric":
         shifted = ops.mod(coordinates + 0.5, 2.0 * size)
         coordinates = ops.minimum(shifted, 2.0 * size - shifted) - 0.5
     return ops.clip(coordinates, ops.zeros_like(size), size - 1.0)
-
-
-def _check_outside(outside: str) -> None:
-    if outside not in OUTSIDE:
-        known = ", ".join(OUTSIDE)
-        raise ValueError(f"`outside` must be one of {known}. Received: outside={outside}")

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, Self, Unpack, cast
 
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
 from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
-from anyvox_keras.registration.affine.affine_descent import MODELS
 from anyvox_keras.registration.pair_options import PairOptions
+from anyvox_keras.types import AffineModel
 
 Clip = Sequence[float] | None
 
@@ -54,7 +54,7 @@ class PairInputs:
     segmentations: tuple[Volume | None, Volume | None]
     clips: tuple[Clip, Clip]
     landmarks: tuple[np.ndarray, np.ndarray] | None
-    model: str | None
+    model: AffineModel | None
     initial: np.ndarray | None
 
     @classmethod
@@ -171,12 +171,11 @@ def _require_shared_label(fixed: Volume | None, moving: Volume | None) -> None:
         )
 
 
-def _model(affine: str | bool | None) -> str | None:
+def _model(affine: AffineModel | bool | None) -> AffineModel | None:
     if affine is None or affine is False:
         return None
-    model = "affine" if affine is True else affine
-    if model not in MODELS:
-        raise UserError(f"affine: expected one of {', '.join(MODELS)}, received {model}")
+    model: AffineModel = "affine" if affine is True else affine
+    require_one_of("affine", model, AffineModel)
     return model
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from anyvox_keras.types import AffineModel
+
 #: a path, a nibabel image, a `Volume` or an array
 ImageLike = Any
 #: `(N, 3)` points, mm, RAS, or a file of them
@@ -39,7 +41,7 @@ class PairOptions(TypedDict, total=False):
     fixed_points: PointsLike
     moving_points: PointsLike
     ras: bool
-    affine: str | bool | None
+    affine: AffineModel | bool | None
     initial: Path | str | Any | None
 
 

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from anyvox_keras.registration.affine.affine_pair import mutual_information
+from anyvox_keras.types import Verdict
 
-Verdict = Literal["PASS", "WARN", "FAIL"]
 # about as many voxels a side are read
 _SIDE = 80
 _BINS, _WINDOW = 24, 9

@@ -19,6 +19,7 @@ from anyvox_keras.registration.descriptors.pair_features import (
 from anyvox_keras.registration.pair_inputs import PairInputs
 from anyvox_keras.registration.pair_options import ImageLike, PairOptions, require_known
 from anyvox_keras.registration.registration import Registration
+from anyvox_keras.types import FeatureKind, Profile
 
 # GB, where the user sets no bound
 _MEMORY = 12.0
@@ -27,13 +28,13 @@ _MEMORY = 12.0
 def register(
     fixed: ImageLike,
     moving: ImageLike,
-    features: str | None = None,
+    features: FeatureKind | None = None,
     *,
-    method: str | Search | None = None,
+    method: Profile | Search | None = None,
     extractor: Extractor | Sequence[Extractor] | None = None,
     weights: str | None = None,
     feature_settings: FeatureSettings | None = None,
-    preset: str | None = None,
+    preset: Profile | None = None,
     settings: DeformSettings | None = None,
     memory: float | None = None,
     **options: Unpack[PairOptions],
@@ -99,7 +100,7 @@ def register(
 
 
 def _search(
-    method: str | Search | None, preset: str | None, settings: DeformSettings | None
+    method: Profile | Search | None, preset: Profile | None, settings: DeformSettings | None
 ) -> Search:
     given = [choice for choice in (method, preset, settings) if choice is not None]
     if len(given) > 1:
@@ -110,7 +111,7 @@ def _search(
     return ConvexSearch(chosen) if isinstance(chosen, DeformSettings) else chosen
 
 
-def _features(kind: str | None, extractor: Any, weights: str | None) -> FeatureSettings:
+def _features(kind: FeatureKind | None, extractor: Any, weights: str | None) -> FeatureSettings:
     given = extractor is not None or weights is not None
     if kind is None:
         kind = "both" if given else _advice(DEFAULT).get("features", "mind")

@@ -5,11 +5,9 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.errors import options
 from anyvox_keras.export import export
-from anyvox_keras.segmentation.segmentation_settings import PARTS
-from anyvox_keras.types import Array
-
-Part = str | int
+from anyvox_keras.types import Array, Part, Trained
 
 
 @export
@@ -70,7 +68,7 @@ class LayerRates(keras.optimizers.Adam):
         return {**super().get_config(), **own}
 
 
-def unfreeze(backbone: keras.Model, part: Part) -> None:
+def unfreeze(backbone: keras.Model, part: Trained) -> None:
     """Make a part of a backbone trainable and freeze the rest.
 
     Args:
@@ -98,12 +96,12 @@ def unfreeze(backbone: keras.Model, part: Part) -> None:
         layer.trainable = layer.name in chosen
 
 
-def _chosen(layers: list[keras.Layer], part: Part) -> set[str]:
+def _chosen(layers: list[keras.Layer], part: Trained) -> set[str]:
     names = [layer.name for layer in layers]
     if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
         return set(names[len(names) - min(part, len(names)) :])
-    if part not in PARTS:
-        known = ", ".join(PARTS)
+    if part not in options(Part):
+        known = ", ".join(options(Part))
         raise ValueError(f"`train` must be one of {known}, or a number >= 0. Received: {part!r}")
     if part == "all":
         return set(names)

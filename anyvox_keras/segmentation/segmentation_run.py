@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
@@ -22,6 +22,7 @@ from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.training.checkpoint import BEST, LAST
 from anyvox_keras.training.schedules import EpochCosine
 from anyvox_keras.training.training_run import TrainingRun
+from anyvox_keras.types import Part
 
 CLASSES = "classes.json"
 
@@ -140,7 +141,7 @@ class SegmentationRun(TrainingRun):
     def segmenter(self, classes: int) -> Segmenter:
         """Make the network with the weights that training starts from."""
         s = self.settings
-        train = int(s.train) if s.train.isdecimal() else s.train
+        train = int(s.train) if s.train.isdecimal() else cast(Part, s.train)
         return Segmenter(self._backbone(), classes, train, s.seed, dtype=self.policy)
 
     def _backbone(self) -> UNet:

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, options
 from anyvox_keras.networks import ARCHITECTURES, DEFAULT
 from anyvox_keras.training.setting import setting
 from anyvox_keras.training.settings import Settings
-
-#: what of a network may be trained, beside a number of its last layers
-PARTS = ("all", "decoder", "head")
+from anyvox_keras.types import Part
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,10 @@ class SegmentationSettings(Settings):
     def check(self) -> None:
         """Refuse settings that do not fit together."""
         super().check()
-        if self.train not in PARTS and not self.train.isdecimal():
-            parts = ", ".join(PARTS)
-            raise UserError(f"train: expected {parts} or a number of layers, received {self.train}")
+        parts = options(Part)
+        if self.train not in parts and not self.train.isdecimal():
+            wanted = f"{', '.join(parts)} or a number of layers"
+            raise UserError(f"train: expected {wanted}, received {self.train}")
         if self.spacing is not None and len(self.spacing) not in (1, 3):
             found = ",".join(f"{mm:g}" for mm in self.spacing)
             raise UserError(f"spacing: expected mm like 1 or 1,1,2, received {found}")

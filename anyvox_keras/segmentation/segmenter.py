@@ -9,9 +9,9 @@ from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.segmentation.dice import DiceCrossEntropy, DiceScore
-from anyvox_keras.segmentation.fine_tuning import LayerRates, Part, unfreeze
+from anyvox_keras.segmentation.fine_tuning import LayerRates, unfreeze
 from anyvox_keras.training.stream_trained import StreamTrained
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Trained
 
 HEAD = "segmentation_head"
 
@@ -54,7 +54,7 @@ class Segmenter(StreamTrained):
         self,
         backbone: keras.Model,
         classes: int,
-        train: Part = "all",
+        train: Trained = "all",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -76,7 +76,7 @@ class Segmenter(StreamTrained):
         self.built = True
         self.train_only(train)
 
-    def train_only(self, train: Part) -> None:
+    def train_only(self, train: Trained) -> None:
         """Choose anew what is trained; compile again for it to take effect."""
         unfreeze(self.backbone, train)
         self.train_part = train

@@ -8,9 +8,9 @@ import os
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, require_one_of
 
 #: what counts as a value of each type: NumPy's numbers, too
 ABSTRACT: dict[type, type] = {
@@ -31,7 +31,7 @@ class Setting:
         most: Largest number allowed.
         above: Bound that a number must exceed.
         below: Bound that a number must stay under.
-        choices: The words allowed; empty allows all.
+        choices: The words allowed, which a `Literal` names; empty allows all.
         none: Number that stood for None in version 0.1, and still does.
     """
 
@@ -45,8 +45,8 @@ class Setting:
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a number out of bounds or a word that is no choice."""
-        if self.choices and value not in self.choices:
-            raise UserError(f"{name}: expected one of {', '.join(self.choices)}, received {value}")
+        if self.choices:
+            require_one_of(name, value, self.choices)
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name}: expected a finite number, received {value}")
         if isinstance(value, str):
@@ -134,9 +134,11 @@ def _field(kind: type, field: Any) -> Field:
     )
     rule = next(one.metadata["setting"] for one in inherited if one and "setting" in one.metadata)
     of, optional, length = field.type, False, None
-    if get_origin(of) is types.UnionType:
+    if get_origin(of) in (Union, types.UnionType):
         of, optional = get_args(of)[0], True
     if get_origin(of) is tuple:
         parts = get_args(of)
         of, length = parts[0], 0 if parts[-1] is Ellipsis else len(parts)
+    if get_origin(of) is Literal:
+        of, rule = str, dataclasses.replace(rule, choices=get_args(of))
     return Field(field.name, of, length, optional, field.default, rule)

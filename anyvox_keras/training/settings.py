@@ -9,8 +9,7 @@ from typing import Any, Self
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.training.setting import fields_of, setting
-
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+from anyvox_keras.types import Precision
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,10 @@ class Settings:
     steps: int = setting(1000, "Length of the run in steps.", least=1)
     batch_size: int = setting(1, "Samples per step.", least=1)
     seed: int = setting(0, "Seed of everything that is drawn: data and initial weights.")
-    precision: str = setting(
+    precision: Precision = setting(
         "float32",
         "Type of number that the network computes in; auto is bfloat16 where the device has "
         "arithmetic for it, else float32.",
-        choices=PRECISIONS,
     )
     log_every: int = setting(50, "Steps between two rows of log.csv.", least=1)
     validate_every: int = setting(

@@ -14,7 +14,7 @@ from anyvox_keras.registration.layers.displacement import (
     RescaleDisplacement,
     SpatialTransformer,
 )
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Outside, Upsampling
 
 FLOAT32 = "float32"
 
@@ -30,9 +30,9 @@ class Conventions:
         slope: Of the leaky ReLU below zero.
     """
 
-    upsampling: str
+    upsampling: Upsampling
     projection: bool
-    outside: str
+    outside: Outside
     slope: float
 
 

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.geometry import min_max
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
@@ -21,13 +21,12 @@ from anyvox_keras.registration.pair_options import ImageLike, PairOptions
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.types import ImageLoss
 from anyvox_keras.voxelmorph.refine import refine
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 
 #: losses that compare intensities, by the names of the settings
 IMAGE_LOSSES = {"mind": MINDLoss, "mi": MutualInformationLoss, "ncc": LocalNCCLoss}
-#: what `refine` may minimise
-LOSSES = ("feature", *IMAGE_LOSSES)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class NetworkSearch:
 
     model: VoxelMorph
     iterations: int = 0
-    loss: str = "mind"
+    loss: ImageLoss = "mind"
     extractor: FeatureExtractor | None = None
     smoothness: float = 0.5
     spacing: float | None = None
@@ -74,8 +73,7 @@ class NetworkSearch:
         """Refuse what cannot register."""
         if list(self.model.get_config()["channels"]) != [1, 1]:
             raise UserError("expected a network of one channel per image, received one of features")
-        if self.loss not in LOSSES:
-            raise UserError(f"loss: expected one of {', '.join(LOSSES)}, received {self.loss}")
+        require_one_of("loss", self.loss, ImageLoss)
 
     def displacement(
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
@@ -123,7 +121,7 @@ def register_scans(
     moving: ImageLike,
     *,
     iterations: int = 0,
-    loss: str = "mind",
+    loss: ImageLoss = "mind",
     extractor: FeatureExtractor | None = None,
     smoothness: float = 0.5,
     spacing: float | None = None,

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph
 
@@ -230,11 +231,7 @@ def _check(config: dict[str, Any]) -> None:
             raise ValueError(
                 f"`{name}` must be 1, 2, 4 ... within the encoder. Received: {name}={config[name]}"
             )
-    if config["conventions"] not in CONVENTIONS:
-        raise ValueError(
-            f"`conventions` must be one of {', '.join(CONVENTIONS)}. "
-            f"Received: conventions={config['conventions']!r}"
-        )
+    one_of("conventions", config["conventions"], CONVENTIONS)
 
 
 def _check_pair(pair: dict[str, np.ndarray], channels: Sequence[int]) -> None:

@@ -1,13 +1,13 @@
 """All settings of a VoxelMorph run."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import DEFAULT
 from anyvox_keras.training.setting import setting
 from anyvox_keras.training.settings import Settings
-
-LOSSES = ("feature", "mind", "mi", "ncc", "dice")
+from anyvox_keras.types import PairLoss
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,10 @@ class VoxelMorphSettings(Settings):
         "Shapes of the synthetic stream: geometric, anatomical, bank files or folders of "
         "segmentations. By default geometric; with data, no stream.",
     )
-    loss: tuple[str, ...] | None = setting(
+    loss: tuple[PairLoss, ...] | None = setting(
         None,
         "What is minimised, one or several; dice counts for synthetic pairs and for scans with "
         "labels. By default dice for the stream, feature for scans.",
-        choices=LOSSES,
     )
     loss_weights: tuple[float, ...] | None = setting(
         None, "Weight of each loss. By default all weigh alike.", least=0
@@ -92,10 +91,9 @@ class VoxelMorphSettings(Settings):
         none=0,
     )  # fmt: skip
     learning_rate: float = setting(1e-3, "Highest learning rate.", least=0)
-    schedule: str = setting(
+    schedule: Literal["cosine", "constant"] = setting(
         "cosine",
         "How the learning rate changes; the cosine follows a hundred steps of linear rise.",
-        choices=("cosine", "constant"),
     )
     validation_pairs: int = setting(
         8,
@@ -131,6 +129,7 @@ class VoxelMorphSettings(Settings):
         return self.templates is not None or self.data is None
 
     @property
-    def losses(self) -> tuple[str, ...]:
+    def losses(self) -> tuple[PairLoss, ...]:
         """Names of the losses."""
-        return self.loss or ("dice",) * self.synthetic + ("feature",) * (self.data is not None)
+        used: dict[PairLoss, bool] = {"dice": self.synthetic, "feature": self.data is not None}
+        return self.loss or tuple(name for name, wanted in used.items() if wanted)

@@ -130,13 +130,6 @@ def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
     np.testing.assert_allclose(nib.load(tmp_path / "again.nii.gz").get_fdata(), moved, atol=1e-2)
 
 
-def test_presets_are_those_of_the_settings():
-    from anyvox_keras.cli.register import PRESETS
-    from anyvox_keras.registration.deformable import settings
-
-    assert PRESETS == settings.PRESETS
-
-
 def test_bad_landmarks_memory_or_preset_are_one_line(images, tmp_path, capsys):
     points = tmp_path / "points.csv"
     points.write_text("x,y,z\n1,2,3\n")

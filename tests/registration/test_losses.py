@@ -135,7 +135,7 @@ def test_as_torch_module(loss):
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="`window` must be odd"):
         LocalNCCLoss(4)
-    with pytest.raises(ValueError, match="`penalty` must be l1 or l2"):
+    with pytest.raises(ValueError, match="`penalty` must be one of l1, l2"):
         GradientPenalty("l3")
     with pytest.raises(ValueError, match="`bins` must be >= 2"):
         MutualInformationLoss(1)

@@ -172,7 +172,7 @@ def test_displacements_stay_float32_under_mixed_precision():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="`method` must be linear or nearest"):
+    with pytest.raises(ValueError, match="`method` must be one of linear, nearest"):
         SpatialTransformer(method="cubic")
     with pytest.raises(ValueError, match="`steps` must be >= 0"):
         IntegrateVelocity(steps=-1)

@@ -7,13 +7,13 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import compiled, no_gradient, to_numpy, value_and_gradient
+from anyvox_keras.errors import one_of
 from anyvox_keras.ops import identity_grid, sample_linear
 from anyvox_keras.registration.deformable.instance_optimisation import adam_step
-from anyvox_keras.types import Array, Function
+from anyvox_keras.types import AffineModel, Array, Function
 
 #: how many numbers each model has: translation, rotation, stretch
 FREE = {"rigid": 6, "affine": 12}
-MODELS = tuple(FREE)
 # A stretch by a tenth of one axis costs 0.005: without a price features are matched by magnifying
 # a smooth place, which resembles anything.
 _STIFFNESS = 0.5
@@ -23,7 +23,7 @@ _TINY = 1e-12
 def affine_descent(
     fixed: Array,
     moving: Array,
-    model: str = "affine",
+    model: AffineModel = "affine",
     iterations: int = 40,
     rate: float = 0.2,
     size: float | None = None,
@@ -67,8 +67,7 @@ def affine_descent(
         matrix, before, after = affine_descent(x, x, "rigid", iterations=5)
         ```
     """
-    if model not in MODELS:
-        raise ValueError(f"`model` must be rigid or affine. Received: model={model}")
+    one_of("model", model, AffineModel)
     stretched = np.zeros(6) if stretched is None else np.asarray(stretched)
     arrays = (fixed, moving, np.zeros(FREE[model]), rate, size or 0.0, stretched)
     tensors = [ops.convert_to_tensor(one, "float32") for one in arrays]

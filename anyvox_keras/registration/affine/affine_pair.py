@@ -16,7 +16,7 @@ from anyvox_keras.registration.affine.affine_descent import affine_descent, stre
 from anyvox_keras.registration.deformable.deform import POOL
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
 from anyvox_keras.registration.pair_inputs import place
-from anyvox_keras.types import Array
+from anyvox_keras.types import AffineModel, Array
 
 Clip = Sequence[float] | None
 Masks = tuple[np.ndarray | None, np.ndarray | None]
@@ -112,7 +112,7 @@ class AffinePair:
         return mutual_information(first[both], second[both]) * float(both.mean())
 
     def descend(
-        self, matrix: np.ndarray, voxels: int, model: str, iterations: int, halvings: int
+        self, matrix: np.ndarray, voxels: int, model: AffineModel, iterations: int, halvings: int
     ) -> tuple[np.ndarray, float]:
         """Improve a map (fixed to moving world) on a lattice; return it and the loss before."""
         grid = self.images[0].grid.to_cubes(voxels)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.geometry import Volume
-from anyvox_keras.registration.affine.affine_descent import MODELS
 from anyvox_keras.registration.affine.affine_pair import AffinePair
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.pair_inputs import PairInputs
+from anyvox_keras.types import AffineModel
 
 Clip = Sequence[float] | None
 
@@ -22,7 +23,7 @@ class AffineStage:
     voxels: int
     rounds: int
     iterations: int
-    model: str
+    model: AffineModel
 
 
 #: the starts that share most information are compared by features, the best of those again
@@ -38,7 +39,7 @@ _FINE = {
 def align(
     fixed: Volume,
     moving: Volume,
-    model: str = "affine",
+    model: AffineModel = "affine",
     masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     clips: tuple[Clip, Clip] = (None, None),
     features: FeatureSettings | None = None,
@@ -78,8 +79,7 @@ def align(
         matrix = align(image, image, "rigid")
         ```
     """
-    if model not in MODELS:
-        raise ValueError(f"`model` must be rigid or affine. Received: model={model}")
+    one_of("model", model, AffineModel)
     pair = AffinePair(fixed, moving, masks, clips, features or FeatureSettings())
     if initial is None:
         starts = affine_starts(fixed, moving, *masks)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.ops import box_filter, pad
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Distance
 
 # means that smooth a cost; each reaches one voxel further
 _MEANS = 2
@@ -22,7 +23,7 @@ def window_offsets(half_width: int) -> np.ndarray:
 
 
 def cost_volume(
-    fixed: Array, moving: Array, half_width: int = 1, distance: str = "squared",
+    fixed: Array, moving: Array, half_width: int = 1, distance: Distance = "squared",
     weights: tuple[Array, Array] | None = None,
 ) -> Array:  # fmt: skip
     """Compare the features at every voxel for each whole displacement in a window.
@@ -77,8 +78,7 @@ def cost_volume(
         )
     if half_width < 1:
         raise ValueError(f"`half_width` must be >= 1. Received: half_width={half_width}")
-    if distance not in ("squared", "cosine"):
-        raise ValueError(f"`distance` must be squared or cosine. Received: distance={distance}")
+    one_of("distance", distance, Distance)
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if distance == "cosine":
         fixed, moving = unit_length(fixed), unit_length(moving)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from keras import ops
 
 from anyvox_keras.backend import value_and_gradient
+from anyvox_keras.errors import one_of
 from anyvox_keras.ops import box_filter, integrate_velocity
 from anyvox_keras.registration.deformable.cost_volume import unit_length
 from anyvox_keras.registration.deformable.coupled_convex import sample_displaced
-from anyvox_keras.types import Array, Function
+from anyvox_keras.types import Array, Distance, Function
 
 # torch's Adam, which the law names.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -39,7 +40,7 @@ class AdamSettings:
     learning_rate: float = 1.0
     smoothness: float = 0.75
     passes: int = 3
-    distance: str = "squared"
+    distance: Distance = "squared"
     velocity: bool = False
     symmetric: bool = False
     tolerance: float = 0.0
@@ -54,8 +55,7 @@ class AdamSettings:
                 "`smoothness` and `tolerance` must be >= 0 and `learning_rate` > 0. "
                 f"Received: {self.smoothness}, {self.tolerance}, {self.learning_rate}"
             )
-        if self.distance not in ("squared", "cosine"):
-            raise ValueError(f"`distance` must be squared or cosine. Received: {self.distance}")
+        one_of("distance", self.distance, Distance)
         if self.symmetric and not self.velocity:
             raise ValueError("`symmetric` needs `velocity=True`. Received: velocity=False")
 

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_of
 from anyvox_keras.registration.deformable.instance_optimisation import AdamSettings
+from anyvox_keras.types import Profile
 
 # the reach, as a part of the image's side
 _REACH = 8.0
@@ -15,7 +16,6 @@ _LEAST = 12.0
 _BLOCKS = 45.0
 # below this side a wider fine search costs little
 _SMALL = 70.0
-PRESETS = ("default", "convexadam", "diffeomorphic")
 GIGABYTE = 2.0**30
 # Python, the framework and its libraries
 _PROGRAM = 1.0
@@ -123,7 +123,7 @@ def _require(name: str, value: float, holds: bool, expected: str) -> None:
         raise UserError(f"{name}: expected {expected}, received {value:g}")
 
 
-def settings_of(preset: str) -> DeformSettings:
+def settings_of(preset: Profile) -> DeformSettings:
     """Return the settings that a name stands for.
 
     "default" searches an eighth of the image around, compares by the angle between feature vectors
@@ -140,17 +140,15 @@ def settings_of(preset: str) -> DeformSettings:
         settings = settings_of("convexadam")
         ```
     """
+    one_of("preset", preset, Profile)
     default = DeformSettings()
-    if preset == "default":
-        return default
     if preset == "diffeomorphic":
         adam = replace(default.adam, velocity=True, symmetric=True)
         return replace(default, adam=adam)
     if preset == "convexadam":
         adam = AdamSettings(smoothness=0.75, stretch=True)
         return DeformSettings(levels=(Level(2, 1),), align=False, adam=adam)
-    known = ", ".join(PRESETS)
-    raise ValueError(f"`preset` must be one of {known}. Received: preset={preset}")
+    return default
 
 
 def room(memory: float, shape: Sequence[int], strict: bool = True) -> float:

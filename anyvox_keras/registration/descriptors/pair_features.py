@@ -9,16 +9,15 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import compiled, no_gradient, to_numpy
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.deform import POOL
 from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, FeatureKind
 
 Extractor = Callable[[np.ndarray], Any]
-KINDS = ("mind", "network", "both")
 #: factor of a network's features in the paper's registration
 NETWORK_FACTOR = 0.1
 
@@ -35,15 +34,14 @@ class FeatureSettings:
         network_weights: Factor of each extractor's features, or one for all.
     """
 
-    kind: str = "mind"
+    kind: FeatureKind = "mind"
     extractors: tuple[Extractor, ...] = ()
     mind_weight: float = 1.0
     network_weights: tuple[float, ...] = (NETWORK_FACTOR,)
 
     def __post_init__(self) -> None:
         """Refuse combinations that mean nothing."""
-        if self.kind not in KINDS:
-            raise UserError(f"features: expected one of {', '.join(KINDS)}, received {self.kind}")
+        require_one_of("features", self.kind, FeatureKind)
         if self.kind != "mind" and not self.extractors:
             raise UserError(f"features: {self.kind} needs at least one extractor, received none")
         if len(self.network_weights) not in (1, len(self.extractors)):

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.ops import compose, integrate_velocity, resize, warp
-from anyvox_keras.types import Array
+from anyvox_keras.types import Alignment, Array, Interpolation, Outside
 
 Shape = Sequence[int | None]
 
@@ -40,10 +41,11 @@ class SpatialTransformer(Float32Layer):
         ```
     """
 
-    def __init__(self, method: str = "linear", outside: str = "zeros", **kwargs: Any) -> None:
+    def __init__(
+        self, method: Interpolation = "linear", outside: Outside = "zeros", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        if method not in ("linear", "nearest"):
-            raise ValueError(f"`method` must be linear or nearest. Received: method={method}")
+        one_of("method", method, Interpolation)
         self.method = method
         self.outside = outside
 
@@ -88,7 +90,7 @@ class IntegrateVelocity(Float32Layer):
         ```
     """
 
-    def __init__(self, steps: int = 7, outside: str = "edge", **kwargs: Any) -> None:
+    def __init__(self, steps: int = 7, outside: Outside = "edge", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if steps < 0:
             raise ValueError(f"`steps` must be >= 0. Received: steps={steps}")
@@ -132,7 +134,7 @@ class RescaleDisplacement(Float32Layer):
         ```
     """
 
-    def __init__(self, factor: float, align: str = "corners", **kwargs: Any) -> None:
+    def __init__(self, factor: float, align: Alignment = "corners", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if factor <= 0:
             raise ValueError(f"`factor` must be > 0. Received: factor={factor}")
@@ -178,7 +180,7 @@ class ComposeTransforms(Float32Layer):
         ```
     """
 
-    def __init__(self, outside: str = "edge", **kwargs: Any) -> None:
+    def __init__(self, outside: Outside = "edge", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.outside = outside
 

@@ -6,14 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.features.feature_extractor import unit
 from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
-from anyvox_keras.types import Array
-
-DISTANCES = ("cosine", "squared")
+from anyvox_keras.types import Array, Distance
 
 
 @export
@@ -54,16 +53,13 @@ class FeatureLoss(RegistrationLoss):
     def __init__(
         self,
         extractor: FeatureExtractor | Callable[[Array], Array],
-        distance: str = "cosine",
+        distance: Distance = "cosine",
         recompute: bool = True,
         name: str = "feature",
         **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
-        if distance not in DISTANCES:
-            raise ValueError(
-                f"`distance` must be one of {', '.join(DISTANCES)}. Received: distance={distance!r}"
-            )
+        one_of("distance", distance, Distance)
         self.extractor = extractor
         self.distance = distance
         self.recompute = recompute

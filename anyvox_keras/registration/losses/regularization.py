@@ -5,10 +5,11 @@ from typing import Any
 
 from keras import ops
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.ops import compose
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, Penalty
 
 
 @export
@@ -89,10 +90,9 @@ class GradientPenalty(RegistrationLoss):
 
     of_voxels = False
 
-    def __init__(self, penalty: str = "l2", name: str = "gradient", **kwargs: Any) -> None:
+    def __init__(self, penalty: Penalty = "l2", name: str = "gradient", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        if penalty not in ("l1", "l2"):
-            raise ValueError(f"`penalty` must be l1 or l2. Received: penalty={penalty!r}")
+        one_of("penalty", penalty, Penalty)
         self.penalty = penalty
 
     def call(self, y_true: Array, y_pred: Array) -> Array:

@@ -7,10 +7,11 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
-from anyvox_keras.types import Array
+from anyvox_keras.types import Array, BlurKernel
 
 _INVERSE_ROOT_TWO = 0.70710678
 
@@ -104,7 +105,7 @@ def along_axis(matrices: Sequence[Array], axis: Array, shape: Sequence[int]) -> 
 KERNELS = {"erf": erf_kernel_matrix, "sampled": sampled_kernel_matrix}
 
 
-def blur(x: Array, sigma: Array, kernel: str = "erf") -> Array:
+def blur(x: Array, sigma: Array, kernel: BlurKernel = "erf") -> Array:
     """Smooth `(B, D, H, W, C)` with one sigma per sample and axis, `(B, 3)`."""
     make, sides = KERNELS[kernel], x.shape[1:4]
     return apply_matrices(x, [make(sigma[:, a], sides[a]) for a in range(3)])
@@ -143,15 +144,14 @@ class GaussianBlur(Effect):
     def __init__(
         self,
         sigma: random.RangeLike = (0.0, 0.333),
-        kernel: str = "erf",
+        kernel: BlurKernel = "erf",
         probability: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(probability, seed, **kwargs)
         self.sigma = random.Range(sigma, "sigma", minimum=0)
-        if kernel not in KERNELS:
-            raise ValueError(f"`kernel` must be one of {tuple(KERNELS)}. Received: kernel={kernel}")
+        one_of("kernel", kernel, BlurKernel)
         self.kernel = kernel
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:

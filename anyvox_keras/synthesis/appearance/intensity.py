@@ -8,14 +8,13 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras import random
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.ops.only_where import computed_once
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
 from anyvox_keras.synthesis.appearance.effect import Effect, rescale
-from anyvox_keras.types import Array
-
-BASES = ("legendre", "power")
+from anyvox_keras.types import Array, BiasBasis
 
 
 @export
@@ -210,7 +209,7 @@ class BiasField(Effect):
         self,
         coefficients: random.RangeLike = (0.0, 0.075),
         order: int = 3,
-        basis: str = "legendre",
+        basis: BiasBasis = "legendre",
         probability: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
@@ -219,8 +218,7 @@ class BiasField(Effect):
         self.coefficients = random.Range(coefficients, "coefficients")
         if order < 1:
             raise ValueError(f"`order` must be >= 1. Received: order={order}")
-        if basis not in BASES:
-            raise ValueError(f"`basis` must be one of {BASES}. Received: basis={basis}")
+        one_of("basis", basis, BiasBasis)
         self.order, self.basis = int(order), basis
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:

@@ -4,12 +4,11 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.synthesis.stream.stream_model import StreamModel
 from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticPairs, SyntheticStream
-from anyvox_keras.types import Array
-
-ENTRIES = ("label_map", "view1", "view2")
+from anyvox_keras.types import Array, PairEntry
 
 
 @export
@@ -48,14 +47,12 @@ class WithSynthesis(StreamModel):
         self,
         model: keras.Model,
         stream: SyntheticStream | SyntheticPairs,
-        x: str = "view1",
-        y: str = "label_map",
+        x: PairEntry = "view1",
+        y: PairEntry = "label_map",
         **kwargs: Any,
     ) -> None:
         for name, entry in (("x", x), ("y", y)):
-            if entry not in ENTRIES:
-                known = ", ".join(ENTRIES)
-                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={entry}")
+            one_of(name, entry, PairEntry)
         super().__init__(**kwargs)
         self.model, self.entry_x, self.entry_y = model, x, y
         self.synthesis = stream if isinstance(stream, SyntheticPairs) else stream.layer
