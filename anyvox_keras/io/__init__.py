@@ -25,6 +25,7 @@ from anyvox_keras.io.output import (
     save_json,
 )
 from anyvox_keras.io.points import TO_LPS, Landmarks, load_points, read_landmarks, save_points
+from anyvox_keras.io.resumable_store import ResumableStore
 from anyvox_keras.io.save_volume import save_volume
 from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
 
@@ -32,6 +33,7 @@ __all__ = [
     "REGISTRATION_FILES",
     "TO_LPS",
     "Landmarks",
+    "ResumableStore",
     "atomic",
     "atomic_hdf5",
     "by_case",

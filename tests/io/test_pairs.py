@@ -179,3 +179,32 @@ def test_wrong_arrays_are_refused(tmp_path):
         store.write(0, views, labels + 300)
     with pytest.raises(ValueError, match="missing"):
         store.finish()
+
+
+def test_two_writers_of_one_file_are_a_mistake(tmp_path):
+    path = tmp_path / "a.hdf5"
+    with PairFile(path, range(2), SETTINGS) as first:
+        first.write(0, *pair(0))
+        with pytest.raises(UserError, match="another process"):
+            fill(PairFile(path, range(2), SETTINGS))
+        first.flush()
+    fill(PairFile(path, range(2), SETTINGS))
+    assert [one.name for one in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+def test_a_second_writer_finds_what_the_first_has_finished(tmp_path):
+    second = PairFile(tmp_path / "a.hdf5", range(2), SETTINGS)
+    assert second.missing == [0, 1]
+    fill(PairFile(tmp_path / "a.hdf5", range(2), SETTINGS))
+    with second:
+        assert second.missing == []
+        second.finish()
+
+
+def test_a_begun_file_that_is_dropped_has_nothing(tmp_path):
+    with PairFile(tmp_path / "a.hdf5", range(2), SETTINGS) as store:
+        store.write(0, *pair(0))
+    store = PairFile(tmp_path / "a.hdf5", range(2), {"seed": 4}, overwrite=True)
+    assert store.missing == [0, 1]
+    fill(store)
+    assert PairFile(tmp_path / "a.hdf5", range(2), {"seed": 4}).missing == []

@@ -159,7 +159,7 @@ def test_a_full_disk_while_the_index_is_written(tmp_path, full_disk):
     with BankBuilder(tmp_path / "a.bank", SETTINGS) as builder:
         for name in MASKS:
             builder.add(name, packed(name))
-        builder.checkpoint()
+        builder.flush()
         full_disk(builder.partial.stat().st_size + 40)
         with pytest.raises(UserError, match="cannot be written"):
             builder.finish()
@@ -178,7 +178,7 @@ def test_two_builds_of_one_file_are_a_mistake(tmp_path):
         BankBuilder(tmp_path / "a.bank", SETTINGS)
     with BankBuilder(tmp_path / "a.bank", SETTINGS) as builder:
         builder.add("organ0", packed("organ0"))
-    with pytest.raises(UserError, match="begun with other files"):
+    with pytest.raises(UserError, match="begun with other settings"):
         BankBuilder(tmp_path / "a.bank", {**SETTINGS, "scale": 0.5})
 
 

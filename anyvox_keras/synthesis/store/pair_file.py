@@ -1,30 +1,21 @@
 """Synthetic pairs in one HDF5 file."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 
-from anyvox_keras.errors import UserError
-from anyvox_keras.io.output import atomic, check_output, prepare_folder
-from anyvox_keras.synthesis.store.pairs import (
-    encode,
-    pair_name,
-    read_settings,
-    unwritable,
-    write_settings,
-)
+from anyvox_keras import io
+from anyvox_keras.synthesis.store.pairs import SETTINGS, PairStore, pair_name, read_settings
 
 
-class PairFile:
+class PairFile(PairStore):
     """Writer of the interchange layout, which survives a crash at any moment and resumes.
 
     One group per pair, named by its number in six digits: `img` uint8 `(2, D, H, W)`, truncated
@@ -32,16 +23,16 @@ class PairFile:
     small files in `<path>.parts`, which `finish` merges into one that is renamed into place.
 
     Args:
-        path: the `.hdf5` file to make.
-        numbers: the pairs it will hold.
-        settings: what the pairs depend on. Kept in the file: the same settings resume, others are
+        path: The `.hdf5` file to make.
+        numbers: The pairs it will hold.
+        settings: What the pairs depend on. Kept in the file: the same settings resume, others are
             an error.
-        overwrite: start again, whatever exists.
-        part: pairs per part, the most that a killed process loses.
+        overwrite: Start again, whatever exists.
+        part: Pairs per part, the most that a killed process loses.
 
     Raises:
-        UserError: the file, or a part of it, exists and was made with other settings; the folder
-            cannot be written.
+        UserError: If the file, or a part of it, exists and was made with other settings, another
+            process makes it, or the folder cannot be written.
 
     Example:
         ```python
@@ -63,101 +54,62 @@ class PairFile:
         overwrite: bool = False,
         part: int = 16,
     ) -> None:
-        """Find out what is done already; only the folder of parts is written."""
-        self.path = Path(path)
-        self.parts = self.path.with_name(self.path.name + ".parts")
-        self.numbers = list(numbers)
-        self.settings = json.loads(json.dumps(settings))
+        self.parts = Path(path).with_name(Path(path).name + ".parts")
         self._size = part
         self._buffer: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._finished = self._resume(overwrite)
-
-    @property
-    def missing(self) -> list[int]:
-        """Numbers of the pairs that remain to be written, in order."""
-        done = set(self.numbers) if self._finished else {*self._done(), *self._buffer}
-        return [number for number in self.numbers if number not in done]
-
-    def write(self, number: int, views: np.ndarray, labels: np.ndarray) -> None:
-        """Add a pair: views `(2, D, H, W)` in [0, 1], labels `(D, H, W)` integers below 256."""
-        self._buffer[number] = encode(views, labels)
-        if len(self._buffer) >= self._size:
-            self.flush()
+        super().__init__(path, numbers, settings, overwrite)
 
     def flush(self) -> None:
         """Put the pairs held in memory on disk."""
         if not self._buffer:
             return
         part = self.parts / f"{pair_name(min(self._buffer))}.hdf5"
-        # Made in memory: on a full disk the HDF5 library would crash the process.
-        content = io.BytesIO()
-        with h5py.File(content, "w") as file:
+        with self._writing(self.parts), io.atomic_hdf5(part) as file:
             for number, pair in sorted(self._buffer.items()):
                 _write_group(file, number, *pair)
-        try:
-            with atomic(part) as temporary:
-                temporary.write_bytes(content.getbuffer())
-        except (OSError, UserError) as error:
-            raise unwritable(self.parts, error) from error
         self._buffer.clear()
 
-    def finish(self) -> None:
-        """Merge the parts into the file; all pairs must have been written."""
-        if self._finished:
+    def _check(self) -> None:
+        self.finished = self.path.exists() and not self.overwrite
+        if self.finished:
+            self._require_settings(_file_settings(self.path))
             return
-        self.flush()
-        if self.missing:
-            raise ValueError(
-                f"all pairs must be written first. Received: {len(self.missing)} missing"
-            )
-        self._require_space()
-        with atomic(self.path) as temporary, h5py.File(temporary, "w") as file:
+        io.check_output(self.path, self.overwrite)
+        if not self.overwrite:
+            self._require_same(read_settings(self.parts), self.parts)
+
+    def _prepare(self, held: contextlib.ExitStack) -> None:
+        self._check()  # another process may have finished it by now
+        if self.finished:
+            return
+        if self.parts.exists() and self.overwrite:
+            shutil.rmtree(self.parts)
+        io.prepare_folder(self.parts)
+        io.save_json(self.parts / SETTINGS, self.settings, overwrite=True)
+        self.overwrite = False
+
+    def _add(self, number: int, views: np.ndarray, labels: np.ndarray) -> None:
+        self._buffer[number] = views, labels
+        if len(self._buffer) >= self._size:
+            self.flush()
+
+    def _done(self) -> Iterable[int]:
+        if self.finished:
+            return self.numbers
+        return [*self._buffer] if self.overwrite else [*self._in_parts(), *self._buffer]
+
+    def _complete(self) -> None:
+        super()._complete()
+        parts = self._in_parts()
+        _require_space(self.path, set(parts.values()))
+        with io.atomic(self.path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["settings"] = json.dumps(self.settings)
-            for number, part in sorted(self._done().items()):
+            for number, part in sorted(parts.items()):
                 with h5py.File(part) as source:
                     source.copy(pair_name(number), file)
         shutil.rmtree(self.parts)
-        self._finished = True
 
-    def __enter__(self) -> Self:
-        """Enter a `with` block, so that an interrupted run keeps what it has."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Write the pairs held in memory; an earlier error is the one to show."""
-        with contextlib.nullcontext() if error is None else contextlib.suppress(UserError):
-            self.flush()
-
-    def _require_space(self) -> None:
-        """Refuse to merge if the disk would become full."""
-        needed = sum(part.stat().st_size for part in {*self._done().values()})
-        free = shutil.disk_usage(self.path.parent).free
-        if free < needed:
-            reason = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-            raise unwritable(self.path, OSError(reason))
-
-    def _resume(self, overwrite: bool) -> bool:
-        """Return whether the file is complete; refuse a file that was not written by this class."""
-        if self.path.exists() and not overwrite:
-            if _file_settings(self.path) != self.settings:
-                raise UserError(f"{self.path}: the output exists already and is of other settings")
-            return True
-        check_output(self.path, overwrite)
-        if self.parts.exists() and overwrite:
-            shutil.rmtree(self.parts)
-        found = read_settings(self.parts)
-        if found is not None and found != self.settings:
-            raise UserError(f"{self.parts}: begun with other settings; pass --overwrite to drop it")
-        prepare_folder(self.parts)
-        write_settings(self.parts, self.settings)
-        return False
-
-    def _done(self) -> dict[int, Path]:
+    def _in_parts(self) -> dict[int, Path]:
         """Return which part holds each finished pair."""
         done = {}
         for part in sorted(self.parts.glob("[0-9]*.hdf5")):
@@ -167,6 +119,14 @@ class PairFile:
             except (OSError, ValueError):  # damaged: its pairs are made anew
                 part.unlink()
         return done
+
+
+def _require_space(path: Path, parts: Iterable[Path]) -> None:
+    """Refuse to merge if the disk would become full."""
+    needed = sum(part.stat().st_size for part in parts)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
 
 
 def _file_settings(path: Path) -> Any:

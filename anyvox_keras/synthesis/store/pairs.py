@@ -1,15 +1,77 @@
 """What both stores of synthetic pairs share."""
 
 import json
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anyvox_keras import io
 from anyvox_keras.errors import UserError
-from anyvox_keras.io.output import save_json
 
 SETTINGS = "settings.json"
+
+
+class PairStore(io.ResumableStore):
+    """Numbered pairs of views and a label map, written one by one.
+
+    Args:
+        path: The file or folder to make.
+        numbers: The pairs it will hold, or that this process adds.
+        settings: What the pairs depend on. The same settings resume, others are an error.
+        overwrite: Start again, whatever exists.
+
+    Raises:
+        UserError: If something else lies there, or it was made with other settings.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        numbers: Sequence[int],
+        settings: dict[str, Any],
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(path, settings)
+        self.numbers = list(numbers)
+        self.overwrite = overwrite
+        self._check()
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the pairs that remain to be written, in order."""
+        done = set(self._done())
+        return [number for number in self.numbers if number not in done]
+
+    def write(self, number: int, views: np.ndarray, labels: np.ndarray) -> None:
+        """Add a pair: views `(2, D, H, W)` in [0, 1], labels `(D, H, W)` integers below 256."""
+        pair = encode(views, labels)
+        self.begin()
+        self._add(number, *pair)
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Refuse what is not ours; nothing is written yet."""
+
+    @abstractmethod
+    def _done(self) -> Iterable[int]:
+        """Return the numbers of the pairs that are written."""
+
+    @abstractmethod
+    def _add(self, number: int, views: np.ndarray, labels: np.ndarray) -> None:
+        """Write uint8 views `(2, D, H, W)` and labels `(D, H, W)`."""
+
+    def _complete(self) -> None:
+        if missing := self.missing:
+            raise ValueError(f"all pairs must be written first. Received: {len(missing)} missing")
+
+    def _require_settings(self, found: Any) -> None:
+        """Refuse a finished output of other settings, or of another program."""
+        if found != self.settings:
+            raise UserError(f"{self.path}: the output exists already and is of other settings")
 
 
 def pair_name(number: int) -> str:
@@ -21,7 +83,7 @@ def encode(views: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Return views as uint8 truncated from 255 x, and labels as uint8.
 
     Raises:
-        ValueError: other shapes than `(2, D, H, W)` and `(D, H, W)`, or labels beyond uint8.
+        ValueError: If the shapes are not `(2, D, H, W)` and `(D, H, W)`, or labels exceed uint8.
     """
     views, labels = np.asarray(views), np.asarray(labels)
     if views.shape != (2, *labels.shape) or labels.ndim != 3:
@@ -38,16 +100,3 @@ def read_settings(folder: Path) -> Any:
         return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Write the settings to the folder."""
-    save_json(folder / SETTINGS, settings, overwrite=True)
-
-
-def unwritable(path: Path, error: Exception) -> UserError:
-    """Make the error for a store that cannot be written, which says how to continue."""
-    # a full disk comes as a UserError of `atomic`, with the system's own error as its cause
-    reason = getattr(error.__cause__ or error, "strerror", None) or str(error)
-    finished = "finished pairs are kept, run it again to go on"
-    return UserError(f"{path}: cannot be written ({reason}); {finished}")
