@@ -11,6 +11,7 @@ from anyvox_keras.cli._batch_results import read_result, show_results, write_res
 from anyvox_keras.cli._made_from import note_made_from, require_made_from
 from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.errors import UserError
+from anyvox_keras.progress import note
 
 #: registers a pair of options, saves it to a folder (overwriting or not), returns a line and the
 #: verdict on the result
@@ -71,7 +72,8 @@ def run_batch(
     failed = 0
     rows = _read(table, options)
     folders = _folders(table, rows, out)
-    for row, folder in zip(rows, folders, strict=True):
+    for number, (row, folder) in enumerate(zip(rows, folders, strict=True), start=1):
+        note(f"pair {number} of {len(rows)}: {folder}")
         try:
             pair = {**options, **row}
             if read_result(folder)["verdict"] is not None and not overwrite:

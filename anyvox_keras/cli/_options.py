@@ -1,5 +1,7 @@
 """Options that several sub-commands share."""
 
+import os
+import warnings
 from typing import Any
 
 import click
@@ -18,6 +20,10 @@ WEIGHTS = click.option(
     help="Preset name, preset folder, or folder of a pretraining run; else anyvox-base.",
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+
+QUIET = click.option(
+    "--quiet", is_flag=True, expose_value=False, help="Draw no progress on the terminal."
+)
 
 PRECISION = click.option(
     "--precision",
@@ -69,6 +75,18 @@ class Shard(click.ParamType):
         if not 0 <= index < parts:
             self.fail(f"expected I/N with 0 <= I < N, received {value}", param, ctx)
         return index, parts
+
+
+def introduce(*images: Any) -> None:
+    """Say what was given, and refuse what is no image, before a framework is loaded for it."""
+    from anyvox_keras.io import load_reference
+    from anyvox_keras.progress import note, tell
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # who reads the values says it
+        for path in images:
+            note(f"{path}: {load_reference(path, 'image').grid}")
+    tell(f"loading {os.environ.get('KERAS_BACKEND') or 'the framework'}")
 
 
 def set_precision(precision: str | None) -> None:

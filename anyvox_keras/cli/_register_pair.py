@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from anyvox_keras.cli._options import FORM
+from anyvox_keras.cli._options import FORM, QUIET, introduce
 from anyvox_keras.errors import UserError
 
 CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
@@ -32,6 +32,7 @@ OPTIONS = (
     click.option("--moving-points", type=Path, help="The same landmarks in the moving image."),
     click.option("--ras", is_flag=True, help="Points of CSV files are RAS, not LPS as in ITK."),
     FORM,
+    QUIET,
 )
 
 
@@ -63,6 +64,7 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     outputs = [out / name for name in REGISTRATION_FILES]
     refuse_inputs(outputs, [path for path in options.values() if isinstance(path, Path)])
     refuse_old_results(out, overwrite)
+    introduce(options["fixed"], options["moving"])
     prepare_folder(out)
 
 

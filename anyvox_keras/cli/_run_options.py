@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
+from anyvox_keras.cli._live_line import clear_line
+from anyvox_keras.cli._options import QUIET
 from anyvox_keras.errors import UserError
+from anyvox_keras.progress import note
 from anyvox_keras.training.setting import Field, fields_of
 from anyvox_keras.training.settings import Settings, read_toml
 
@@ -18,6 +21,7 @@ RUN = (
     click.option("--config", type=Path, help="TOML file of settings; flags win over it."),
     click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it."),
     click.option("--overwrite", is_flag=True, help="Begin anew where a run exists."),
+    QUIET,
 )
 
 
@@ -103,9 +107,15 @@ def train_run(run: Any, shown: Sequence[str], introduce: Any = None) -> None:
         numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
         click.echo(f"step {row['step']}: {numbers}")
 
+    def begin(text: str) -> None:
+        clear_line()
+        if introduce is not None:
+            introduce(text)
+        note("compiling: the first step takes longest")
+
     on_terminal = sys.stderr.isatty()
     try:
-        run.train(None if on_terminal else print_row, int(on_terminal), introduce)
+        run.train(None if on_terminal else print_row, int(on_terminal), begin)
     except FloatingPointError as error:
         click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)

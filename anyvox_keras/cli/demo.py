@@ -11,6 +11,8 @@ from typing import Any
 import click
 import numpy as np
 
+from anyvox_keras.cli._options import QUIET
+from anyvox_keras.progress import note, tell
 from anyvox_keras.types import FeatureKind
 
 SIDE, SHAPES, HELD_OUT = 32, 200, 8
@@ -26,12 +28,15 @@ RESOLUTION = 2
 @click.option("--out", default="demo", show_default=True, type=Path, help="Where results go.")
 @click.option("--steps", default=200, show_default=True, type=click.IntRange(20), help="Of fit.")
 @click.option("--seed", default=0, help="Seed of shapes, volumes and weights.")
+@QUIET
 def demo(out: Path, steps: int, seed: int) -> None:
     """Pretrain a small network for a minute; register a real pair by the packaged one; draw both.
 
     Writes views.png, features.png, report.png and metrics.json; those of an earlier demo in the
     same folder are replaced.
     """
+    note(f"{out}: {steps} steps of pretraining, then a real head registered in three ways")
+    tell("loading")
     from anyvox_keras.extras import load_extra
     from anyvox_keras.io import prepare_folder
 
@@ -41,10 +46,12 @@ def demo(out: Path, steps: int, seed: int) -> None:
     with results.stages("pretrain"):
         _pretrain(steps, seed, out, results)
     with results.stages("pair"):
+        tell("pair")
         from anyvox_keras.cli._demo_pair import make_demo_pair
 
         pair = make_demo_pair(RESOLUTION)
     with results.stages("features"):
+        tell("features")
         _draw_features(pair, out)
     _register(pair, out, results)
     results.save(out)
@@ -143,6 +150,7 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     from anyvox_keras.templates import TemplateBank
     from anyvox_keras.training import warm_cosine
 
+    tell("pretraining", "shapes, and pairs held out")
     bank = TemplateBank.geometric(SHAPES, SIDE, seed)
     stream = SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
     pairs = list(stream.held_out(HELD_OUT).arrays(HELD_OUT))
@@ -158,7 +166,12 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     rate = warm_cosine(RATE, steps, warmup=steps // 20)
     pretrainer.compile(keras.optimizers.AdamW(rate, weight_decay=1e-5))
     results.held_out["first"] = _losses(pretrainer, pairs)
-    pretrainer.fit(stream, epochs=1)
+    steps_told = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda step, _: tell(
+            "pretraining", f"step {step + 1} of {steps}", step / steps
+        )
+    )
+    pretrainer.fit(stream, epochs=1, verbose=0, callbacks=[steps_told])
     results.held_out["last"] = _losses(pretrainer, pairs)
     backbone.save_to_preset(out / "backbone")
 
@@ -190,6 +203,7 @@ def _register(pair: Any, out: Path, results: _Results) -> None:
 
     results.tre_mm["before"] = pair.error_mm()
     for name in FEATURES:
+        note(f"registration by features: {name}")
         with results.stages(f"register_{name}"):
             registration = register(
                 pair.fixed.image,

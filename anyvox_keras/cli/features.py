@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from anyvox_keras.cli._options import FORM, MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
+from anyvox_keras.cli._options import (
+    FORM,
+    MEMORY,
+    OVERWRITE,
+    PRECISION,
+    QUIET,
+    WEIGHTS,
+    introduce,
+    set_precision,
+)
 
 
 @click.command()
@@ -16,6 +25,7 @@ from anyvox_keras.cli._options import FORM, MEMORY, OVERWRITE, PRECISION, WEIGHT
 @MEMORY
 @PRECISION
 @OVERWRITE
+@QUIET
 def features(
     image: Path,
     out: Path,
@@ -27,8 +37,10 @@ def features(
 ) -> None:
     """Compute the network's features of IMAGE; OUT is a 4D NIfTI (X, Y, Z, C), float32."""
     from anyvox_keras.io import check_output, load_mask, load_volume, save_volume
+    from anyvox_keras.progress import tell
 
     check_output(out, overwrite, (image, mask))
+    introduce(image)
     volume = load_volume(image)
     inside = None if mask is None else load_mask(mask, volume).array
     if volume.finite is not None:
@@ -41,6 +53,7 @@ def features(
     if memory is not None:
         # Python, the framework and its libraries take the first GB
         extractor = extractor.within(memory - 1, volume.shape)
+    tell("features")
     array = extractor(volume.array)
     if inside is not None:
         array = array * inside[..., None]

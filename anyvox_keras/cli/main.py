@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from anyvox_keras.cli._group import LazyCommands
+from anyvox_keras.cli._live_line import live_line
 from anyvox_keras.cli._quiet import quiet
 from anyvox_keras.errors import UserError
 from anyvox_keras.extras import EXTRAS, missing
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # ANSI codes and wrapped lines are for people, not for files
-    with quiet():
+    with quiet(), live_line("--quiet" not in arguments):
         try:
             if not HELP & set(arguments):
                 _check_backend()

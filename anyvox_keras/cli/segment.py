@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from anyvox_keras.cli._group import Commands
-from anyvox_keras.cli._options import FORM, OVERWRITE
+from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
@@ -53,6 +53,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 @click.option("--probabilities", is_flag=True, help="Write NAME_probabilities.nii.gz (4D) too.")
 @FORM
 @OVERWRITE
+@QUIET
 def predict(
     runs: tuple[Path, ...],
     images: tuple[Path, ...],
@@ -63,12 +64,14 @@ def predict(
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
     from anyvox_keras.io import list_images, load_volume, save_volume
-    from anyvox_keras.io.output import progress
+    from anyvox_keras.progress import counted, note, tell
 
     found = list_images(images)
     targets = _targets(found, out, overwrite, probabilities)
+    note(f"{len(targets)} images, {', '.join(map(str, runs))}")
+    tell("loading the network")
     predictor = _predictor(runs, **options)
-    for path, (target, beside) in progress(targets.items(), "images", len(targets)):
+    for path, (target, beside) in counted(targets.items(), "images", len(targets)):
         volume = load_volume(path)
         save_volume(target, predictor(volume).array, volume, overwrite)
         if probabilities:
@@ -110,19 +113,20 @@ def _targets(
 @click.option("--out", required=True, type=Path, help="CSV of each case and label.")
 @click.option("--images", type=Path, help="Folder of the images: draws OUT with ending .png.")
 @OVERWRITE
+@QUIET
 def evaluate(
     predictions: Path, labels: Path, out: Path, images: Path | None, overwrite: bool
 ) -> None:
     """Measure Dice and HD95 of every case; with --images draw the best, median and worst."""
     from anyvox_keras import segmentation
     from anyvox_keras.io import check_output
-    from anyvox_keras.io.output import progress
+    from anyvox_keras.progress import counted
 
     check_output(out, overwrite)
     if images is not None:
         check_output(out.with_suffix(".png"), overwrite)
     pairs = segmentation.pair_files(predictions, labels)
-    cases = list(segmentation.evaluate(progress(pairs, "cases", len(pairs))))
+    cases = list(segmentation.evaluate(counted(pairs, "cases", len(pairs))))
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
         save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)

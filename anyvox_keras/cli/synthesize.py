@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from anyvox_keras.cli._options import DRAWN, TEMPLATES, Shard
+from anyvox_keras.cli._options import DRAWN, QUIET, TEMPLATES, Shard
 
 
 @click.command()
@@ -24,6 +24,7 @@ from anyvox_keras.cli._options import DRAWN, TEMPLATES, Shard
 @click.option("--shard", type=Shard(), default="0/1", help="I/N: make the I-th of N parts.")
 @click.option("--out", required=True, type=Path, help="FILE.hdf5, one a shard; or a NIfTI folder.")
 @click.option("--overwrite", is_flag=True, help="Begin anew.")
+@QUIET
 def synthesize(
     templates: str,
     side: int,
@@ -68,13 +69,13 @@ def synthesize(
 def _fill(store: Any, bank: Any, side: int, seed: int) -> None:
     """Draw the missing pairs, one at a time, so that memory holds one."""
     from anyvox_keras.backend import no_gradient, to_numpy
-    from anyvox_keras.io.output import progress
+    from anyvox_keras.progress import counted
     from anyvox_keras.synthesis import SyntheticStream
 
     stream = SyntheticStream(bank, side=side, seed=seed)
     missing = store.missing
     total = len(store.numbers)
-    for number in progress(missing, "pairs", total, total - len(missing)):
+    for number in counted(missing, "pairs", total, total - len(missing)):
         with no_gradient():
             pair = stream.layer(stream.batch(range(number, number + 1)))
         views = [to_numpy(pair[name])[0, ..., 0] for name in ("view1", "view2")]

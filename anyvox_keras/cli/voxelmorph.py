@@ -10,6 +10,7 @@ from anyvox_keras.cli._group import Commands
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
 from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.progress import tell
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "val_folds_percent", "pairs_per_second")
@@ -75,6 +76,7 @@ def register(
     **options: Any,
 ) -> int:
     """Register MOVING to FIXED by a trained network, with the files of `anyvox register`."""
+    tell(f"loading {run}")
     set_precision(precision)
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.voxelmorph import load_network, register_scans

@@ -63,6 +63,12 @@ class Grid:
         """The world direction of each axis, such as `RAS` or `PIR`."""
         return "".join(nib.aff2axcodes(self.affine))
 
+    def __str__(self) -> str:
+        """Say it as a person reads it."""
+        shape = " x ".join(map(str, self.shape))
+        spacing = " x ".join(f"{step:.4g}" for step in self.spacing)
+        return f"{shape} voxels of {spacing} mm, {self.orientation}"
+
     def to_world(self, voxels: np.ndarray) -> np.ndarray:
         """Map `(..., 3)` voxel coordinates to millimetres."""
         return np.asarray(voxels, "float64") @ self.affine[:3, :3].T + self.affine[:3, 3]

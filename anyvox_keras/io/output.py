@@ -10,7 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -216,40 +216,3 @@ def refuse_old_results(folder: str | os.PathLike[str], overwrite: bool) -> None:
     found = [Path(folder) / name for name in REGISTRATION_FILES if (Path(folder) / name).exists()]
     if found and not overwrite:
         raise UserError(f"{found[0]}: the output exists already; pass --overwrite to replace it")
-
-
-Item = TypeVar("Item")
-
-
-def progress(items: Iterable[Item], what: str, total: int, done: int = 0) -> Iterator[Item]:
-    """Yield the items, with a bar on stderr if that is a terminal.
-
-    Args:
-        items: what remains.
-        what: the name of an item, plural.
-        total: how many items there are in all.
-        done: how many were finished earlier; the bar starts there.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        for item in items:
-            yield item
-            bar.advance(task)

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from anyvox_keras.errors import UserError
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import DEFAULT, preset_metadata
+from anyvox_keras.progress import plan, tell
 from anyvox_keras.registration.affine.align import align_pair
 from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
 from anyvox_keras.registration.deformable.settings import DeformSettings, room, settings_of
@@ -23,6 +24,10 @@ from anyvox_keras.types import FeatureKind, Profile
 
 # GB, where the user sets no bound
 _MEMORY = 12.0
+# of the time, on two cores
+_SHARES = {"reading": 1, "affine_stage": 60, "features": 3, "search": 15, "descent": 25}
+_NETWORK = {"reading": 1, "affine_stage": 60, "network": 5, "refinement": 40}
+_RESULTS = {"moved_image": 2, "inverse": 6, "quality": 6, "report": 6}
 
 
 def register(
@@ -86,6 +91,8 @@ def register(
     """
     require_known(options)
     search = _search(method, preset, settings)
+    plan(**_shares(options.get("affine"), search))
+    tell("reading")
     compared = feature_settings or _features(features, extractor, weights)
     pair = PairInputs.read(fixed, moving, **options)
     space = room(memory or _MEMORY, pair.images[0].shape, strict=memory is not None)
@@ -97,6 +104,12 @@ def register(
     return Registration(
         *pair.images, field, affine, *pair.segmentations, seconds, pair.landmarks, pair.given, reach
     )
+
+
+def _shares(affine: Any, search: Search) -> dict[str, float]:
+    """The stages to come, those of `Registration.save` included."""
+    shares = _SHARES if isinstance(search, ConvexSearch) else _NETWORK
+    return {k: v for k, v in (shares | _RESULTS).items() if affine or k != "affine_stage"}
 
 
 def _search(

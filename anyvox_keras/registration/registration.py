@@ -33,6 +33,7 @@ from anyvox_keras.metrics import (
     target_registration_error,
 )
 from anyvox_keras.ops import identity_grid, inverse_points
+from anyvox_keras.progress import tell
 from anyvox_keras.registration.quality import Quality
 from anyvox_keras.registration.quality_measures import quality_measures
 
@@ -253,6 +254,7 @@ class Registration:
     def _write(self, folder: Path) -> None:
         """Write all results into an empty folder."""
         fixed, moving = self.fixed.grid, self.moving.grid
+        tell("moved image")
         save_volume(folder / "moved.nii.gz", self.moved, self.fixed)
         if self.moved_seg is not None:
             save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed)
@@ -260,10 +262,13 @@ class Registration:
         if there is not None:
             back = np.linalg.inv(there)
         save_warp(folder / "warp.nii.gz", self.displacement, fixed, beyond=there)
+        tell("inverse")
         save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, beyond=back)
         save_affine(folder / "affine.tfm", self.affine)
-        self._save_report(folder / "report.png")
+        tell("quality")
         save_json(folder / "metrics.json", self.metrics)
+        tell("report")
+        self._save_report(folder / "report.png")
 
     def _save_report(self, path: Path) -> None:
         from anyvox_keras.pictures import registration_report, save_figure

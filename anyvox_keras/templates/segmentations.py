@@ -12,7 +12,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.load import load_labels
-from anyvox_keras.io.output import progress
+from anyvox_keras.progress import counted
 from anyvox_keras.templates.bank_builder import BankBuilder
 from anyvox_keras.templates.bank_file import LARGEST, PackedMask, crop_to_box, pack_mask
 
@@ -94,7 +94,7 @@ def _read(groups: Groups, scale: Scale, add: Callable, done: Iterable[str] = ())
     """Read the groups that are not done, under a progress bar."""
     begun = frozenset(done)
     missing = {name: paths for name, paths in groups.items() if name not in begun}
-    bar = progress(read_groups(missing, scale), "files", len(groups), len(begun))
+    bar = counted(read_groups(missing, scale), "files", len(groups), len(begun))
     for name, shapes, failures in bar:
         add(name, shapes, failures)
 

@@ -9,6 +9,7 @@ import numpy as np
 from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.geometry import min_max
+from anyvox_keras.progress import tell
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.losses import (
     FeatureLoss,
@@ -86,6 +87,7 @@ class NetworkSearch:
             _scaled(array, inside, clip)
             for (array, inside, _), clip in zip(placed, pair.clips, strict=True)
         ]
+        tell("network")
         if self.iterations:
             field = self._refined(images, placed[0].inside)
         else:

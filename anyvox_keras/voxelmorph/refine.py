@@ -9,6 +9,7 @@ from keras import ops
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.progress import counted
 from anyvox_keras.registration.layers.displacement import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.types import Array
@@ -75,7 +76,7 @@ def refine(
     weights = None
     if mask is not None and getattr(loss, "of_voxels", True):
         weights = {of: np.asarray(mask, "float32"), "velocity": np.ones(len(start), "float32")}
-    for _ in range(iterations):
+    for _ in counted(range(iterations), "refinement", iterations):
         instance.train_on_batch(pair, targets, weights)
     outputs = instance.predict_on_batch(pair)
     return to_numpy(outputs["displacement"]), to_numpy(outputs["moved"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from anyvox_keras.errors import one_of
 from anyvox_keras.geometry import Volume
+from anyvox_keras.progress import tell
 from anyvox_keras.registration.affine.affine_pair import AffinePair
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.pair_inputs import PairInputs
@@ -86,10 +87,12 @@ def align(
         starts.sort(key=lambda start: -pair.information(start, _RANKING))
     else:
         starts = [np.asarray(initial, "float64")]
-    for kept, stage in _KEPT:
+    for number, (kept, stage) in enumerate(_KEPT):
+        tell("affine stage", f"{min(kept, len(starts))} of the starts", 0.25 * number)
         fitted = [_fit(pair, start, stage) for start in starts[:kept]]
         starts = [matrix for matrix, _ in sorted(fitted, key=lambda one: one[1])]
     matrix = starts[0]
+    tell("affine stage", "coarse", 0.4)
     for stage in _COARSE[model]:
         matrix, _ = _fit(pair, matrix, stage)
     return _settle(pair, matrix, _FINE[model])
@@ -120,6 +123,8 @@ def _settle(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> np.ndar
     """
     found = []
     for number in range(stage.rounds):
+        detail, done = f"fine, {number + 1} of {stage.rounds}", number / stage.rounds
+        tell("affine stage", detail, 0.5 + 0.5 * done)
         matrix, _ = pair.descend(matrix, stage.voxels, stage.model, stage.iterations, number)
         found.append(matrix)
     mean: np.ndarray = np.mean(found, axis=0)

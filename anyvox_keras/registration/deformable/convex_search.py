@@ -9,6 +9,7 @@ import numpy as np
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.geometry import Grid
+from anyvox_keras.progress import tell
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.settings import DeformSettings
 from anyvox_keras.registration.descriptors.known_features import known_features
@@ -68,6 +69,7 @@ class ConvexSearch:
         placed = pair.placed(grid, affine)
         _tell_of_masks(placed)
         masked = [mask is not None for mask in pair.given]
+        tell("features")
         both, weights = known_features(placed, masked, pair.clips, features, pads, memory)
         shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
         field = deform(both[0], both[1], shape, grid.spacing, self.settings, memory, weights)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from math import prod
 
 from keras import ops
 
@@ -14,6 +15,7 @@ from anyvox_keras.ops import (
     resize_displacement,
     warp,
 )
+from anyvox_keras.progress import tell
 from anyvox_keras.registration.deformable.cost_volume import cost_volume
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
@@ -79,10 +81,15 @@ def deform(
         weights = ops.convert_to_tensor(weights[0]), ops.convert_to_tensor(weights[1])
     displacement = None
     with no_gradient():
-        for level in _usable(settings.levels_for(shape, spacing), shape):
+        levels = _usable(settings.levels_for(shape, spacing), shape)
+        costs = [_cost(level, shape) for level in levels]
+        for number, level in enumerate(levels):
+            done = sum(costs[:number]) / sum(costs)
+            tell("search", f"level {number + 1} of {len(levels)}", done)
             planes = _planes(level, shape, memory)
             search = _search(level, shape, settings.consistency, settings.adam.stretch, planes)
             displacement = search(fixed, moving, displacement, weights)
+        tell("descent", f"{settings.adam.iterations} steps")
         descent = _descent(shape, settings.adam, settings.both_ways)
         return descent(fixed, moving, displacement, weights)
 
@@ -96,6 +103,11 @@ def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
         else Level(largest, -(-level.grid * level.half_width // largest))
         for level in levels
     ]
+
+
+def _cost(level: Level, shape: tuple[int, ...]) -> int:
+    """Comparisons that a level makes."""
+    return prod(n // level.grid for n in shape) * (2 * level.half_width + 1) ** 3
 
 
 def _planes(level: Level, shape: tuple[int, ...], memory: float | None) -> int | None:

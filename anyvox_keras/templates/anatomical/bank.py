@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io.output import progress
+from anyvox_keras.progress import counted
 from anyvox_keras.templates.anatomical.family import MEMBERS, draw_anatomical_shapes
 from anyvox_keras.templates.bank_file import PackedMask, pack_box, read_bank
 
@@ -48,7 +48,7 @@ def anatomical_bank(kind: Any, count: int, side: int, seed: int, cache: Any) -> 
 
     if have < count:
         drawn = _shapes(side, seed, begun, count - have)
-        for number, shape in progress(drawn, "shapes", count, have):
+        for number, shape in counted(drawn, "shapes", count, have):
             if len(fresh) >= CHECKPOINT and number != numbers[-1]:
                 bank = extended()
                 fresh, numbers = [], []
