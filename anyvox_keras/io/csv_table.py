@@ -1,28 +1,71 @@
 """Tables that users write."""
 
 import csv
+import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from anyvox_keras.errors import UserError
 
 
+class Table(NamedTuple):
+    """A CSV file as it stands.
+
+    Attributes:
+        columns: The header's names, without spaces around.
+        rows: Where each row stands (file and line, for messages), and its cells.
+        delimiter: What splits the columns.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, list[str]]]
+    delimiter: str
+
+
+def read_csv(path: str | os.PathLike[str], what: str) -> Table:
+    """Read a header and rows split by commas, semicolons or tabs, with a byte order mark or not.
+
+    Rows without a value are passed over, as spreadsheets leave them at the end.
+
+    Args:
+        path: The file.
+        what: What a row is, plural, for messages.
+
+    Raises:
+        UserError: If it is no such file.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        header = next((line for line in text.splitlines() if line.strip()), "")
+        delimiter = max(",;\t", key=header.count)
+        lines = csv.reader(io.StringIO(text, ""), delimiter=delimiter, skipinitialspace=True)
+        rows = [
+            (f"{path}, line {lines.line_num}", row) for row in lines if any(map(str.strip, row))
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a CSV file of {what} ({error})") from error
+    columns = tuple(name.strip() for name in rows[0][1]) if rows else ()
+    return Table(columns, rows[1:], delimiter)
+
+
 def read_table(
-    path: Path, of: str, columns: Sequence[str] | None = None
+    path: str | os.PathLike[str], of: str, columns: Sequence[str] | None = None
 ) -> list[tuple[str, dict[str, str]]]:
-    r"""Read the rows of a CSV file with a header.
+    r"""Read the rows of a CSV file with a header, see `read_csv`.
 
     Args:
         path: The file.
         of: What a row is, for messages.
-        columns: The known ones; None lets all be.
+        columns: The known ones; None allows any.
 
     Returns:
         For each row where it stands (file and line, for messages) and its values that are not
         empty, by column, without spaces around.
 
     Raises:
-        UserError: A file that can't be read, has no row, a row longer than the header, or an
+        UserError: If the file can't be read, has no row, a row longer than the header, or an
             unknown column, be it empty.
 
     Example:
@@ -35,23 +78,18 @@ def read_table(
         read_table(Path("scans.csv"), "scan")  # [("scans.csv, line 2", {"image": "t1.nii.gz"})]
         ```
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            rows = [(reader.line_num, row) for row in reader]  # blank lines are passed over
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected a CSV file of {of}s ({error})") from error
-    if not rows:
+    table = read_csv(path, f"{of}s")
+    if not table.rows:
         raise UserError(f"{path}: expected a CSV file with at least one {of}, received none")
-    return [_row(f"{path}, line {line}", row, columns) for line, row in rows]
-
-
-def _row(
-    where: str, row: dict[str | None, str | None], columns: Sequence[str] | None
-) -> tuple[str, dict[str, str]]:
-    if None in row:
-        raise UserError(f"{where}: expected a value a column, received more")
-    given = {str(name).strip(): (text or "").strip() for name, text in row.items()}
-    if columns is not None and (unknown := [name for name in given if name not in columns]):
+    for where, row in table.rows:
+        if len(row) > len(table.columns):
+            raise UserError(f"{where}: expected a value per column, received more")
+    where = table.rows[0][0]
+    if columns is not None and (unknown := [one for one in table.columns if one not in columns]):
         raise UserError(f"{where}: expected columns {', '.join(columns)}, received {unknown[0]}")
-    return where, {name: text for name, text in given.items() if text}
+    return [(where, _given(table.columns, row)) for where, row in table.rows]
+
+
+def _given(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    cells = zip(columns, map(str.strip, row), strict=False)
+    return {name: text for name, text in cells if text}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.io.csv_table import read_csv
 from anyvox_keras.io.output import atomic, check_output
 
 #: NIfTI's world is RAS, ITK's is LPS; the same signs lead back
@@ -53,25 +54,17 @@ class Landmarks:
         return dict(self.rows[index]) if self.rows else {}
 
 
-def read_csv(path: str | os.PathLike[str], ras: bool) -> Landmarks:
+def points_of_table(path: str | os.PathLike[str], ras: bool) -> Landmarks:
     """Read a table with the columns x, y, z; see `read_landmarks`."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-        delimiter = _delimiter(text)
-        lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-        table = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected a CSV file of points ({error})") from error
-    columns = tuple(name.strip() for name in table[0][1]) if table else ()
+    columns, table, delimiter = read_csv(path, "points")
     names = [name.lower() for name in columns]
-    if len(table) < 2 or any(names.count(axis) != 1 for axis in AXES):
+    if not table or any(names.count(axis) != 1 for axis in AXES):
         found = delimiter.join(columns) or "no rows"
         raise UserError(f"{path}: expected columns x,y,z and a row, received {found}")
-    where = [names.index(axis) for axis in AXES]
+    places = [names.index(axis) for axis in AXES]
     points, rows = [], []
-    for line, row in table[1:]:
-        points.append(_point(f"{path}, line {line}", row, where, delimiter))
+    for where, row in table:
+        points.append(_point(where, row, places, delimiter))
         rows.append({c: v for c, v in zip(columns, row, strict=False) if c.lower() not in AXES})
     signs = TO_LPS if ras else 1.0
     return Landmarks(np.array(points) * signs, rows, columns, delimiter)
@@ -91,12 +84,6 @@ def csv_text(landmarks: Landmarks, ras: bool) -> str:
         coordinates = dict(zip(AXES, (f"{value:.6f}" for value in point), strict=True))
         writer.writerow([coordinates.get(c.lower(), row.get(c, "")) for c in columns])
     return text.getvalue()
-
-
-def _delimiter(text: str) -> str:
-    """What splits the header: a comma, semicolon or tab."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    return max(",;\t", key=header.count)
 
 
 def _point(where: str, row: list[str], columns: list[int], delimiter: str) -> list[float]:
@@ -230,7 +217,7 @@ def read_landmarks(path: str | os.PathLike[str], ras: bool = False) -> Landmarks
         return read_fcsv(path)
     if name.endswith(".json"):
         return read_json(path)
-    return read_csv(path, ras)
+    return points_of_table(path, ras)
 
 
 def load_points(path: str | os.PathLike[str], ras: bool = False) -> np.ndarray:
