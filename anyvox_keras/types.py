@@ -1,7 +1,8 @@
-"""What the package's annotations name: arrays of any framework, and the words options take."""
+"""What annotations name: arrays of any framework, the words options take, options of a pair."""
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 #: A function of arrays, as the backends compile them.
 Function = Callable[..., Any]
@@ -101,3 +102,48 @@ Weighting = Literal["raw", "sqrt"]
 #: What of a network is trained, beside a number of its last layers.
 Part = Literal["all", "decoder", "head"]
 Trained = Part | int
+
+#: A path, a nibabel image, a `Volume` or an array.
+ImageLike = Any
+#: `(N, 3)` points, mm, RAS, or a file of them.
+PointsLike = Any
+#: `(low, high)` intensities.
+Clip = Sequence[float] | None
+
+
+class PairOptions(TypedDict, total=False):
+    """Arguments of `register` that come in pairs, and the affine stage's.
+
+    The command line makes its flags of them, with the text beside each type as their help.
+
+    Attributes:
+        affine: "rigid" or "affine" (or true): first find such a map from many starts, for scans
+            whose headers do not align them.
+        initial: `(4, 4)`, mm, RAS: fixed world to moving world; or the file of an ITK affine
+            transform. The affine stage, if any, begins there instead of at many starts.
+        fixed_mask: Where the fixed image counts; path, image or array on its grid.
+        moving_mask: The same of the moving image.
+        fixed_clip: `(low, high)` of the fixed image for the network.
+        moving_clip: The same of the moving image.
+        fixed_seg: Labels of the fixed image on its grid, for the Dice.
+        moving_seg: Labels of the moving image on its grid, for the Dice; they are warped, too.
+        fixed_points: Landmarks of the fixed image, for the TRE: `(N, 3)`, mm, RAS, or a CSV file
+            of `x,y,z`, mm, LPS.
+        moving_points: The same landmarks of the moving image, in the same order.
+        ras: Whether files of landmarks that do not say so themselves are in RAS.
+    """
+
+    affine: Annotated[
+        AffineModel | bool | None,
+        "An affine stage first (affine, unless rigid is asked for), for scans not aligned.",
+    ]
+    initial: Annotated[Path | str | Any | None, "ITK affine file (.tfm) to start from."]
+    fixed_mask: Annotated[ImageLike, "Where the fixed image counts."]
+    moving_mask: Annotated[ImageLike, "Where the moving image counts."]
+    fixed_clip: Annotated[Clip, "Clip the fixed image for the network."]
+    moving_clip: Annotated[Clip, "Clip the moving image for the network."]
+    fixed_seg: Annotated[ImageLike, "Labels of the fixed image, for the Dice."]
+    moving_seg: Annotated[ImageLike, "Labels of the moving image, warped too."]
+    fixed_points: Annotated[PointsLike, "Landmarks (CSV, x,y,z, mm, LPS), for the TRE."]
+    moving_points: Annotated[PointsLike, "The same landmarks in the moving image."]
+    ras: Annotated[bool, "Points of CSV files are RAS, not LPS as in ITK."]

@@ -1,36 +1,40 @@
 """What the commands that register share: the pair's options, its checks, its folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
 
 from anyvox_keras.cli._options import FORM, QUIET, introduce
 from anyvox_keras.errors import UserError
+from anyvox_keras.types import AffineModel, Clip, PairOptions
 
-CLIP: dict[str, Any] = {"type": float, "nargs": 2, "metavar": "LO HI"}
+#: how a flag takes its value, by its type; whatever else there is comes from a file
+VALUES: dict[Any, dict[str, Any]] = {
+    Clip: {"type": float, "nargs": 2, "metavar": "LO HI"},
+    AffineModel | bool | None: {
+        "type": click.Choice(get_args(AffineModel)),
+        "is_flag": False,
+        "flag_value": "affine",
+    },
+    bool: {"is_flag": True},
+}
+
+
+def _flag(option: tuple[str, Any]) -> Any:
+    """Make the flag of an option of `PairOptions`."""
+    name, (kind, text) = option[0], get_args(option[1])
+    return click.option(
+        f"--{name.replace('_', '-')}", help=text, **VALUES.get(kind, {"type": Path})
+    )
+
+
 OPTIONS = (
     click.option("--fixed", type=Path, help="The image that stays."),
     click.option("--moving", type=Path, help="The image that is brought onto it."),
     click.option("--out", required=True, type=Path, help="Folder of the results."),
     click.option("--batch", type=Path, help="CSV of pairs; its columns are the flags' names."),
-    click.option(
-        "--affine",
-        is_flag=False,
-        flag_value="affine",
-        type=click.Choice(["rigid", "affine"]),
-        help="An affine stage first (affine, unless rigid is asked for), for scans not aligned.",
-    ),
-    click.option("--initial", type=Path, help="ITK affine file (.tfm) to start from."),
-    click.option("--fixed-mask", type=Path, help="Where the fixed image counts."),
-    click.option("--moving-mask", type=Path, help="Where the moving image counts."),
-    click.option("--fixed-clip", **CLIP, help="Clip the fixed image for the network."),
-    click.option("--moving-clip", **CLIP, help="Clip the moving image for the network."),
-    click.option("--fixed-seg", type=Path, help="Labels of the fixed image, for the Dice."),
-    click.option("--moving-seg", type=Path, help="Labels of the moving image, warped too."),
-    click.option("--fixed-points", type=Path, help="Landmarks (CSV, x,y,z, mm, LPS), for the TRE."),
-    click.option("--moving-points", type=Path, help="The same landmarks in the moving image."),
-    click.option("--ras", is_flag=True, help="Points of CSV files are RAS, not LPS as in ITK."),
+    *map(_flag, get_type_hints(PairOptions, include_extras=True).items()),
     FORM,
     QUIET,
 )

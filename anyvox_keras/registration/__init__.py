@@ -47,11 +47,11 @@ from anyvox_keras.registration.losses.similarity import (
 )
 from anyvox_keras.registration.losses.torch_module import as_torch_module
 from anyvox_keras.registration.pair_inputs import landmarks_of, place
-from anyvox_keras.registration.pair_options import PairOptions
 from anyvox_keras.registration.quality import Quality
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
+from anyvox_keras.types import PairOptions
 
 __all__ = [
     "ConvexSearch",

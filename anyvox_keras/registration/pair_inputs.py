@@ -13,8 +13,7 @@ from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
 from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
-from anyvox_keras.registration.pair_options import PairOptions
-from anyvox_keras.types import AffineModel
+from anyvox_keras.types import AffineModel, PairOptions
 
 Clip = Sequence[float] | None
 

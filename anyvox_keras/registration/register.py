@@ -18,9 +18,8 @@ from anyvox_keras.registration.descriptors.pair_features import (
     FeatureSettings,
 )
 from anyvox_keras.registration.pair_inputs import PairInputs
-from anyvox_keras.registration.pair_options import ImageLike, PairOptions, require_known
 from anyvox_keras.registration.registration import Registration
-from anyvox_keras.types import FeatureKind, Profile
+from anyvox_keras.types import FeatureKind, ImageLike, PairOptions, Profile
 
 # GB, where the user sets no bound
 _MEMORY = 12.0
@@ -89,7 +88,8 @@ def register(
         result = avx.register(fixed, np.roll(fixed, 1, axis=0))
         ```
     """
-    require_known(options)
+    if unknown := sorted(set(options) - set(PairOptions.__annotations__)):
+        raise TypeError(f"register() got an unexpected keyword argument '{unknown[0]}'")
     search = _search(method, preset, settings)
     plan(**_shares(options.get("affine"), search))
     tell("reading")

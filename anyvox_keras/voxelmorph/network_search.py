@@ -18,11 +18,10 @@ from anyvox_keras.registration.losses import (
     MutualInformationLoss,
 )
 from anyvox_keras.registration.pair_inputs import PairInputs
-from anyvox_keras.registration.pair_options import ImageLike, PairOptions
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
 from anyvox_keras.registration.resample_deformation import resample_deformation
-from anyvox_keras.types import ImageLoss
+from anyvox_keras.types import ImageLike, ImageLoss, PairOptions
 from anyvox_keras.voxelmorph.refine import refine
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 
