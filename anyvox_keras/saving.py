@@ -39,15 +39,13 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "InstanceNorm",
     ),
     "networks.unet": ("UNet",),
-    "registration.layers.correlation": (
-        "Correlation",
-        "MINDChannels",
-    ),
-    "registration.layers.displacement": (
+    "registration.layers": (
         "SpatialTransformer",
         "IntegrateVelocity",
         "RescaleDisplacement",
         "ComposeTransforms",
+        "Correlation",
+        "MINDChannels",
     ),
     "registration.losses.feature_loss": ("FeatureLoss",),
     "registration.losses.regularization": (
@@ -72,10 +70,6 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "Appearance",
         "PairedViews",
     ),
-    "synthesis.appearance.blur": (
-        "GaussianBlur",
-        "Sharpen",
-    ),
     "synthesis.appearance.contrast": (
         "GammaContrast",
         "LogGamma",
@@ -89,8 +83,6 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "synthesis.appearance.k_space": (
         "GibbsRinging",
         "KSpaceSpike",
-    ),
-    "synthesis.appearance.motion": (
         "Motion",
         "Ghosting",
     ),
@@ -100,6 +92,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "CutOut",
     ),
     "synthesis.appearance.resolution": (
+        "GaussianBlur",
+        "Sharpen",
         "LowResolution",
         "ThickSlices",
     ),

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import anyvox_keras as avx
-from anyvox_keras.templates.bank_builder import BankBuilder
-from anyvox_keras.templates.bank_file import PackedMask, pack_mask
+from anyvox_keras.templates.bank_file import BankBuilder, PackedMask, pack_mask
 
 SHAPES = 300
 

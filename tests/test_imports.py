@@ -32,9 +32,8 @@ FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
 # The backend, what exchanges weights or modules with PyTorch, and the datasets of other loops.
 DOORS = {
     "networks/checkpoint.py",
-    "registration/losses/torch_module.py",
-    "synthesis/stream/tensorflow_dataset.py",
-    "synthesis/stream/torch_dataset.py",
+    "registration/losses/registration_loss.py",
+    "synthesis/stream/datasets.py",
     "voxelmorph/weights.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.

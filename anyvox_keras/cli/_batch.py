@@ -1,18 +1,35 @@
 """Many pairs in one process."""
 
+import csv
+import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from anyvox_keras.cli._batch_results import read_result, show_results, write_results
-from anyvox_keras.cli._made_from import note_made_from, require_made_from
 from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
 
+#: column of the table -> of `metrics.csv`, and its digits
+SHOWN = {
+    "Dice before": ("mean_dice_before", 4),
+    "after": ("mean_dice_after", 4),
+    "folds (%)": ("folds_percent", 4),
+    "seconds": ("seconds", 1),
+}
+COLUMNS = (
+    "pair", "verdict", "reasons", "mean_dice_before", "mean_dice_after", "mean_hd95_before",
+    "mean_hd95_after", "tre_mm_before", "tre_mm_after", "folds_percent", "sd_log_jacobian",
+    "seconds",
+)  # fmt: skip
+#: beside the results
+MADE_FROM = ".made_from.json"
+# how much a registration may take changes nothing of what it says
+_NEUTRAL = ("memory",)
 #: registers a pair of options, saves it to a folder (overwriting or not), returns a line and the
 #: verdict on the result
 RegisterPair = Callable[[dict[str, Any], Path, bool], tuple[str, str]]
@@ -20,6 +37,96 @@ RegisterPair = Callable[[dict[str, Any], Path, bool], tuple[str, str]]
 NOT_TRUSTED = 3
 #: the gravest first, as the table of a batch has them; a pair without a verdict never ended
 ORDER = (None, "FAIL", "WARN", "PASS")
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return a pair's row of `metrics.csv`; no verdict where it was not registered."""
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row["pair"] = folder.name
+    if not (folder / "metrics.json").exists():
+        return row
+    try:
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        # results of before there were verdicts are to be looked at
+        quality = found.get("quality") or {"verdict": "WARN", "reasons": ["no verdict"]}
+        row |= {"verdict": quality["verdict"], "reasons": "; ".join(quality["reasons"])}
+    except (ValueError, AttributeError):
+        return row  # damaged, or another program's: the pair is registered anew
+    for name in ("folds_percent", "sd_log_jacobian", "seconds"):
+        row[name] = found.get(name)
+    for name in ("mean_dice", "mean_hd95", "tre_mm"):
+        for when in ("before", "after"):
+            row[f"{name}_{when}"] = (found.get(name) or {}).get(when)
+    return row
+
+
+def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write one row a pair."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(results)
+
+
+def show_results(results: Sequence[dict[str, Any]]) -> None:
+    """Print a table of all pairs, those of earlier runs included, and of their means."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("pair", "verdict", *SHOWN, box=None)
+    for row in results:
+        table.add_row(row["pair"], row["verdict"] or "failed", *map(_cell, [row] * 4, SHOWN))
+    known = {key: [r[key] for r in results if r[key] is not None] for key, _ in SHOWN.values()}
+    means = {key: sum(values) / len(values) if values else None for key, values in known.items()}
+    table.add_row("mean", "", *map(_cell, [means] * 4, SHOWN))
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    key, digits = SHOWN[column]
+    return "" if row[key] is None else f"{row[key]:.{digits}f}"
+
+
+def note_made_from(pair: dict[str, Any], folder: Path) -> None:
+    """Keep the files' checksums and the settings beside the results."""
+    from anyvox_keras.io import save_json
+
+    save_json(folder / MADE_FROM, _made_from(pair), overwrite=True)
+
+
+def require_made_from(pair: dict[str, Any], folder: Path) -> None:
+    """Refuse results of other files or settings; results without a note are taken as they are.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    if not (folder / MADE_FROM).exists():
+        return
+    try:
+        noted = json.loads((folder / MADE_FROM).read_text(encoding="utf-8"))
+    except ValueError:
+        noted = None
+    now = _made_from(pair)
+    noted = noted if isinstance(noted, dict) else {}
+    other = sorted(name for name in {*noted, *now} if noted.get(name) != now.get(name))
+    if other:
+        raise UserError(
+            f"the results were made with another {', '.join(other)}; pass --overwrite to make "
+            "them anew, or give the pair another name"
+        )
+
+
+def _made_from(pair: dict[str, Any]) -> dict[str, Any]:
+    """Checksums of files and whatever else is set, as JSON keeps it."""
+    found = {}
+    for name, value in pair.items():
+        if name in _NEUTRAL or value in (None, False):
+            continue
+        if isinstance(value, Path) and value.is_file():
+            with open(value, "rb") as file:
+                value = hashlib.file_digest(file, "sha256").hexdigest()
+        found[name] = json.loads(json.dumps(value, default=str))
+    return found
 
 
 def run_pairs(

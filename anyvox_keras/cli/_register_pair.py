@@ -53,23 +53,18 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     Raises:
         UserError: naming the first mistake.
     """
-    from anyvox_keras.io import (
-        REGISTRATION_FILES,
-        prepare_folder,
-        refuse_inputs,
-        refuse_old_results,
-    )
+    from anyvox_keras import io
 
     for name, path in options.items():
         if isinstance(path, Path) and not path.exists():
             raise UserError(f"{path}: expected the file of --{name.replace('_', '-')}, found none")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder to write, received a file")
-    outputs = [out / name for name in REGISTRATION_FILES]
-    refuse_inputs(outputs, [path for path in options.values() if isinstance(path, Path)])
-    refuse_old_results(out, overwrite)
+    outputs = [out / name for name in io.REGISTRATION_FILES]
+    io.refuse_inputs(outputs, [path for path in options.values() if isinstance(path, Path)])
+    io.refuse_old_results(out, overwrite)
     introduce(options["fixed"], options["moving"])
-    prepare_folder(out)
+    io.prepare_folder(out)
 
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:

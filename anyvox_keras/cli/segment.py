@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from anyvox_keras.cli._group import Commands
 from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.cli.main import Commands
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from anyvox_keras.cli._batch import run_pairs
-from anyvox_keras.cli._group import Commands
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
 from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.cli.main import Commands
 from anyvox_keras.progress import tell
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 

@@ -11,12 +11,12 @@ from anyvox_keras.io.load import (
     load_reference,
     load_volume,
 )
-from anyvox_keras.io.lock import exclusive
 from anyvox_keras.io.output import (
     REGISTRATION_FILES,
     atomic,
     atomic_hdf5,
     check_output,
+    exclusive,
     prepare_folder,
     refuse_inputs,
     refuse_old_results,

@@ -1,4 +1,4 @@
-"""Where results go: nothing is overwritten unasked, nothing is left half written."""
+"""Where results go: nothing is overwritten unasked or left half written, one process at a time."""
 
 import contextlib
 import errno
@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import h5py
 import numpy as np
+import platformdirs
 
 from anyvox_keras.errors import UserError
 
@@ -216,3 +218,50 @@ def refuse_old_results(folder: str | os.PathLike[str], overwrite: bool) -> None:
     found = [Path(folder) / name for name in REGISTRATION_FILES if (Path(folder) / name).exists()]
     if found and not overwrite:
         raise UserError(f"{found[0]}: the output exists already; pass --overwrite to replace it")
+
+
+@contextlib.contextmanager
+def exclusive(path: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
+    """Let one process at a time write in a folder, or make a file.
+
+    A file `.lock` in the folder, or `.NAME.lock` beside the file, bears the lock, on every system
+    and on shared disks.
+
+    Args:
+        path: A folder that exists, or a file that need not.
+        wait: Seconds to wait for another process to end.
+
+    Raises:
+        UserError: If another process writes there.
+
+    Example:
+        ```python
+        from anyvox_keras.io import exclusive
+
+        with exclusive("shapes.bank"):
+            pass
+        ```
+    """
+    path = Path(path)
+    lock = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    try:
+        held = filelock.FileLock(lock, timeout=wait).acquire()
+    except filelock.Timeout as error:
+        raise UserError(f"{path}: another process is writing there") from error
+    with held:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                lock.unlink()  # while it is still held
+
+
+def cache_folder() -> Path:
+    """Return `$ANYVOX_CACHE`, or the system's place for caches: on Linux `~/.cache/anyvox_keras`.
+
+    The folder need not exist.
+    """
+    chosen = os.environ.get("ANYVOX_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return platformdirs.user_cache_path("anyvox_keras", appauthor=False)

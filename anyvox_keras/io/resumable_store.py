@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.io.lock import exclusive
+from anyvox_keras.io.output import exclusive
 
 
 class ResumableStore(ABC):

@@ -14,7 +14,7 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.extras import load_extra
 from anyvox_keras.io import atomic, require_room
-from anyvox_keras.io.cache import cache_folder
+from anyvox_keras.io.output import cache_folder
 from anyvox_keras.networks.checkpoint import load_checkpoint
 
 REPOSITORY = "neeldey/anatomix"

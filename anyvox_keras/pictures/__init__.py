@@ -1,9 +1,8 @@
 """Pictures of volumes, features and registrations, by matplotlib."""
 
-from anyvox_keras.pictures._style import save_figure
 from anyvox_keras.pictures.cases_picture import CasePicture, cases_picture
+from anyvox_keras.pictures.drawing import checkerboard, planes, save_figure, window
 from anyvox_keras.pictures.feature_picture import feature_pca, feature_picture, views_picture
-from anyvox_keras.pictures.planes import checkerboard, planes, window
 from anyvox_keras.pictures.registration_report import registration_report
 
 __all__ = [

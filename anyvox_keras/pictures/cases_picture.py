@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.pictures._style import MUTED, TEXT, add_text, new_figure
-from anyvox_keras.pictures.planes import PLANES, Cut, add_plane, label_contours, show, window
+from anyvox_keras.pictures import drawing
 
 
 class CasePicture(NamedTuple):
@@ -39,22 +38,24 @@ def cases_picture(cases: Sequence[CasePicture], width: float = 2.4) -> Any:
         ```
     """
     gap, head, foot = 0.08, 0.3, 0.3
-    figure = new_figure(3 * (width + gap) + gap, len(cases) * (width + head) + foot)
+    figure = drawing.new_figure(3 * (width + gap) + gap, len(cases) * (width + head) + foot)
     for row, case in enumerate(cases):
-        cut = Cut.of(case.grid, _centre(case.expected))
+        cut = drawing.Cut.of(case.grid, _centre(case.expected))
         top = row * (width + head) + head
-        add_text(figure, gap, top - head / 2, case.title)
-        scale = width / max(max(cut.size(axis)) for _, axis, _ in PLANES)
-        for column, (_, axis, _) in enumerate(PLANES):
+        drawing.add_text(figure, gap, top - head / 2, case.title)
+        scale = width / max(max(cut.size(axis)) for _, axis, _ in drawing.PLANES)
+        for column, (_, axis, _) in enumerate(drawing.PLANES):
             wide, high = (side * scale for side in cut.size(axis))
             left = gap + column * (width + gap) + (width - wide) / 2
-            axes = add_plane(figure, (left, top + (width - high) / 2, wide, high), cut, axis)
-            show(axes, cut, window(case.image), axis)
-            label_contours(axes, cut, case.expected, axis, colour=TEXT, width=0.45)
-            label_contours(axes, cut, case.found, axis, width=1.0)
+            axes = drawing.add_plane(
+                figure, (left, top + (width - high) / 2, wide, high), cut, axis
+            )
+            drawing.show(axes, cut, drawing.window(case.image), axis)
+            drawing.label_contours(axes, cut, case.expected, axis, colour=drawing.TEXT, width=0.45)
+            drawing.label_contours(axes, cut, case.found, axis, width=1.0)
     height = figure.get_size_inches()[1]
     words = "White outlines are the true labels, colours those found. R, A on the left."
-    add_text(figure, gap, height - foot / 2, words, color=MUTED, fontsize=7)
+    drawing.add_text(figure, gap, height - foot / 2, words, color=drawing.MUTED, fontsize=7)
     return figure
 
 

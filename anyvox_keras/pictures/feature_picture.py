@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.pictures._style import add_panel, add_text, label_colours, new_figure
-from anyvox_keras.pictures.planes import planes, window
+from anyvox_keras.pictures import drawing
 
 ROWS = ("label map", "view 1", "view 2")
 
@@ -43,9 +42,9 @@ def feature_picture(
     rows, lines = [], []
     colours = feature_pca(features, masks)
     for name, image, colour in zip(names, images, colours, strict=True):
-        rows += [np.repeat(window(image)[..., None], 3, -1), colour]
+        rows += [np.repeat(drawing.window(image)[..., None], 3, -1), colour]
         lines += [name, f"{name}: features, three principal components of all images"]
-    return planes(rows, grid, lines, at)
+    return drawing.planes(rows, grid, lines, at)
 
 
 def feature_pca(
@@ -139,16 +138,16 @@ def views_picture(
     gap, side = 0.06, 0.3
     height = width * labels.shape[2] / labels.shape[3]
     count = len(labels)
-    figure = new_figure(side + count * (width + gap) + gap, 3 * (height + gap) + gap)
-    palette = label_colours(int(labels.max()) + 1)
+    figure = drawing.new_figure(side + count * (width + gap) + gap, 3 * (height + gap) + gap)
+    palette = drawing.label_colours(int(labels.max()) + 1)
     for row, (name, stack) in enumerate(zip(ROWS, stacks, strict=True)):
         top = gap + row * (height + gap)
         style = {"rotation": 90, "ha": "center"}
-        add_text(figure, side / 2 + gap / 2, top + height / 2, name, **style)
+        drawing.add_text(figure, side / 2 + gap / 2, top + height / 2, name, **style)
         for column in range(count):
             box = (side + gap + column * (width + gap), top, width, height)
             plane = stack[column, labels.shape[1] // 2]
-            axes = add_panel(figure, box)
+            axes = drawing.add_panel(figure, box)
             if row == 0:
                 axes.imshow(palette[plane], interpolation="nearest")
             else:

@@ -8,24 +8,7 @@ import numpy as np
 from anyvox_keras import backend
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.ops import jacobian_determinant
-from anyvox_keras.pictures._style import (
-    ALARM,
-    DIVERGING,
-    MUTED,
-    TEXT,
-    add_panel,
-    add_text,
-    new_figure,
-)
-from anyvox_keras.pictures.planes import (
-    PLANES,
-    Cut,
-    add_plane,
-    checkerboard,
-    label_contours,
-    show,
-    window,
-)
+from anyvox_keras.pictures import drawing
 
 Draw = Callable[[Any, int], Any]
 
@@ -69,18 +52,18 @@ def registration_report(
         ```
     """
     middle = at if at is not None else _middle(segmentations)
-    cut = Cut.of(grid or Grid(fixed.shape, np.eye(4)), middle)
+    cut = drawing.Cut.of(grid or Grid(fixed.shape, np.eye(4)), middle)
     columns = {
         **_images(cut, (fixed, moving, moved), segmentations),
-        "displaced grid, mm": _grid(cut, displacement, window(fixed)),
+        "displaced grid, mm": _grid(cut, displacement, drawing.window(fixed)),
         "Jacobian determinant": _jacobian(cut, displacement),
     }
     figure, boxes = report_page(cut, len(columns))
     for column, (name, draw) in enumerate(columns.items()):
         left, top, wide, _ = boxes[column][0]
-        add_text(figure, left + wide / 2, top - 0.14, name, ha="center")
-        for (_, axis, _), box in zip(PLANES, boxes[column], strict=True):
-            drawn = draw(add_plane(figure, box, cut, axis), axis)
+        drawing.add_text(figure, left + wide / 2, top - 0.14, name, ha="center")
+        for (_, axis, _), box in zip(drawing.PLANES, boxes[column], strict=True):
+            drawn = draw(drawing.add_plane(figure, box, cut, axis), axis)
         if column >= len(columns) - 2:
             colour_bar(figure, drawn, boxes[column][-1], logarithmic=column == len(columns) - 1)
     report_words(figure, title, summary)
@@ -88,46 +71,49 @@ def registration_report(
 
 
 def _images(
-    cut: Cut, images: tuple[np.ndarray, ...], segmentations: tuple[np.ndarray, ...] | None
+    cut: drawing.Cut, images: tuple[np.ndarray, ...], segmentations: tuple[np.ndarray, ...] | None
 ) -> dict[str, Draw]:
     """Return the painters of the five columns of grey images."""
-    fixed, moving, moved = (window(image) for image in images)
+    fixed, moving, moved = (drawing.window(image) for image in images)
     maps = segmentations or (None, None, None)
     target = maps[0]
     return {
         "fixed": _grey(cut, fixed, maps[0]),
         "moving": _grey(cut, moving, maps[1], target),
         "moved": _grey(cut, moved, maps[2], target),
-        "checkerboard before": _grey(cut, checkerboard(fixed, moving)),
-        "checkerboard after": _grey(cut, checkerboard(fixed, moved)),
+        "checkerboard before": _grey(cut, drawing.checkerboard(fixed, moving)),
+        "checkerboard after": _grey(cut, drawing.checkerboard(fixed, moved)),
     }
 
 
 def _grey(
-    cut: Cut, image: np.ndarray, labels: np.ndarray | None = None, target: np.ndarray | None = None
+    cut: drawing.Cut,
+    image: np.ndarray,
+    labels: np.ndarray | None = None,
+    target: np.ndarray | None = None,
 ) -> Draw:
     def draw(axes: Any, axis: int) -> None:
-        show(axes, cut, image, axis)
+        drawing.show(axes, cut, image, axis)
         if target is not None:
-            label_contours(axes, cut, target, axis, colour=TEXT, width=0.45)
+            drawing.label_contours(axes, cut, target, axis, colour=drawing.TEXT, width=0.45)
         if labels is not None:
-            label_contours(axes, cut, labels, axis)
+            drawing.label_contours(axes, cut, labels, axis)
 
     return draw
 
 
-def _grid(cut: Cut, displacement: np.ndarray, image: np.ndarray) -> Draw:
+def _grid(cut: drawing.Cut, displacement: np.ndarray, image: np.ndarray) -> Draw:
     lengths = np.linalg.norm(cut.vectors(displacement), axis=-1)
     top = max(float(np.percentile(lengths, 99.5)), 1e-3)
 
     def draw(axes: Any, axis: int) -> Any:
-        show(axes, cut, image, axis, alpha=0.25)
+        drawing.show(axes, cut, image, axis, alpha=0.25)
         return warped_grid(axes, cut, displacement, axis, top)
 
     return draw
 
 
-def _jacobian(cut: Cut, displacement: np.ndarray) -> Draw:
+def _jacobian(cut: drawing.Cut, displacement: np.ndarray) -> Draw:
     from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm
 
     field = np.asarray(displacement, "float32")[None]
@@ -137,13 +123,15 @@ def _jacobian(cut: Cut, displacement: np.ndarray) -> Draw:
     # symmetric about 1 (no change of volume), never finer than a tenth nor coarser than fourfold
     spread = np.percentile(np.abs(np.log(np.maximum(determinant, 1e-3))), 99)
     bound = float(np.clip(np.exp(spread), 1.1, 4))
-    colours = LinearSegmentedColormap.from_list("volume", DIVERGING)
+    colours = LinearSegmentedColormap.from_list("volume", drawing.DIVERGING)
 
     def draw(axes: Any, axis: int) -> Any:
         style = {"cmap": colours, "norm": LogNorm(1 / bound, bound), "vmin": None, "vmax": None}
-        drawn = show(axes, cut, np.maximum(determinant, 1e-6), axis, **style)
+        drawn = drawing.show(axes, cut, np.maximum(determinant, 1e-6), axis, **style)
         folds = np.where(determinant <= 0, 1.0, np.nan)
-        show(axes, cut, folds, axis, cmap=ListedColormap([ALARM]), interpolation="nearest")
+        drawing.show(
+            axes, cut, folds, axis, cmap=ListedColormap([drawing.ALARM]), interpolation="nearest"
+        )
         return drawn
 
     return draw
@@ -160,12 +148,12 @@ def _middle(segmentations: tuple[np.ndarray, ...] | None) -> list[int] | None:
 GAP, HEAD, FOOT = 0.06, 0.95, 0.55
 
 
-def report_page(cut: Cut, columns: int, width: float = 2.1) -> tuple[Any, list[list[Any]]]:
+def report_page(cut: drawing.Cut, columns: int, width: float = 2.1) -> tuple[Any, list[list[Any]]]:
     """Return a figure and the boxes of its panels, by column, to one scale in mm."""
-    sizes = [cut.size(axis) for _, axis, _ in PLANES]
+    sizes = [cut.size(axis) for _, axis, _ in drawing.PLANES]
     scale = width / max(wide for wide, _ in sizes)
     tops = HEAD + np.concatenate([[0], np.cumsum([high * scale + GAP for _, high in sizes])])
-    figure = new_figure(columns * (width + GAP) + GAP, float(tops[-1]) + FOOT)
+    figure = drawing.new_figure(columns * (width + GAP) + GAP, float(tops[-1]) + FOOT)
     boxes = []
     for column in range(columns):
         left = GAP + column * (width + GAP)
@@ -181,7 +169,7 @@ def report_page(cut: Cut, columns: int, width: float = 2.1) -> tuple[Any, list[l
 def colour_bar(figure: Any, drawn: Any, box: Any, logarithmic: bool) -> None:
     """Draw a colour bar below a panel, with three ticks."""
     left, top, wide, high = box
-    axes = add_panel(figure, (left + 0.15 * wide, top + high + 0.12, 0.7 * wide, 0.07))
+    axes = drawing.add_panel(figure, (left + 0.15 * wide, top + high + 0.12, 0.7 * wide, 0.07))
     axes.set_axis_on()
     bar = figure.colorbar(drawn, cax=axes, orientation="horizontal")
     bar.outline.set_visible(False)
@@ -189,27 +177,27 @@ def colour_bar(figure: Any, drawn: Any, box: Any, logarithmic: bool) -> None:
     ticks = [low, 1, top_value] if logarithmic else [0, top_value / 2, top_value]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     bar.ax.minorticks_off()
-    bar.ax.tick_params(colors=MUTED, labelsize=7, length=0, pad=2)
+    bar.ax.tick_params(colors=drawing.MUTED, labelsize=7, length=0, pad=2)
 
 
 def report_words(figure: Any, title: str, summary: str) -> None:
     """Write the title, the results, and how to read the page."""
     height = figure.get_size_inches()[1]
-    add_text(figure, 2 * GAP, 0.28, title, fontsize=13, fontweight="bold")
-    add_text(figure, 2 * GAP, 0.56, summary, color=MUTED)
-    add_text(
+    drawing.add_text(figure, 2 * GAP, 0.28, title, fontsize=13, fontweight="bold")
+    drawing.add_text(figure, 2 * GAP, 0.56, summary, color=drawing.MUTED)
+    drawing.add_text(
         figure,
         2 * GAP,
         height - 0.22,
         "Radiological: the patient's right, and the front in the last row, is on the left. "
         "White outlines are the fixed labels; pink marks folds.",
-        color=MUTED,
+        color=drawing.MUTED,
         fontsize=7,
     )
 
 
 def warped_grid(
-    axes: Any, cut: Cut, displacement: np.ndarray, axis: int, top: float, lines: int = 30
+    axes: Any, cut: drawing.Cut, displacement: np.ndarray, axis: int, top: float, lines: int = 30
 ) -> Any:
     """Draw grid lines of the fixed image where the displacement takes them, in one plane.
 

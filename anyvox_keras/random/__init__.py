@@ -13,8 +13,7 @@ from anyvox_keras.random.draws import (
     uniform,
 )
 from anyvox_keras.random.keys import fold_in, keys_for, threefry2x32
-from anyvox_keras.random.random_layer import RandomLayer
-from anyvox_keras.random.range import Range, RangeLike
+from anyvox_keras.random.random_layer import RandomLayer, Range, RangeLike
 from anyvox_keras.random.smooth_noise import smooth_noise
 
 __all__ = [

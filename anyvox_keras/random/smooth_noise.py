@@ -8,8 +8,7 @@ from keras import ops
 
 from anyvox_keras.ops.resize import resize
 from anyvox_keras.random.draws import Draw, normal
-from anyvox_keras.random.random_layer import ranged
-from anyvox_keras.random.range import Range
+from anyvox_keras.random.random_layer import Range, ranged
 from anyvox_keras.types import Array
 
 

@@ -1,5 +1,6 @@
 """Registration without training: features, search, convex optimisation, gradient descent."""
 
+from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.registration.affine.affine_descent import affine_descent
 from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
 from anyvox_keras.registration.affine.align import affine_starts, align
@@ -23,17 +24,22 @@ from anyvox_keras.registration.deformable.settings import (
     tuned,
 )
 from anyvox_keras.registration.descriptors.known_features import known_features
-from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
-from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
-from anyvox_keras.registration.layers.correlation import Correlation, MINDChannels
-from anyvox_keras.registration.layers.displacement import (
+from anyvox_keras.registration.descriptors.pair_features import (
+    FeatureSettings,
+    image_features,
+    masked_image,
+)
+from anyvox_keras.registration.layers import (
     ComposeTransforms,
+    Correlation,
     IntegrateVelocity,
+    MINDChannels,
     RescaleDisplacement,
     SpatialTransformer,
 )
 from anyvox_keras.registration.losses.feature_loss import FeatureLoss
+from anyvox_keras.registration.losses.registration_loss import as_torch_module
 from anyvox_keras.registration.losses.regularization import (
     BendingEnergy,
     GradientPenalty,
@@ -45,12 +51,10 @@ from anyvox_keras.registration.losses.similarity import (
     MINDLoss,
     MutualInformationLoss,
 )
-from anyvox_keras.registration.losses.torch_module import as_torch_module
 from anyvox_keras.registration.pair_inputs import landmarks_of, place
 from anyvox_keras.registration.quality import Quality
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
-from anyvox_keras.registration.resample_deformation import resample_deformation
 from anyvox_keras.types import PairOptions
 
 __all__ = [

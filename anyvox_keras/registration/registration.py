@@ -9,33 +9,13 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from anyvox_keras import io, metrics
 from anyvox_keras.backend import compiled, no_gradient, to_numpy
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Volume, Warp, background, resample_to
-from anyvox_keras.io import (
-    REGISTRATION_FILES,
-    load_labels,
-    load_volume,
-    prepare_folder,
-    refuse_inputs,
-    refuse_old_results,
-    replaced_together,
-    save_affine,
-    save_json,
-    save_volume,
-    save_warp,
-)
-from anyvox_keras.metrics import (
-    dice,
-    folds_percent,
-    hd95,
-    sd_log_jacobian,
-    target_registration_error,
-)
 from anyvox_keras.ops import identity_grid, inverse_points
 from anyvox_keras.progress import tell
-from anyvox_keras.registration.quality import Quality
-from anyvox_keras.registration.quality_measures import quality_measures
+from anyvox_keras.registration.quality import Quality, quality_measures
 
 
 class Registration:
@@ -151,7 +131,7 @@ class Registration:
         return {
             **self.metrics_of_truth,
             "folds_percent": self.folds_percent,
-            "sd_log_jacobian": sd_log_jacobian(self.displacement),
+            "sd_log_jacobian": metrics.sd_log_jacobian(self.displacement),
             "seconds": self.seconds,
             "quality": self.quality.as_dict(),
         }
@@ -164,7 +144,7 @@ class Registration:
     @cached_property
     def folds_percent(self) -> float:
         """Share of voxels, in percent, where the map folds."""
-        return folds_percent(self.displacement)
+        return metrics.folds_percent(self.displacement)
 
     @cached_property
     def quality(self) -> Quality:
@@ -181,11 +161,13 @@ class Registration:
             "before": resample_to(self.moving_seg, self.fixed.grid).array,
             "after": self.moved_seg,
         }
+        measures = {
+            "dice": lambda labels_now: metrics.dice(target, labels_now, labels),
+            "hd95": lambda labels_now: metrics.hd95(target, labels_now, spacing, labels),
+        }
         found: dict[str, Any] = {}
-        for name, values in (
-            ("dice", {when: dice(target, other, labels) for when, other in maps.items()}),
-            ("hd95", {when: hd95(target, other, spacing, labels) for when, other in maps.items()}),
-        ):
+        for name, measure in measures.items():
+            values = {when: measure(array) for when, array in maps.items()}
             found[name] = {str(k): {when: values[when][k] for when in maps} for k in labels}
             found[f"mean_{name}"] = {when: _mean(values[when].values()) for when in maps}
         return found
@@ -194,8 +176,10 @@ class Registration:
         if self.landmarks is None:
             return {}
         here, there = self.landmarks
-        after = target_registration_error(self.warp.points(here), there)
-        return {"tre_mm": {"before": target_registration_error(here, there), "after": after}}
+        after = metrics.target_registration_error(self.warp.points(here), there)
+        return {
+            "tre_mm": {"before": metrics.target_registration_error(here, there), "after": after}
+        }
 
     def apply(self, x: Any, labels: bool = False, points: bool = False) -> Any:
         """Bring something of the moving side onto the fixed grid, or map points.
@@ -225,7 +209,7 @@ class Registration:
                     f"received shape {x.shape}"
                 )
             x = Volume(x, self.moving.affine)
-        volume = load_labels(x) if labels else load_volume(x, varies=False)
+        volume = io.load_labels(x) if labels else io.load_volume(x, varies=False)
         image = Volume(volume.array, volume.affine, finite=volume.finite)
         return self.warp.resample(image, outside=background(image)).array
 
@@ -242,12 +226,12 @@ class Registration:
                 result would replace one of the images.
         """
         folder = Path(folder)
-        refuse_old_results(folder, overwrite)
+        io.refuse_old_results(folder, overwrite)
         volumes = (self.fixed, self.moving, self.fixed_seg, self.moving_seg)
         inputs = [volume.name for volume in volumes if volume is not None]
-        refuse_inputs([folder / name for name in REGISTRATION_FILES], inputs)
-        prepare_folder(folder)
-        with replaced_together(folder, REGISTRATION_FILES, "metrics.json") as staged:
+        io.refuse_inputs([folder / name for name in io.REGISTRATION_FILES], inputs)
+        io.prepare_folder(folder)
+        with io.replaced_together(folder, io.REGISTRATION_FILES, "metrics.json") as staged:
             self._write(staged)
         return folder
 
@@ -255,18 +239,18 @@ class Registration:
         """Write all results into an empty folder."""
         fixed, moving = self.fixed.grid, self.moving.grid
         tell("moved image")
-        save_volume(folder / "moved.nii.gz", self.moved, self.fixed)
+        io.save_volume(folder / "moved.nii.gz", self.moved, self.fixed)
         if self.moved_seg is not None:
-            save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed)
+            io.save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed)
         there, back = self._beyond, None
         if there is not None:
             back = np.linalg.inv(there)
-        save_warp(folder / "warp.nii.gz", self.displacement, fixed, beyond=there)
+        io.save_warp(folder / "warp.nii.gz", self.displacement, fixed, beyond=there)
         tell("inverse")
-        save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, beyond=back)
-        save_affine(folder / "affine.tfm", self.affine)
+        io.save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, beyond=back)
+        io.save_affine(folder / "affine.tfm", self.affine)
         tell("quality")
-        save_json(folder / "metrics.json", self.metrics)
+        io.save_json(folder / "metrics.json", self.metrics)
         tell("report")
         self._save_report(folder / "report.png")
 

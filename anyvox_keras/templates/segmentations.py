@@ -13,8 +13,7 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.load import load_labels
 from anyvox_keras.progress import counted
-from anyvox_keras.templates.bank_builder import BankBuilder
-from anyvox_keras.templates.bank_file import LARGEST, PackedMask, crop_to_box, pack_mask
+from anyvox_keras.templates import bank_file
 
 Groups = Mapping[str, list[Path]]
 #: TotalSegmentator's parts that are merged into one mask a case.
@@ -45,17 +44,17 @@ class Scale(NamedTuple):
 AS_STORED = Scale()
 
 
-def read_segmentations(folder: Path, scale: Scale) -> list[PackedMask]:
+def read_segmentations(folder: Path, scale: Scale) -> list[bank_file.PackedMask]:
     """Read every template of a folder into memory.
 
     Raises:
         UserError: If the folder does not exist or holds no shape.
     """
     groups = mask_groups(folder)
-    shapes: list[PackedMask] = []
+    shapes: list[bank_file.PackedMask] = []
     failures: list[str] = []
 
-    def keep(_: str, found: list[PackedMask], failed: list[str]) -> None:
+    def keep(_: str, found: list[bank_file.PackedMask], failed: list[str]) -> None:
         shapes.extend(found)
         failures.extend(failed)
 
@@ -71,7 +70,7 @@ def build_bank_file(folder: Path, scale: Scale, path: Path) -> None:
         UserError: If the folder does not exist or holds no shape, or the file cannot be written.
     """
     groups = mask_groups(folder)
-    with BankBuilder(path, bank_settings(folder, groups, scale)) as builder:
+    with bank_file.BankBuilder(path, bank_settings(folder, groups, scale)) as builder:
         _read(groups, scale, builder.add, builder.groups)
         if not len(builder):
             builder.discard()
@@ -112,7 +111,7 @@ class Group(NamedTuple):
     """What one file, or the files of one merged shape, gave."""
 
     name: str
-    shapes: list[PackedMask]
+    shapes: list[bank_file.PackedMask]
     failures: list[str]
 
 
@@ -194,16 +193,16 @@ def _read_group(name: str, paths: list[Path], scale: Scale) -> Group:
     if union is not None and union.any():
         masks.append((name, union))
     for own, mask in masks:
-        _pack(own, _resampled(crop_to_box(mask), factors), group)
+        _pack(own, _resampled(bank_file.crop_to_box(mask), factors), group)
     return group
 
 
 def _pack(name: str, mask: np.ndarray, group: Group) -> None:
-    if max(mask.shape) > LARGEST:
-        expected = f"expected a shape of at most {LARGEST} voxels along each axis"
+    if max(mask.shape) > bank_file.LARGEST:
+        expected = f"expected a shape of at most {bank_file.LARGEST} voxels along each axis"
         group.failures.append(f"{name}: {expected}, received {mask.shape}")
     else:
-        group.shapes.append(PackedMask(name, *pack_mask(mask)))
+        group.shapes.append(bank_file.PackedMask(name, *bank_file.pack_mask(mask)))
 
 
 def _resampled(mask: np.ndarray, factors: list[float]) -> np.ndarray:

@@ -9,26 +9,9 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
+from anyvox_keras.templates import bank_file, segmentations
 from anyvox_keras.templates.anatomical.bank import anatomical_bank
-from anyvox_keras.templates.bank_builder import words_of
-from anyvox_keras.templates.bank_file import (
-    LARGEST,
-    START,
-    PackedMask,
-    pack_mask,
-    read_bank,
-    unpack_mask,
-    write_all,
-    write_index,
-)
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
-from anyvox_keras.templates.segmentations import (
-    Scale,
-    bank_settings,
-    build_bank_file,
-    mask_groups,
-    read_segmentations,
-)
 
 
 class TemplateBank:
@@ -71,10 +54,10 @@ class TemplateBank:
             counts = f"{len(self.offsets)}, {len(self.sizes)}, {len(self.names)}"
             message = "`offsets`, `sizes`, `names` must be as many, at least one"
             raise ValueError(f"{message}. Received: {counts}")
-        if self.sizes.min() < 1 or self.sizes.max() > LARGEST:
+        if self.sizes.min() < 1 or self.sizes.max() > bank_file.LARGEST:
             extremes = f"{self.sizes.min()} to {self.sizes.max()}"
-            raise ValueError(f"`sizes` must be in [1, {LARGEST}]. Received: {extremes}")
-        self._lengths = words_of(self.sizes)
+            raise ValueError(f"`sizes` must be in [1, {bank_file.LARGEST}]. Received: {extremes}")
+        self._lengths = bank_file.words_of(self.sizes)
         if self.offsets.min() < 0 or (self.offsets + self._lengths).max() > len(words):
             raise ValueError(f"`words` must hold every shape. Received: {len(words)} words")
         _, self.groups = np.unique(
@@ -98,13 +81,13 @@ class TemplateBank:
     @classmethod
     def from_masks(cls, masks: Iterable[np.ndarray], names: Sequence[str] | None = None) -> Any:
         """Pack masks `(D, H, W)`; empty ones are an error."""
-        packed = [pack_mask(np.asarray(mask)) for mask in masks]
+        packed = [bank_file.pack_mask(np.asarray(mask)) for mask in masks]
         given = [str(i) for i in range(len(packed))] if names is None else names
         named = zip(given, packed, strict=True)
-        return cls.from_packed([PackedMask(name, *parts) for name, parts in named])
+        return cls.from_packed([bank_file.PackedMask(name, *parts) for name, parts in named])
 
     @classmethod
-    def from_packed(cls, packed: Sequence[PackedMask], groups: Any = None) -> Any:
+    def from_packed(cls, packed: Sequence[bank_file.PackedMask], groups: Any = None) -> Any:
         """Join masks that are packed and named already.
 
         Args:
@@ -158,7 +141,7 @@ class TemplateBank:
             shapes = avx.TemplateBank.open("shapes.bank")
             ```
         """
-        file = read_bank(Path(path))
+        file = bank_file.read_bank(Path(path))
         return cls(file.words, file.offsets, file.sizes, file.names, file.groups)
 
     def save(self, path: str | PathLike[str], overwrite: bool = False) -> None:
@@ -182,11 +165,15 @@ class TemplateBank:
         """Do as `save` does, and note in the file what the bank was made from."""
         ends = np.cumsum(self._lengths)
         with atomic(check_output(path, overwrite)) as temporary, open(temporary, "wb", 0) as file:
-            write_all(file, bytes(START))
+            bank_file.write_all(file, bytes(bank_file.START))
             for start, count in zip(self.offsets, self._lengths, strict=True):
-                write_all(file, self.words[start : start + count].astype("<i4", copy=False))
+                bank_file.write_all(
+                    file, self.words[start : start + count].astype("<i4", copy=False)
+                )
             lengths = np.diff(self._starts).tolist() if self.grouped else []
-            write_index(file, ends - self._lengths, self.sizes, self.names, settings, lengths)
+            bank_file.write_index(
+                file, ends - self._lengths, self.sizes, self.names, settings, lengths
+            )
 
     @classmethod
     def geometric(cls, count: int, side: int, seed: int = 0) -> Any:
@@ -300,12 +287,14 @@ class TemplateBank:
         _check_side(side)
         if voxel_mm is not None and not voxel_mm > 0:
             raise ValueError(f"`voxel_mm` must be > 0. Received: voxel_mm={voxel_mm}")
-        folder, scale = Path(folder), Scale(side / 128 if resample else 1.0, voxel_mm)
+        folder, scale = Path(folder), segmentations.Scale(side / 128 if resample else 1.0, voxel_mm)
         if cache is None:
-            return cls.from_packed(read_segmentations(folder, scale))
+            return cls.from_packed(segmentations.read_segmentations(folder, scale))
         if not Path(cache).exists():
-            build_bank_file(folder, scale, Path(cache))
-        elif read_bank(Path(cache)).settings != bank_settings(folder, mask_groups(folder), scale):
+            segmentations.build_bank_file(folder, scale, Path(cache))
+        elif bank_file.read_bank(Path(cache)).settings != segmentations.bank_settings(
+            folder, segmentations.mask_groups(folder), scale
+        ):
             raise UserError(f"{cache}: made from other files or settings; delete it to build anew")
         return cls.open(cache)
 
@@ -383,7 +372,7 @@ class TemplateBank:
         """Unpack one shape to a bool array of its own size."""
         start, size = int(self.offsets[index]), tuple(int(n) for n in self.sizes[index])
         words = self.words[start : start + int(self._lengths[index])]
-        return unpack_mask(words, (size[0], size[1], size[2]))
+        return bank_file.unpack_mask(words, (size[0], size[1], size[2]))
 
     def pack(self, indices: Any, words: int | None = None) -> dict[str, np.ndarray]:
         """Gather the shapes of a batch, as `LabelEnsemble` takes them.
@@ -434,8 +423,8 @@ class TemplateBank:
 
 
 def _check_side(side: int) -> None:
-    if not 16 <= side <= LARGEST:
-        raise ValueError(f"`side` must be in [16, {LARGEST}]. Received: side={side}")
+    if not 16 <= side <= bank_file.LARGEST:
+        raise ValueError(f"`side` must be in [16, {bank_file.LARGEST}]. Received: side={side}")
 
 
 def _numbered_on(groups: Sequence[np.ndarray]) -> np.ndarray:

@@ -7,6 +7,7 @@ from anyvox_keras.lazy import lazy
 if TYPE_CHECKING:
     from anyvox_keras.voxelmorph.network_search import (
         NetworkSearch as NetworkSearch,
+        refine as refine,
         register_scans as register_scans,
     )
     from anyvox_keras.voxelmorph.pairs import (
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
         JoinedPairs as JoinedPairs,
         ScanPairs as ScanPairs,
     )
-    from anyvox_keras.voxelmorph.refine import refine as refine
     from anyvox_keras.voxelmorph.trainer import VoxelMorphTrainer as VoxelMorphTrainer
     from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph as VoxelMorph
     from anyvox_keras.voxelmorph.voxelmorph_run import (

@@ -8,12 +8,7 @@ import keras
 
 from anyvox_keras.networks.initializers import AroundZero, KaimingNormal
 from anyvox_keras.networks.layers import CropLike, ReflectPadToMultiple, UpSample, ZeroConv3D
-from anyvox_keras.registration.layers.correlation import Correlation, MINDChannels
-from anyvox_keras.registration.layers.displacement import (
-    IntegrateVelocity,
-    RescaleDisplacement,
-    SpatialTransformer,
-)
+from anyvox_keras.registration import layers
 from anyvox_keras.types import Array, Outside, Upsampling
 
 FLOAT32 = "float32"
@@ -62,7 +57,7 @@ class Graph:
         # VoxelMorph's source, which moves, comes first.
         seen = [moving, fixed]
         if self.config["mind"]:
-            seen = [MINDChannels(name=f"{x.name}_channels")(x) for x in seen]
+            seen = [layers.MINDChannels(name=f"{x.name}_channels")(x) for x in seen]
         x = keras.layers.Concatenate(dtype=self.policy, name="pair")(seen)
         flow = self._flow(self._unet(x, self._matches(*seen)))
         stride = self.config["flow_stride"] / self.config["integration_stride"]
@@ -77,7 +72,7 @@ class Graph:
         pad = ReflectPadToMultiple(self._multiple, dtype=FLOAT32, name="correlation_pad")
         compared = [pad(x[..., first:]) for x in (fixed, moving)]
         return {
-            stride: Correlation(stride, name=f"correlation_{stride}")(compared)
+            stride: layers.Correlation(stride, name=f"correlation_{stride}")(compared)
             for stride in self.config["correlation"]
         }
 
@@ -145,7 +140,7 @@ def rescaled(name: str, factor: float) -> keras.layers.Layer:
     """Make the layer that brings a field to another grid, where there is another."""
     if factor == 1:
         return keras.layers.Identity(dtype=FLOAT32, name=name)
-    return RescaleDisplacement(factor, name=name)
+    return layers.RescaleDisplacement(factor, name=name)
 
 
 def _one_way(
@@ -153,7 +148,7 @@ def _one_way(
 ) -> dict[str, Any]:
     field, image = names
     outside = CONVENTIONS[config["conventions"]].outside
-    u = IntegrateVelocity(config["steps"], outside, name=f"{field}_integral")(velocity)
+    u = layers.IntegrateVelocity(config["steps"], outside, name=f"{field}_integral")(velocity)
     u = rescaled(f"{field}_rescaled", config["integration_stride"])(u)
     u = CropLike(dtype=FLOAT32, name=field)(u, fixed)
-    return {field: u, image: SpatialTransformer(outside=outside, name=image)([moving, u])}
+    return {field: u, image: layers.SpatialTransformer(outside=outside, name=image)([moving, u])}

@@ -10,7 +10,7 @@ from keras import ops
 from anyvox_keras.export import export
 from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
-from anyvox_keras.registration.layers.displacement import SpatialTransformer
+from anyvox_keras.registration.layers import SpatialTransformer
 from anyvox_keras.registration.losses import GradientPenalty
 from anyvox_keras.training.stream_trained import StreamTrained
 from anyvox_keras.types import Array

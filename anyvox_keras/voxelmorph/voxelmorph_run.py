@@ -18,8 +18,7 @@ from anyvox_keras.training.checkpoint import BEST
 from anyvox_keras.training.schedules import warm_cosine
 from anyvox_keras.training.training_run import TrainingRun
 from anyvox_keras.voxelmorph.network_search import IMAGE_LOSSES
-from anyvox_keras.voxelmorph.pairs import DeformedPairs, JoinedPairs, ScanPairs
-from anyvox_keras.voxelmorph.scan_files import ScanSet, scan_files
+from anyvox_keras.voxelmorph.pairs import DeformedPairs, JoinedPairs, ScanPairs, ScanSet, scan_files
 from anyvox_keras.voxelmorph.trainer import NETWORK, VoxelMorphTrainer
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings

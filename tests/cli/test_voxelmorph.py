@@ -17,7 +17,7 @@ from anyvox_keras.cli import main
 from anyvox_keras.geometry import Volume, min_max
 from anyvox_keras.io import load_warp
 from anyvox_keras.voxelmorph import load_network, register_scans
-from anyvox_keras.voxelmorph.scan_files import ScanSet, scan_files
+from anyvox_keras.voxelmorph.pairs import ScanSet, scan_files
 
 TINY = [
     "--encoder", "4", "--decoder", "4,4", "--integration", "1", "--steps", "4", "--side", "16",

@@ -16,7 +16,7 @@ from anyvox_keras.pictures import (
     views_picture,
     window,
 )
-from anyvox_keras.pictures.planes import Cut
+from anyvox_keras.pictures.drawing import Cut
 
 SHAPE = (6, 8, 10)
 RAS = np.diag([1.0, 1.5, 2.5, 1.0])

@@ -9,7 +9,7 @@ import anyvox_keras as avx
 from anyvox_keras.errors import UserError
 from anyvox_keras.templates import draw_anatomical_shapes, open_banks
 from anyvox_keras.templates.anatomical.family import KINDS
-from anyvox_keras.templates.surface_warp import enlarge, spline_field, warp_surfaces
+from anyvox_keras.templates.painting import enlarge, spline_field, warp_surfaces
 
 SIDE, COUNT = 32, 60
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.templates import TemplateBank, bank_builder
-from anyvox_keras.templates.bank_builder import BankBuilder
-from anyvox_keras.templates.bank_file import PackedMask, pack_mask
+from anyvox_keras.templates import TemplateBank, bank_file
+from anyvox_keras.templates.bank_file import BankBuilder, PackedMask, pack_mask
 
 SETTINGS = {"files": "abc", "scale": 1.0}
 MASKS = {f"organ{i}": np.random.default_rng(i).random((5 + i, 9, 7)) < 0.6 for i in range(6)}
@@ -110,12 +109,12 @@ def test_a_build_interrupted_anywhere_goes_on(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from templates.test_bank_file import MASKS, SETTINGS, bank_builder, packed
-bank_builder.CHECKPOINT_S = 0.0
-builder = bank_builder.BankBuilder(Path(sys.argv[1]), SETTINGS)
+from templates.test_bank_file import MASKS, SETTINGS, bank_file, packed
+bank_file.CHECKPOINT_S = 0.0
+builder = bank_file.BankBuilder(Path(sys.argv[1]), SETTINGS)
 for name in list(MASKS)[:3]:
     builder.add(name, packed(name))
-bank_builder.CHECKPOINT_S = 100.0
+bank_file.CHECKPOINT_S = 100.0
 builder.add("organ3", packed("organ3"))
 os.kill(os.getpid(), 9)
 """
@@ -145,7 +144,7 @@ def test_a_torn_line_of_the_journal_is_dropped(tmp_path):
 
 @pytest.mark.parametrize("size", [80, 200, 300])
 def test_a_full_disk_loses_nothing(tmp_path, full_disk, size, monkeypatch):
-    monkeypatch.setattr(bank_builder, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(bank_file, "CHECKPOINT_S", 0.0)
     full_disk(size)
     with pytest.raises(UserError, match=r"cannot be written .* run it again to go on"):
         build(tmp_path / "a.bank")

@@ -9,13 +9,13 @@ import numpy as np
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.geometry import Grid
+from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.progress import tell
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.settings import DeformSettings
 from anyvox_keras.registration.descriptors.known_features import known_features
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.pair_inputs import PairInputs, Placed
-from anyvox_keras.registration.resample_deformation import resample_deformation
 
 # voxels inside a mask
 _FEWEST = 64

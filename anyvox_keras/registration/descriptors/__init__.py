@@ -1,9 +1,12 @@
 """What is compared: MIND, network features, masks."""
 
 from anyvox_keras.registration.descriptors.known_features import known_features
-from anyvox_keras.registration.descriptors.masked_image import masked_image
 from anyvox_keras.registration.descriptors.mind import mind_ssc
-from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.descriptors.pair_features import (
+    FeatureSettings,
+    image_features,
+    masked_image,
+)
 
 __all__ = [
     "FeatureSettings",

@@ -8,8 +8,11 @@ from scipy import ndimage
 
 from anyvox_keras.backend import no_gradient, to_numpy
 from anyvox_keras.ops import average_pool
-from anyvox_keras.registration.descriptors.masked_image import nearest
-from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.descriptors.pair_features import (
+    FeatureSettings,
+    image_features,
+    nearest,
+)
 from anyvox_keras.registration.pair_inputs import Clip, Placed
 from anyvox_keras.types import Array
 

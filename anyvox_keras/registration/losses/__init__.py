@@ -1,6 +1,7 @@
 """Losses of registration, for Keras `fit`, for PyTorch loops and for single pairs."""
 
 from anyvox_keras.registration.losses.feature_loss import FeatureLoss
+from anyvox_keras.registration.losses.registration_loss import as_torch_module
 from anyvox_keras.registration.losses.regularization import (
     BendingEnergy,
     GradientPenalty,
@@ -12,7 +13,6 @@ from anyvox_keras.registration.losses.similarity import (
     MINDLoss,
     MutualInformationLoss,
 )
-from anyvox_keras.registration.losses.torch_module import as_torch_module
 
 __all__ = [
     "BendingEnergy",

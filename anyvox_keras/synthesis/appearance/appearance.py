@@ -10,7 +10,7 @@ from anyvox_keras import random
 from anyvox_keras.backend import map_samples
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
-from anyvox_keras.synthesis.appearance.blur import GaussianBlur, Sharpen
+from anyvox_keras.synthesis.appearance import resolution
 from anyvox_keras.synthesis.appearance.contrast import GammaContrast, Inversion
 from anyvox_keras.synthesis.appearance.effect import (
     Effect,
@@ -20,10 +20,8 @@ from anyvox_keras.synthesis.appearance.effect import (
     rows_of,
 )
 from anyvox_keras.synthesis.appearance.intensity import BiasField, GaussianMixture, Texture
-from anyvox_keras.synthesis.appearance.k_space import GibbsRinging, KSpaceSpike
-from anyvox_keras.synthesis.appearance.motion import Ghosting
+from anyvox_keras.synthesis.appearance.k_space import Ghosting, GibbsRinging, KSpaceSpike
 from anyvox_keras.synthesis.appearance.noise import CutOut, GaussianNoise, RicianNoise
-from anyvox_keras.synthesis.appearance.resolution import LowResolution, ThickSlices
 from anyvox_keras.types import Array
 
 Settings = Mapping[str, Any] | None
@@ -36,11 +34,11 @@ EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
     "ghosting": (Ghosting, None),
     "contrast": (GammaContrast, {"probability": 0.5}),
     "inversion": (Inversion, None),
-    "blur": (GaussianBlur, {"probability": 0.5}),
+    "blur": (resolution.GaussianBlur, {"probability": 0.5}),
     "gibbs": (GibbsRinging, {"probability": 0.5}),
-    "sharpen": (Sharpen, {"probability": 0.25}),
-    "resolution": (LowResolution, {"probability": 0.333}),
-    "slices": (ThickSlices, None),
+    "sharpen": (resolution.Sharpen, {"probability": 0.25}),
+    "resolution": (resolution.LowResolution, {"probability": 0.333}),
+    "slices": (resolution.ThickSlices, None),
     "rician": (RicianNoise, None),
     "noise": (GaussianNoise, None),
     "cut_out": (CutOut, None),

@@ -10,12 +10,8 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
-from anyvox_keras.synthesis.appearance.blur import GaussianBlur
-from anyvox_keras.synthesis.appearance.contrast import LogGamma
+from anyvox_keras.synthesis import appearance
 from anyvox_keras.synthesis.appearance.effect import Effect, describe, rows_of
-from anyvox_keras.synthesis.appearance.intensity import BiasField
-from anyvox_keras.synthesis.appearance.motion import Motion
-from anyvox_keras.synthesis.appearance.noise import GaussianNoise
 from anyvox_keras.synthesis.augmentation.spatial import RandomCrop, SpatialAugmentation
 from anyvox_keras.types import Array
 
@@ -24,11 +20,17 @@ Pair = dict[str, Array]
 
 #: The effects, drawn anew for each image, in their order.
 EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
-    "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 2.0), "kernel": "sampled"}),
-    "noise": (GaussianNoise, {"probability": 0.33, "std": (0.0, 0.25)}),
-    "bias": (BiasField, {"probability": 0.5, "coefficients": (-0.5, 0.5), "basis": "power"}),
-    "gamma": (LogGamma, {"probability": 0.5, "log_gamma": (-0.4, 0.4)}),
-    "motion": (Motion, {"probability": 0.33}),
+    "blur": (
+        appearance.GaussianBlur,
+        {"probability": 0.33, "sigma": (0.0, 2.0), "kernel": "sampled"},
+    ),
+    "noise": (appearance.GaussianNoise, {"probability": 0.33, "std": (0.0, 0.25)}),
+    "bias": (
+        appearance.BiasField,
+        {"probability": 0.5, "coefficients": (-0.5, 0.5), "basis": "power"},
+    ),
+    "gamma": (appearance.LogGamma, {"probability": 0.5, "log_gamma": (-0.4, 0.4)}),
+    "motion": (appearance.Motion, {"probability": 0.33}),
 }
 
 

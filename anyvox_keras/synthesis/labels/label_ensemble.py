@@ -13,9 +13,8 @@ from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, integer
 from anyvox_keras.random.smooth_noise import affine_matrix, affine_plan
 from anyvox_keras.synthesis.appearance.effect import Row, describe
-from anyvox_keras.synthesis.labels.fixed_point import periodic_map
 from anyvox_keras.synthesis.labels.foreground_mask import REACH, ForegroundMask, envelope
-from anyvox_keras.synthesis.labels.overlay import Shapes, overlay
+from anyvox_keras.synthesis.labels.overlay import Shapes, overlay, periodic_map
 from anyvox_keras.types import Array
 
 #: Largest side: the fixed-point coordinates end there.

@@ -262,7 +262,7 @@ class SyntheticStream(SeekableStream):
                 print(batch["view1"].shape)
             ```
         """
-        from anyvox_keras.synthesis.stream.torch_dataset import TorchDataset
+        from anyvox_keras.synthesis.stream.datasets import TorchDataset
 
         return TorchDataset(self, count)
 
@@ -283,7 +283,7 @@ class SyntheticStream(SeekableStream):
                 print(batch["view1"].shape)
             ```
         """
-        from anyvox_keras.synthesis.stream.tensorflow_dataset import tensorflow_dataset
+        from anyvox_keras.synthesis.stream.datasets import tensorflow_dataset
 
         return tensorflow_dataset(self, count)
 

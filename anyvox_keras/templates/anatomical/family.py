@@ -6,14 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anyvox_keras.templates.anatomical import bones, organs, tubes
+from anyvox_keras.templates import painting
+from anyvox_keras.templates.anatomical import shapes
 from anyvox_keras.templates.bank_file import LARGEST
-from anyvox_keras.templates.surface_warp import (
-    crop_together,
-    enlarge,
-    warp_surfaces,
-    without_specks,
-)
 
 Generator = np.random.Generator
 
@@ -44,16 +39,16 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "geometric": Kind(0.35, organs.geometric),
-    "carved": Kind(0.14, organs.carved),
-    "nested": Kind(0.06, organs.nested),
-    "sheet": Kind(0.07, organs.sheet, 0.7, 24, 0.03),
-    "cortex": Kind(0.03, organs.cortex, 0.7, 24, 0.03),
-    "vessels": Kind(0.10, tubes.vessels, 0.8, 24, 0.025),
-    "vertebrae": Kind(0.08, bones.column, 0.8, 32, 0.02),
-    "bowel": Kind(0.07, tubes.bowel, 0.7, 24),
-    "ribs": Kind(0.05, bones.rib_cage, 0.8, 32, 0.02),
-    "pair": Kind(0.05, organs.pair, 0.7, 16),
+    "geometric": Kind(0.35, shapes.geometric),
+    "carved": Kind(0.14, shapes.carved),
+    "nested": Kind(0.06, shapes.nested),
+    "sheet": Kind(0.07, shapes.sheet, 0.7, 24, 0.03),
+    "cortex": Kind(0.03, shapes.cortex, 0.7, 24, 0.03),
+    "vessels": Kind(0.10, shapes.vessels, 0.8, 24, 0.025),
+    "vertebrae": Kind(0.08, shapes.column, 0.8, 32, 0.02),
+    "bowel": Kind(0.07, shapes.bowel, 0.7, 24),
+    "ribs": Kind(0.05, shapes.rib_cage, 0.8, 32, 0.02),
+    "pair": Kind(0.05, shapes.pair, 0.7, 16),
 }
 
 
@@ -104,14 +99,14 @@ def draw_anatomical_shapes(rng: Generator, side: int) -> tuple[str, list[np.ndar
     extent = _draw_extent(rng, kind, side)
     size = min(extent, side)
     masks = kind.draw(rng, size)
-    masks = warp_surfaces(rng, crop_together(masks), LEAST_WARP, kind.warp)
-    masks = crop_together(without_specks(masks))
+    masks = painting.warp_surfaces(rng, painting.crop_together(masks), LEAST_WARP, kind.warp)
+    masks = painting.crop_together(painting.without_specks(masks))
     longest = max(masks[0].shape)
     if extent > side:
-        masks = [enlarge(mask, extent / longest) for mask in masks]
+        masks = [painting.enlarge(mask, extent / longest) for mask in masks]
     elif longest > side:  # warped beyond the grid by some voxels
-        masks = [enlarge(mask, side / longest) for mask in masks]
-    return name, crop_together(masks)
+        masks = [painting.enlarge(mask, side / longest) for mask in masks]
+    return name, painting.crop_together(masks)
 
 
 def _draw_extent(rng: Generator, kind: Kind, side: int) -> int:

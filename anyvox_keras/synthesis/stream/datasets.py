@@ -1,10 +1,12 @@
-"""A stream for training loops of PyTorch."""
+"""Streams as data sets of PyTorch and TensorFlow, for training loops of one's own."""
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 import torch
 
 from anyvox_keras.backend import device_name, to_numpy
@@ -55,3 +57,15 @@ def _tensor(array: Array) -> torch.Tensor:
     if isinstance(array, torch.Tensor):
         return array
     return torch.from_numpy(np.array(to_numpy(array)))
+
+
+def tensorflow_dataset(stream: SeekableStream, count: int | None) -> Any:
+    """Make a `tf.data.Dataset` of a stream's batches, one of them drawn ahead.
+
+    A map of `tf.data` would run on the CPU, so the volumes are drawn before it, on the device.
+    """
+    spec = stream.layer.compute_output_spec({"keys": keras.KerasTensor((stream.batch_size, 2))})
+    signature = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in spec.items()}
+    return tf.data.Dataset.from_generator(
+        lambda: stream.arrays(count), output_signature=signature
+    ).prefetch(1)
