@@ -1,5 +1,6 @@
 """The backend's functions on JAX."""
 
+import os
 from typing import Any
 
 import jax
@@ -17,6 +18,13 @@ from anyvox_keras.backend.arrays import (
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
 from anyvox_keras.types import Function
+
+# XLA reads this when the first array is made, which is after this import. Without it JAX 0.11.2
+# refuses a program that keeps the first k of a long `argsort` on a GPU ("compare-greater-than ...
+# to have 4 parameters, has 2. Failed after topk-splitter"), as the drawing of voxels is one.
+BROKEN_PASSES = "--xla_disable_hlo_passes=topk-splitter,topk-specializer"
+if "xla_disable_hlo_passes" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {BROKEN_PASSES}".strip()
 
 repeat, no_gradient = repeat_in_graph, gradient_on_request
 grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
