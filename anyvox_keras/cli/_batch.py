@@ -61,7 +61,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Write one row a pair."""
+    """Write one row per pair."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -58,4 +58,4 @@ def features(
     if inside is not None:
         array = array * inside[..., None]
     save_volume(out, array, volume, overwrite=True)
-    click.echo(f"{out}: {array.shape[-1]} features a voxel, {volume.shape} voxels")
+    click.echo(f"{out}: {array.shape[-1]} features per voxel, {volume.shape} voxels")

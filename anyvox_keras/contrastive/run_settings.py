@@ -147,5 +147,5 @@ class RunSettings(Settings):
         given = [name for name, value in sizes.items() if value is not None]
         if self.weights is not None and given:
             raise UserError(
-                f"{', '.join(given)}: expected none beside weights, whose sizes are their own"
+                f"{', '.join(given)}: cannot be set with weights, whose sizes are their own"
             )

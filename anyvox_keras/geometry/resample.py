@@ -94,7 +94,7 @@ def by_slabs(
 ) -> np.ndarray:
     """Fill an array of `shape` by `compute(voxel coordinates)`, about `voxels` at a time.
 
-    Coordinates take 24 bytes a voxel, six times a float image: never hold them all.
+    Coordinates take 24 bytes per voxel, six times a float image: never hold them all.
     """
     step = max(1, voxels // int(np.prod(shape[1:])))
     parts = []

@@ -330,7 +330,7 @@ def list_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise UserError(f"{path}: expected an image or a folder, which is absent")
+            raise UserError(f"{path}: no such file or folder")
         found += _of_folder(path) if path.is_dir() else [path]
     found = [path for path in found if path.name.lower().endswith(ENDINGS)]
     if not found:

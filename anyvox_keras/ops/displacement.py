@@ -55,7 +55,7 @@ def _check_warped(x: Array, displacement: Array, method: Interpolation) -> None:
     batches = {n for n in (x.shape[0], displacement.shape[0]) if isinstance(n, int)}
     if len(batches) > 1:
         raise ValueError(
-            "`x` and `displacement` must be batches (B, D, H, W, ...) of one size. "
+            "`x` and `displacement` must be batches (B, D, H, W, ...) of the same size. "
             f"Received: {x.shape[0]} and {displacement.shape[0]}"
         )
 

@@ -14,7 +14,6 @@ from anyvox_keras.io.output import atomic, check_output
 BACKGROUND = "#0d1117"
 TEXT = "#e6edf3"
 MUTED = "#8b949e"
-ACCENT = "#58a6ff"
 ALARM = "#f778ba"
 #: shrinking, unchanged, growing
 DIVERGING = ("#a5d8ff", "#1f6feb", "#161b22", "#d9480f", "#ffd8a8")

@@ -264,7 +264,7 @@ class Correlation(Float32Layer):
         return ops.concatenate([likely, ops.matmul(likely, offsets)], axis=-1)
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
-        """A channel a displacement, and the mean one's three."""
+        """A channel per displacement, and the mean one's three."""
         batch, *space, _ = input_shape[0]
         window = (2 * self.half_width + 1) ** 3
         return (batch, *(n and n // self.stride for n in space), window + 3)

@@ -75,7 +75,7 @@ def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
     cases = [CaseFiles(case_name(p), p, labels / p.name) for p in list_images([images])]
     for case in cases:
         if not case.labels.exists():
-            raise UserError(f"{case.image}: expected its label map {case.labels}, which is absent")
+            raise UserError(f"{case.image}: its label map {case.labels} does not exist")
     return cases
 
 

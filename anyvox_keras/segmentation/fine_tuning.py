@@ -107,5 +107,8 @@ def _chosen(layers: list[keras.Layer], part: Trained) -> set[str]:
         return set(names)
     decoder = {name for name in names if name.startswith(("decoder_", "output_"))}
     if part == "decoder" and not decoder:
-        raise ValueError("`train` must not be 'decoder' for a backbone without one. Received: it")
+        raise ValueError(
+            "`train='decoder'` needs layers named decoder_* or output_*. "
+            f"Received: {', '.join(names[:5])}"
+        )
     return decoder if part == "decoder" else set()

@@ -186,7 +186,7 @@ def _read_classes(path: Path) -> list[str]:
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: expected the names of classes ({error!r})") from error
+        raise UserError(f"{path}: expected class names ({error!r})") from error
     if not isinstance(classes, list) or not classes:
-        raise UserError(f"{path}: expected a list of names of classes, received {classes!r}")
+        raise UserError(f"{path}: expected a list of class names, received {classes!r}")
     return [str(name) for name in classes]

@@ -95,7 +95,7 @@ class SegmentationSettings(Settings):
             raise UserError(f"spacing: expected mm like 1 or 1,1,2, received {found}")
         if self.weights != "scratch" and (self.width or self.levels):
             raise UserError(
-                f"width, levels: expected none beside weights ({self.weights}), which have their "
+                f"width, levels: cannot be set with weights ({self.weights}), which have their "
                 "own; weights=scratch starts from random ones"
             )
 

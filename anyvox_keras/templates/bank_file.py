@@ -191,7 +191,7 @@ class BankBuilder(io.ResumableStore):
     """Writer of a bank file, which survives a crash at any moment and goes on.
 
     Words go to `<path>.partial`; what they are goes, once they are on the disk, to
-    `<path>.journal`, one line a group. Words behind the journal's last whole line are cut off by
+    `<path>.journal`, one line per group. Words behind the journal's last whole line are cut off by
     the next build. `finish` adds the index and renames: the file appears whole or not at all.
 
     Args:

@@ -21,7 +21,7 @@ class TemplateBank:
         words: `(W,)` int32: the shapes' bits one after the other, each starting on a word.
         offsets: `(N,)` int64: where each shape's words start.
         sizes: `(N, 3)` int32: extents of each bounding box.
-        names: One name a shape.
+        names: One name per shape.
         groups: `(N,)`: numbers of groups, rising. Shapes of one group, an organ, its wall and its
             core, follow one another in one box and are placed together. By default each shape is
             a group of its own.
@@ -69,10 +69,14 @@ class TemplateBank:
 
     def _check_groups(self, received: Any) -> None:
         if len(self.groups) != len(self) or (np.diff(self.groups) < 0).any():
-            raise ValueError(f"`groups` must be a rising number a shape. Received: {received}")
+            raise ValueError(
+                f"`groups` must hold one number per shape, in ascending order. Received: {received}"
+            )
         together = np.diff(self.groups) == 0
         if (np.diff(self.sizes, axis=0)[together] != 0).any():
-            raise ValueError("`groups` must join shapes of one box. Received: other `sizes`")
+            raise ValueError(
+                "shapes of one group must have the same `sizes`. Received: different ones"
+            )
 
     def __len__(self) -> int:
         """Count the shapes."""

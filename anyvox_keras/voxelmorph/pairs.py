@@ -71,7 +71,7 @@ def _scan(folder: Path, where: str, given: dict[str, str]) -> ScanFile:
     files = {name: folder / text for name, text in given.items()}
     for file in files.values():
         if not file.exists():
-            raise UserError(f"{where}: {file}: expected a file, which is absent")
+            raise UserError(f"{where}: {file}: no such file")
     return ScanFile(**files, split=split)
 
 
@@ -313,7 +313,7 @@ class JoinedPairs(SeekableStream):
     def __init__(self, synthetic: Any, scans: ScanPairs) -> None:
         if synthetic.batch_size != scans.batch_size:
             raise ValueError(
-                "`synthetic` and `scans` must have one batch size. "
+                "`synthetic` and `scans` must have the same batch size. "
                 f"Received: {synthetic.batch_size} and {scans.batch_size}"
             )
         super().__init__(

@@ -33,7 +33,7 @@ class VoxelMorph(keras.Model):
     Args:
         channels: Of each image, or of the fixed and the moving one: intensities or features.
         encoder: Channels of each level.
-        decoder: Channels of the convolutions that follow; at least one a level.
+        decoder: Channels of the convolutions that follow; at least one per level.
         steps: Squarings of the integration; 0 takes the flow for the displacement.
         flow_stride: Voxels of the image for one of the flow, a power of two: 2 saves the decoder's
             most expensive level.
@@ -217,7 +217,7 @@ def _check(config: dict[str, Any]) -> None:
         raise ValueError(f"`mind` needs one channel. Received: channels={config['channels']}")
     if len(config["decoder"]) < len(config["encoder"]):
         raise ValueError(
-            "`decoder` must be as long as `encoder` at least. "
+            "`decoder` must be at least as long as `encoder`. "
             f"Received: {len(config['decoder'])} and {len(config['encoder'])} levels"
         )
     grids = [2**level for level in range(len(config["encoder"]))]
@@ -240,4 +240,6 @@ def _check_pair(pair: dict[str, np.ndarray], channels: Sequence[int]) -> None:
             raise ValueError(f"`{name}` must be (B, D, H, W, {count}). Received: {image.shape}")
     fixed, moving = (image.shape for image in pair.values())
     if fixed[:4] != moving[:4]:
-        raise ValueError(f"`fixed` and `moving` must have one grid. Received: {fixed}, {moving}")
+        raise ValueError(
+            f"`fixed` and `moving` must be on the same grid. Received: {fixed}, {moving}"
+        )

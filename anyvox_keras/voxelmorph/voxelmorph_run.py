@@ -55,7 +55,7 @@ def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorp
             network.load_weights(path / BEST)
         return network
     if not path.exists():
-        raise UserError(f"{path}: expected a run's folder or a file of weights, which is absent")
+        raise UserError(f"{path}: no such run or file of weights")
     if path.suffix == ".h5":
         return VoxelMorph.from_voxelmorph(path)
     return _load(path, dtype)
@@ -120,7 +120,7 @@ class VoxelMorphRun(TrainingRun):
         chosen = self.scans.of("train")
         if len(chosen) < 2:
             raise UserError(
-                f"{self.settings.data}: expected two scans to train on at least, "
+                f"{self.settings.data}: expected at least two scans to train on, "
                 f"received {len(chosen)}"
             )
         return chosen

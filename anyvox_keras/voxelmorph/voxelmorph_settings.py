@@ -111,7 +111,7 @@ class VoxelMorphSettings(Settings):
         if not self.deform_scale:
             raise UserError("deform_scale: expected voxels like 32,16, received none")
         if self.weights and (self.encoder or self.decoder):
-            raise UserError("encoder, decoder: expected none beside weights")
+            raise UserError("encoder, decoder: cannot be set with weights")
         self._check_losses()
 
     def _check_losses(self) -> None:

@@ -103,14 +103,17 @@ def _slope(unet: Any) -> float:
     activation = unet.lowest_resolution_conv_block.activation0.activation
     name = type(activation).__name__
     if name not in ("ReLU", "LeakyReLU"):
-        raise UserError(f"expected activations ReLU or LeakyReLU, received {name}")
+        raise UserError(f"expected ReLU or LeakyReLU activations, received {name}")
     return float(getattr(activation, "negative_slope", 0.0))
 
 
 def _channels(total: int, channels: Sequence[int] | None) -> list[int]:
     if channels is None:
         if total % 2:
-            raise UserError(f"pass `channels` of fixed and moving: {total} in all are not twice")
+            raise UserError(
+                f"`channels` is needed: {total} input channels cannot be split evenly between "
+                "fixed and moving"
+            )
         return [total // 2] * 2
     if sum(channels) != total:
         raise UserError(f"`channels` must sum to {total}, received {tuple(channels)}")

@@ -137,7 +137,7 @@ def test_a_stage_starts_from_the_weights_of_another(tmp_path):
     start = PretrainingRun(tmp_path / "second", settings).model().backbone
     for own, given in zip(start.weights, backbone.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
-    with pytest.raises(UserError, match="width: expected none beside weights"):
+    with pytest.raises(UserError, match="width: cannot be set with weights"):
         dataclasses.replace(settings, width=4)
 
 

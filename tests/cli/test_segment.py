@@ -190,7 +190,7 @@ def test_other_mistakes_are_one_line(place, tmp_path, capsys):
     assert segment("predict", tmp_path, *images) == 2
     assert refused(capsys, "expected a run of `anyvox segment train`")
     assert segment("predict", place, "--images", tmp_path / "no", "--out", tmp_path / "out") == 2
-    assert refused(capsys, "which is absent")
+    assert refused(capsys, "no such file or folder")
     found = ["--predictions", place / "data" / "labelsTr", "--out", tmp_path / "a.csv"]
     assert segment("evaluate", place, *found) == 2
     assert refused(capsys, "expected a label map of that name")

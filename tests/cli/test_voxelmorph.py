@@ -168,11 +168,11 @@ def test_scans_may_have_another_grid(place):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--data", "{tmp}/no"], "absent"),
+        (["--data", "{tmp}/no"], "no such file or folder"),
         (["--data", "{tmp}/one"], "two scans"),
         (["--data", "{tmp}/column.csv"], "expected columns"),
         (["--data", "{tmp}/split.csv"], "split train or validation"),
-        (["--data", "{tmp}/lost.csv"], "which is absent"),
+        (["--data", "{tmp}/lost.csv"], "no such file"),
         (["--data", "{tmp}/text"], "cannot be read"),
         (["--data", "{place}/scans", "--loss", "dice"], "labels of the scans"),
         (["--data", "{place}/scans", "--templates", "geometric", "--loss", "mi"], "dice among"),
@@ -289,7 +289,7 @@ def test_refines_by_features(network, images, tmp_path, place):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--run", "{tmp}/no"], "absent"),
+        (["--run", "{tmp}/no"], "no such run or file"),
         (["--run", "{tmp}"], "anyvox voxelmorph train"),
         (["--run", "{tmp}/other.keras"], "expected a VoxelMorph"),
         (["--run", "{tmp}/text.keras"], "cannot be loaded"),

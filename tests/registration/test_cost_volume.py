@@ -65,5 +65,5 @@ def test_refuses_bad_settings(change, message):
 
 
 def test_refuses_other_shapes():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         cost_volume(np.zeros((1, 4, 4, 4, 1)), np.zeros((1, 4, 4, 5, 1)))

@@ -61,7 +61,7 @@ def mutual_information(first: np.ndarray, second: np.ndarray, bins: int = 32) ->
     """
     if first.shape != second.shape or not first.size:
         raise ValueError(
-            "`first` and `second` must have one shape and hold values. "
+            "`first` and `second` must have the same shape and hold values. "
             f"Received: {first.shape} and {second.shape}"
         )
     pair = _levels(first, bins).ravel() * bins + _levels(second, bins).ravel()

@@ -96,7 +96,7 @@ def _tell_of_masks(placed: Sequence[Placed]) -> None:
     for inside, side in ((here, "fixed"), (there, "moving")):
         if inside is not None and inside.sum() < _FEWEST:
             warnings.warn(
-                f"{side} mask: {int(inside.sum())} voxels are few to register by", stacklevel=4
+                f"{side} mask: {int(inside.sum())} voxels are few for a registration", stacklevel=4
             )
     if here is not None and there is not None and not (here & there).any():
         warnings.warn(

@@ -73,7 +73,7 @@ def cost_volume(
     """
     if tuple(fixed.shape[1:]) != tuple(moving.shape[1:]):
         raise ValueError(
-            "`fixed` and `moving` must have one shape. "
+            "`fixed` and `moving` must have the same shape. "
             f"Received: {tuple(fixed.shape)} and {tuple(moving.shape)}"
         )
     if half_width < 1:

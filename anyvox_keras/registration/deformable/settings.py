@@ -19,10 +19,10 @@ _SMALL = 70.0
 GIGABYTE = 2.0**30
 # Python, the framework and its libraries
 _PROGRAM = 1.0
-# both images, their pooled features, warps and the results on the host; bytes a voxel
+# both images, their pooled features, warps and the results on the host; bytes per voxel
 _HELD = 100
-# MIND's twelve channels and what is in between, before they are pooled; bytes a voxel. Measured at
-# 128^3, with what is held: 300 (torch), 400 (JAX), 450 (TensorFlow).
+# MIND's twelve channels and what is in between, before they are pooled; bytes per voxel. Measured
+# at 128^3, with what is held: 300 (torch), 400 (JAX), 450 (TensorFlow).
 _MIND = 400
 
 

@@ -110,7 +110,7 @@ class FeatureSettings:
             raise UserError(f"features: {self.kind} needs at least one extractor, received none")
         if len(self.network_weights) not in (1, len(self.extractors)):
             raise ValueError(
-                "`network_weights` must be one number or one an extractor. "
+                "`network_weights` must be one number, or one per extractor. "
                 f"Received: {self.network_weights}"
             )
 

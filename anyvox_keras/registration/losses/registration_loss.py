@@ -12,7 +12,7 @@ class RegistrationLoss(keras.losses.Loss):
     the mask. The others return `(B,)`.
 
     Attributes:
-        of_voxels: Whether there is a value a voxel, which a mask can weigh.
+        of_voxels: Whether there is a value per voxel, which a mask can weigh.
     """
 
     of_voxels = True

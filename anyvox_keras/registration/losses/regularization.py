@@ -20,7 +20,7 @@ class BendingEnergy(RegistrationLoss):
     neighbours; the mean over them and the components, as MONAI's `BendingEnergyLoss`.
 
     Call with anything (it is not read) and a field `(B, D, H, W, 3)` of at least three voxels an
-    axis; one value a sample.
+    axis; one value per sample.
 
     Reference:
         Rueckert et al., Nonrigid registration using free-form deformations, TMI 1999.
@@ -70,7 +70,7 @@ class GradientPenalty(RegistrationLoss):
     The mean over the three axes of the mean over voxels and components; `neurite`'s
     `spatial_gradient`.
 
-    Call with anything (it is not read) and a field `(B, D, H, W, 3)`; one value a sample.
+    Call with anything (it is not read) and a field `(B, D, H, W, 3)`; one value per sample.
 
     Args:
         penalty: "l2" (squared) or "l1" (absolute).
@@ -116,7 +116,7 @@ class InverseConsistencyLoss(RegistrationLoss):
 
     The mean of `|v(x) + u(x + v(x))|^2` and `|u(x) + v(x + u(x))|^2`.
 
-    Call with the inverse `v` and the displacement `u`, both `(B, D, H, W, 3)`; one value a voxel.
+    Call with the inverse `v` and the displacement `u`, both `(B, D, H, W, 3)`; one value per voxel.
 
     Reference:
         Christensen and Johnson, Consistent image registration, TMI 2001.

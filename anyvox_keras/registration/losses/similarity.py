@@ -25,7 +25,7 @@ class LocalNCCLoss(RegistrationLoss):
     and the loss is `1 - c`, the mean over channels. Zeros lie beyond the grid. One minus
     `neurite`'s `ncc`.
 
-    Call with fixed and moved image `(B, D, H, W, C)`; one value a voxel.
+    Call with fixed and moved image `(B, D, H, W, C)`; one value per voxel.
 
     Args:
         window: Odd side of the cube.
@@ -70,7 +70,7 @@ class LocalNCCLoss(RegistrationLoss):
 class MINDLoss(RegistrationLoss):
     """Mean squared difference of the MIND-SSC descriptors of two images, whatever their contrasts.
 
-    Call with fixed and moved image `(B, D, H, W, 1)`; one value a voxel.
+    Call with fixed and moved image `(B, D, H, W, 1)`; one value per voxel.
 
     Args:
         radius: Of the patch, in voxels.
@@ -170,7 +170,7 @@ class DiceLoss(RegistrationLoss):
     `Dice = (2 sum f m + epsilon) / (sum f^2 + sum m^2 + epsilon)` over space; one minus
     `neurite`'s `dice`.
 
-    Call with one-hot labels `(B, D, H, W, L)`, the second warped linearly; one value a sample. A
+    Call with one-hot labels `(B, D, H, W, L)`, the second warped linearly; one value per sample. A
     label that neither map holds counts as a Dice of one.
 
     Args:
