@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from anyvox_keras.cli._batch_page import save_batch_page
 from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
@@ -29,7 +30,7 @@ COLUMNS = (
 #: beside the results
 MADE_FROM = ".made_from.json"
 # how much a registration may take changes nothing of what it says
-_NEUTRAL = ("memory",)
+_NEUTRAL = ("memory", "label_names")
 #: registers a pair of options, saves it to a folder (overwriting or not), returns a line and the
 #: verdict on the result
 RegisterPair = Callable[[dict[str, Any], Path, bool], tuple[str, str]]
@@ -166,7 +167,8 @@ def run_batch(
     folder. A pair whose `metrics.json` exists is done, if it was made from the row's files, by
     their checksums, and by its settings; otherwise it fails until `--overwrite` makes it anew.
 
-    A table of all pairs ends it, those to look at first, which `metrics.csv` holds as well.
+    A table of all pairs ends it, those to look at first, which `metrics.csv` holds as well, and
+    `report.html` with pictures.
 
     Returns:
         0; 1 if any pair could not be registered; else 3 if any result bears the verdict FAIL.
@@ -197,12 +199,20 @@ def run_batch(
             failed += 1
             reason = " ".join(str(error).split()) or type(error).__name__
             click.echo(f"anyvox: error: {folder}: {reason}", err=True)
-    results = sorted(map(read_result, folders), key=lambda result: ORDER.index(result["verdict"]))
+    judged = sorted(((read_result(folder), folder) for folder in folders), key=_gravity)
+    results = [result for result, _ in judged]
     write_results(out / "metrics.csv", results)
     show_results(results)
+    click.echo(f"open {save_batch_page(out, judged)}")
     if failed:
         return 1
     return NOT_TRUSTED if any(result["verdict"] == "FAIL" for result in results) else 0
+
+
+def _gravity(judged: tuple[dict[str, Any], Path]) -> tuple[int, float]:
+    """Verdict first, then Dice: small is bad."""
+    result, _ = judged
+    return ORDER.index(result["verdict"]), result["mean_dice_after"] or 0.0
 
 
 def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Options that several sub-commands share."""
 
 import os
+import shlex
 import warnings
 from typing import Any
 
@@ -75,6 +76,14 @@ class Shard(click.ParamType):
         if not 0 <= index < parts:
             self.fail(f"expected I/N with 0 <= I < N, received {value}", param, ctx)
         return index, parts
+
+
+def command_line() -> str:
+    """The command that is running, as one types it."""
+    arguments = click.get_current_context().find_root().obj["arguments"]
+    name = os.environ.get("KERAS_BACKEND")
+    chosen = f"KERAS_BACKEND={name} " if name else ""
+    return chosen + shlex.join(["anyvox", *arguments])
 
 
 def introduce(*images: Any) -> None:

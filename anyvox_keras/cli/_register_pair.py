@@ -5,7 +5,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from anyvox_keras.cli._options import FORM, QUIET, introduce
+from anyvox_keras.cli._options import FORM, QUIET, command_line, introduce
 from anyvox_keras.errors import UserError
 from anyvox_keras.types import AffineModel, Clip, PairOptions
 
@@ -35,6 +35,7 @@ OPTIONS = (
     click.option("--out", required=True, type=Path, help="Folder of the results."),
     click.option("--batch", type=Path, help="CSV of pairs; its columns are the flags' names."),
     *map(_flag, get_type_hints(PairOptions, include_extras=True).items()),
+    click.option("--label-names", type=Path, help="What the labels are called, for the report."),
     FORM,
     QUIET,
 )
@@ -63,6 +64,8 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     outputs = [out / name for name in io.REGISTRATION_FILES]
     io.refuse_inputs(outputs, [path for path in options.values() if isinstance(path, Path)])
     io.refuse_old_results(out, overwrite)
+    if options.get("label_names"):
+        io.load_label_names(options["label_names"])
     introduce(options["fixed"], options["moving"])
     io.prepare_folder(out)
 
@@ -72,7 +75,22 @@ def chosen(options: dict[str, Any]) -> dict[str, Any]:
     return {k: value for k, value in options.items() if value is not None and value is not False}
 
 
-def save_pair(result: Any, out: Path, overwrite: bool) -> tuple[str, str]:
-    """Save a `Registration`; return one line of results and the verdict."""
-    result.save(out, overwrite=overwrite)
-    return f"{out}: {result.summary}", result.quality.verdict
+def searched(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what a registration is told: names of labels are for its report."""
+    return {k: value for k, value in chosen(options).items() if k != "label_names"}
+
+
+def save_pair(result: Any, out: Path, overwrite: bool, options: dict[str, Any]) -> tuple[str, str]:
+    """Save a `Registration` of these options; return one line of results and the verdict."""
+    from anyvox_keras.io import load_label_names
+
+    given = chosen(options)
+    files = {name: path for name, path in given.items() if isinstance(path, Path)}
+    made_with = {
+        "command": command_line(),
+        "settings": {name: value for name, value in given.items() if name not in files},
+        "inputs": files,
+    }
+    names = load_label_names(files["label_names"]) if "label_names" in files else {}
+    result.save(out, overwrite, names=names, made_with=made_with)
+    return f"{out}: {result.summary}; open {out / 'report.html'}", result.quality.verdict

@@ -32,8 +32,8 @@ RESOLUTION = 2
 def demo(out: Path, steps: int, seed: int) -> None:
     """Pretrain a small network for a minute; register a real pair by the packaged one; draw both.
 
-    Writes views.png, features.png, report.png and metrics.json; those of an earlier demo in the
-    same folder are replaced.
+    Writes views.png, features.png, report.png, report.html and metrics.json; those of an earlier
+    demo in the same folder are replaced.
     """
     note(f"{out}: {steps} steps of pretraining, then a real head registered in three ways")
     tell("loading")

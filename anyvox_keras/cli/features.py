@@ -1,6 +1,7 @@
 """`anyvox features`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from anyvox_keras.cli._options import (
     PRECISION,
     QUIET,
     WEIGHTS,
+    command_line,
     introduce,
     set_precision,
 )
@@ -21,6 +23,9 @@ from anyvox_keras.cli._options import (
 @click.argument("out", type=Path)
 @WEIGHTS
 @click.option("--mask", type=Path, help="Features are zero outside.")
+@click.option(
+    "--report", type=Path, metavar="FILE.html", help="A page that shows image and features, too."
+)
 @FORM
 @MEMORY
 @PRECISION
@@ -31,6 +36,7 @@ def features(
     out: Path,
     weights: str | None,
     mask: Path | None,
+    report: Path | None,
     memory: float | None,
     precision: str | None,
     overwrite: bool,
@@ -40,6 +46,8 @@ def features(
     from anyvox_keras.progress import tell
 
     check_output(out, overwrite, (image, mask))
+    if report is not None:
+        check_output(report, overwrite, (image, mask))
     introduce(image)
     volume = load_volume(image)
     inside = None if mask is None else load_mask(mask, volume).array
@@ -58,4 +66,27 @@ def features(
     if inside is not None:
         array = array * inside[..., None]
     save_volume(out, array, volume, overwrite=True)
+    if report is not None:
+        tell("report")
+        _save_report(report, volume, array, inside, {"image": image, "mask": mask})
     click.echo(f"{out}: {array.shape[-1]} features per voxel, {volume.shape} voxels")
+
+
+def _save_report(
+    path: Path, volume: Any, features: Any, inside: Any, inputs: dict[str, Path | None]
+) -> None:
+    """Write a page of the image and three principal components of its features."""
+    from anyvox_keras.io import provenance_of, save_page
+    from anyvox_keras.pictures import Page, Viewer, feature_pca, feature_picture, made_with_tables
+
+    colours = feature_pca([features], None if inside is None else [inside])[0]
+    figure = feature_picture([volume.array], [features], volume.grid, masks=[inside])
+    page = Page(
+        f"Features of {Path(volume.name).name}",
+        f"{features.shape[-1]} features per voxel; colours are their three principal components",
+        tables=list(made_with_tables(provenance_of(inputs))),
+        viewer=Viewer(volume.grid, {"image": volume.array}, colours={"features": colours}),
+        picture=figure,
+        command=command_line(),
+    )
+    save_page(path, page.html())

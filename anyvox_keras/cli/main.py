@@ -85,7 +85,7 @@ def anyvox(context: click.Context, traceback: bool) -> None:
 
     The backend is Keras's own choice: KERAS_BACKEND=tensorflow, torch or jax.
     """
-    context.obj = {"traceback": traceback}
+    context.obj["traceback"] = traceback
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             if not HELP & set(arguments):
                 _check_backend()
-            code = anyvox.main(args=arguments, prog_name="anyvox", standalone_mode=False)
+            code = anyvox.main(
+                args=arguments,
+                prog_name="anyvox",
+                standalone_mode=False,
+                obj={"arguments": arguments},
+            )
             return code if isinstance(code, int) else 0
         except (KeyboardInterrupt, click.Abort):
             return _fail("interrupted", INTERRUPTED)

@@ -7,7 +7,7 @@ import click
 
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
-from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
+from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
 from anyvox_keras.types import FeatureKind, Profile
 
 #: options that change a preset
@@ -43,8 +43,8 @@ def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[
     """Register, save, and return one line of results and the verdict."""
     from anyvox_keras.registration import register, settings_of, tuned
 
-    given = chosen(options)
+    given = searched(options)
     turned = {name: given.pop(name) for name in TURNED if name in given}
     if turned:
         given["settings"] = tuned(settings_of(given.pop("preset", "default")), **turned)
-    return save_pair(register(**given), out, overwrite)
+    return save_pair(register(**given), out, overwrite, options)

@@ -9,6 +9,7 @@ import click
 
 from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.cli._segment_pages import class_names, save_prediction_page, save_scores_page
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
@@ -50,6 +51,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 @click.option("--overlap", default=0.7, show_default=True, help="Of the windows.")
 @click.option("--flips", is_flag=True, help="Average over the eight flips of each window.")
 @click.option("--largest", is_flag=True, help="Keep the largest component of each class.")
+@click.option("--report", is_flag=True, help="Write NAME.html too: the image with its labels.")
 @click.option("--probabilities", is_flag=True, help="Write NAME_probabilities.nii.gz (4D) too.")
 @FORM
 @OVERWRITE
@@ -60,20 +62,28 @@ def predict(
     out: Path,
     overwrite: bool,
     probabilities: bool,
+    report: bool,
     **options: Any,
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
-    from anyvox_keras.io import list_images, load_volume, save_volume
+    from anyvox_keras.io import case_name, check_output, list_images, load_volume, save_volume
     from anyvox_keras.progress import counted, note, tell
 
     found = list_images(images)
     targets = _targets(found, out, overwrite, probabilities)
+    if report:
+        for path in targets:
+            check_output(out / f"{case_name(path)}.html", overwrite)
     note(f"{len(targets)} images, {', '.join(map(str, runs))}")
     tell("loading the network")
     predictor = _predictor(runs, **options)
     for path, (target, beside) in counted(targets.items(), "images", len(targets)):
         volume = load_volume(path)
-        save_volume(target, predictor(volume).array, volume, overwrite)
+        labels = predictor(volume)
+        save_volume(target, labels.array, volume, overwrite)
+        if report:
+            page = out / f"{case_name(path)}.html"
+            save_prediction_page(page, volume, labels, class_names(runs[0]))
         if probabilities:
             save_volume(beside, predictor.probabilities(volume), volume, overwrite)
     click.echo(f"{out}: {len(targets)} label maps")
@@ -111,7 +121,7 @@ def _targets(
 @click.option("--predictions", required=True, type=Path, help="Folder of label maps.")
 @click.option("--labels", required=True, type=Path, help="Folder of the true ones, same names.")
 @click.option("--out", required=True, type=Path, help="CSV of each case and label.")
-@click.option("--images", type=Path, help="Folder of the images: draws OUT with ending .png.")
+@click.option("--images", type=Path, help="Folder of the images: draws OUT as .png, .html.")
 @OVERWRITE
 @QUIET
 def evaluate(
@@ -125,11 +135,13 @@ def evaluate(
     check_output(out, overwrite)
     if images is not None:
         check_output(out.with_suffix(".png"), overwrite)
+        check_output(out.with_suffix(".html"), overwrite)
     pairs = segmentation.pair_files(predictions, labels)
     cases = list(segmentation.evaluate(counted(pairs, "cases", len(pairs))))
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
-        save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
+        figure = save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
+        save_scores_page(out.with_suffix(".html"), cases, pairs, images, figure)
     held = sum(not math.isnan(score.dice) for case in cases for score in case)
     mean = segmentation.mean_score(cases)
     click.echo(f"{out}: mean Dice {mean:.4f} of {held} labels in {len(cases)} cases")
@@ -155,7 +167,7 @@ def save_picture(
     pairs: Sequence[tuple[Path, Path]],
     images: Path,
     overwrite: bool,
-) -> None:
+) -> Any:
     """Draw three cases by their mean Dice.
 
     Args:
@@ -180,4 +192,6 @@ def save_picture(
         image = load_volume(images / pairs[place][0].name)
         title = f"{what}: {case_name(pairs[place][0])}, Dice {mean_score([cases[place]]):.3f}"
         rows.append(CasePicture(title, image.array, found.array, expected.array, image.grid))
-    save_figure(cases_picture(rows), path, overwrite)
+    figure = cases_picture(rows)
+    save_figure(figure, path, overwrite)
+    return figure

@@ -7,7 +7,7 @@ import click
 
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
-from anyvox_keras.cli._register_pair import chosen, pair_options, save_pair
+from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
 from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.progress import tell
@@ -90,10 +90,10 @@ def register(
     options["spacing"] = options["spacing"] or _spacing(run)
 
     def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
-        arguments = chosen(options)
+        arguments = searched(options)
         iterations = int(arguments.pop("refine", 0))
         result = register_scans(iterations=iterations, **fixed, **arguments)
-        return save_pair(result, out, overwrite)
+        return save_pair(result, out, overwrite, {"run": run} | options)
 
     return run_pairs(batch, out, options, overwrite, register_pair)
 

@@ -2,6 +2,7 @@
 
 from anyvox_keras.io.csv_table import read_table
 from anyvox_keras.io.form_codes import prefer_form
+from anyvox_keras.io.label_names import load_label_names
 from anyvox_keras.io.load import (
     by_case,
     case_name,
@@ -23,8 +24,10 @@ from anyvox_keras.io.output import (
     replaced_together,
     require_room,
     save_json,
+    save_page,
 )
 from anyvox_keras.io.points import TO_LPS, Landmarks, load_points, read_landmarks, save_points
+from anyvox_keras.io.provenance import provenance_of
 from anyvox_keras.io.resumable_store import ResumableStore
 from anyvox_keras.io.save_volume import save_volume
 from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
@@ -42,6 +45,7 @@ __all__ = [
     "exclusive",
     "list_images",
     "load_affine",
+    "load_label_names",
     "load_labels",
     "load_mask",
     "load_points",
@@ -50,6 +54,7 @@ __all__ = [
     "load_warp",
     "prefer_form",
     "prepare_folder",
+    "provenance_of",
     "read_landmarks",
     "read_table",
     "refuse_inputs",
@@ -58,6 +63,7 @@ __all__ = [
     "require_room",
     "save_affine",
     "save_json",
+    "save_page",
     "save_points",
     "save_volume",
     "save_warp",

@@ -191,6 +191,17 @@ def save_json(path: str | os.PathLike[str], content: Any, overwrite: bool = Fals
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def save_page(path: str | os.PathLike[str], html: str) -> None:
+    """Write a page; the file appears whole, an old one goes.
+
+    Args:
+        path: The file.
+        html: Its text.
+    """
+    with atomic(check_output(path, overwrite=True)) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -205,7 +216,7 @@ def _plain(value: Any) -> Any:
 
 REGISTRATION_FILES = (
     "moved.nii.gz", "moved_seg.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "affine.tfm",
-    "report.png", "metrics.json",
+    "report.png", "report.html", "metrics.json",
 )  # fmt: skip
 
 

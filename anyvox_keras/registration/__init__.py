@@ -55,6 +55,7 @@ from anyvox_keras.registration.pair_inputs import landmarks_of, place
 from anyvox_keras.registration.quality import Quality
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
+from anyvox_keras.registration.registration_page import registration_page
 from anyvox_keras.types import PairOptions
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "mutual_information",
     "place",
     "register",
+    "registration_page",
     "resample_deformation",
     "room",
     "settings_of",

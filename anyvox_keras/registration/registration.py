@@ -1,7 +1,7 @@
 """The result of `register`."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -213,13 +213,27 @@ class Registration:
         image = Volume(volume.array, volume.affine, finite=volume.finite)
         return self.warp.resample(image, outside=background(image)).array
 
-    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        overwrite: bool = False,
+        names: Mapping[int, str] | None = None,
+        made_with: Mapping[str, Any] | None = None,
+    ) -> Path:
         """Write the results: images, warps (ITK), affine, report and metrics.
 
         `moved.nii.gz` and, with a moving label map, `moved_seg.nii.gz` on the fixed grid;
         `warp.nii.gz` on the fixed grid and `inverse_warp.nii.gz` on the moving grid, the whole map
-        each; `affine.tfm` for information; `report.png`; `metrics.json`, last. Old results are
-        replaced when all new ones are written; those that are not made anew go.
+        each; `affine.tfm` for information; `report.png`, and `report.html` to look through, which
+        opens anywhere; `metrics.json`, last. Old results are replaced when all new ones are
+        written; those that are not made anew go.
+
+        Args:
+            folder: Where they go.
+            overwrite: Whether old results are replaced.
+            names: What labels are called, in the report.
+            made_with: What is known of the making beside versions and images, for the
+                `provenance` of `metrics.json`: `command`, `settings`, and `inputs`, paths by name.
 
         Raises:
             UserError: A result exists and `overwrite` is false, the folder cannot be written, or a
@@ -232,10 +246,10 @@ class Registration:
         io.refuse_inputs([folder / name for name in io.REGISTRATION_FILES], inputs)
         io.prepare_folder(folder)
         with io.replaced_together(folder, io.REGISTRATION_FILES, "metrics.json") as staged:
-            self._write(staged)
+            self._write(staged, names or {}, dict(made_with or {}))
         return folder
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, names: Mapping[int, str], made_with: dict[str, Any]) -> None:
         """Write all results into an empty folder."""
         fixed, moving = self.fixed.grid, self.moving.grid
         tell("moved image")
@@ -250,28 +264,47 @@ class Registration:
         io.save_warp(folder / "inverse_warp.nii.gz", self.inverse, moving, beyond=back)
         io.save_affine(folder / "affine.tfm", self.affine)
         tell("quality")
-        io.save_json(folder / "metrics.json", self.metrics)
+        provenance = self._provenance(made_with)
+        io.save_json(folder / "metrics.json", {**self.metrics, "provenance": provenance})
         tell("report")
-        self._save_report(folder / "report.png")
+        self._save_report(folder, names, provenance)
 
-    def _save_report(self, path: Path) -> None:
+    def _provenance(self, made_with: dict[str, Any]) -> dict[str, Any]:
+        volumes = {"fixed": self.fixed, "moving": self.moving,
+                   "fixed_seg": self.fixed_seg, "moving_seg": self.moving_seg}  # fmt: skip
+        own = {name: volume.name for name, volume in volumes.items() if volume is not None}
+        return io.provenance_of(own | made_with.pop("inputs", {}), **made_with)
+
+    def _save_report(
+        self, folder: Path, names: Mapping[int, str], provenance: dict[str, Any]
+    ) -> None:
         from anyvox_keras.pictures import registration_report, save_figure
+        from anyvox_keras.registration.registration_page import registration_page
 
         # scans that were far apart share nothing before the affine map
         aligned = np.array_equal(self.affine, np.eye(4))
         figure = registration_report(
             self.fixed.array,
-            self._before(self.moving),
+            self.before,
             self.moved,
             self.deformation,
             self.fixed.grid,
-            self._label_maps(),
+            self.label_maps,
             title=f"{Path(self.moving.name).name} to {Path(self.fixed.name).name}",
             summary=self.summary + ("" if aligned else "; moving and before: after the affine map"),
         )
-        save_figure(figure, path, overwrite=True)
+        save_figure(figure, folder / "report.png", overwrite=True)
+        page = registration_page(self, figure, names, provenance)
+        io.save_page(folder / "report.html", page.html())
 
-    def _label_maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    @property
+    def before(self) -> np.ndarray:
+        """The moving image on the fixed grid, brought there by the affine map alone."""
+        return self._before(self.moving)
+
+    @property
+    def label_maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """The labels of fixed, moving (by the affine map alone) and moved, if there are any."""
         if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
             return None
         return self.fixed_seg.array, self._before(self.moving_seg), self.moved_seg

@@ -1,5 +1,6 @@
 """`anyvox register`: its files, its mistakes, its batches."""
 
+import hashlib
 import importlib
 import json
 from csv import DictReader
@@ -108,7 +109,9 @@ def test_bad_affine_or_initial_is_one_line(images, tmp_path, capsys):
 def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
     out = tmp_path / "out"
     labels = ("--fixed-seg", images["fixed_seg"], "--moving-seg", images["moving_seg"])
-    assert run(images, out, *labels, fixed="spoilt") == 0
+    (tmp_path / "names.txt").write_text("3 a ball\n")
+    named = ("--label-names", tmp_path / "names.txt")
+    assert run(images, out, *labels, *named, fixed="spoilt") == 0
     captured = capsys.readouterr()
     assert "1 voxels are not finite" in captured.err
     assert "mean Dice" in captured.out
@@ -117,6 +120,13 @@ def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
     assert metrics.keys() >= expected
     assert metrics["dice"]["3"]["after"] > metrics["dice"]["3"]["before"]
     assert (out / "report.png").stat().st_size > 10_000
+    made = metrics["provenance"]
+    digest = hashlib.sha256(images["moving"].read_bytes()).hexdigest()
+    assert made["inputs"][str(images["moving"])] == digest
+    assert "anyvox register --fixed" in made["command"]
+    report = (out / "report.html").read_text()
+    for words in (digest, "<td>a ball</td>", f"--out {out}", "checkerboard", "<td>keras</td>"):
+        assert words in report
     fixed = nib.load(images["fixed"])
     for name, kind in (("moved.nii.gz", "f"), ("moved_seg.nii.gz", "u")):
         saved = nib.load(out / name)
@@ -178,7 +188,10 @@ def test_a_result_not_to_be_trusted_exits_3_and_is_written(images, tmp_path, rec
     assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 0
     rows.append(["worse", "{fixed}", "{moving}"])
     csv = table(tmp_path / "pairs.csv", images, rows)
+    (tmp_path / "out" / "a" / "report.html").write_text("")
     assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 0 < page.index("<td>worse</td>") < page.index('href="a/report.html"')
 
 
 def test_smoothness_capture_and_iterations_reach_the_search(images, tmp_path, monkeypatch, capsys):
@@ -236,7 +249,7 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     assert rows[2]["verdict"] == "WARN"
     assert rows[2]["reasons"] == "folds; labels"
     assert float(rows[3]["mean_dice_after"]) == 0.75
-    assert [line.split() for line in shown.out.splitlines()[-5:]] == summary
+    assert [line.split() for line in shown.out.splitlines()[-6:-1]] == summary
     assert recorded[0]["fixed_clip"] == (0, 5)
     assert recorded[0]["memory"] == 8
     assert recorded[-1]["features"] == "mind"
@@ -246,7 +259,7 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     assert len(recorded) == count + 1  # only the failed one again
     again = capsys.readouterr().out.splitlines()
     assert again[0] == f"{out}/one: done already"
-    assert [line.split() for line in again[-5:]] == summary
+    assert [line.split() for line in again[-6:-1]] == summary
 
 
 def test_results_belong_to_the_files_and_settings_of_their_row(images, tmp_path, capsys, recorded):

@@ -46,7 +46,9 @@ def refused(capsys, reason):
 def test_predictions_have_the_names_grids_and_headers_of_their_images(place, capsys):
     out = place / "predictions"
     words = ["--images", place / "data" / "imagesTs", "--out", out]
-    assert segment("predict", place, *words, "--largest", "--flips", "--probabilities") == 0
+    more = ["--largest", "--flips", "--probabilities", "--report"]
+    assert segment("predict", place, *words, *more) == 0
+    assert "<h2>Volumes</h2>" in (out / "case_91.html").read_text()
     labels = nib.load(out / "case_91.nii.gz")
     image = nib.load(place / "data" / "imagesTs" / "case_91.nii.gz")
     assert labels.shape == image.shape
@@ -92,6 +94,9 @@ def test_evaluation_writes_every_case_and_draws(place, tmp_path):
         assert float(row["dice"]) == pytest.approx(overlap[int(row["label"])])
         assert float(row["hd95_mm"]) == pytest.approx(distance[int(row["label"])])
     assert (tmp_path / "scores.png").stat().st_size > 10_000
+    page = (tmp_path / "scores.html").read_text()
+    assert f"{overlap[1]:.4g}</td>" in page
+    assert "labels, true" in page
 
 
 def test_the_picture_shows_best_median_and_worst(place, tmp_path, monkeypatch):

@@ -240,8 +240,8 @@ def test_registers_images_of_other_grids(network, images, tmp_path, capsys):
     out = tmp_path / "out" / "one"
     expected = {"moved", "moved_seg", "warp", "inverse_warp"}
     assert {path.name for path in out.iterdir()} == {
-        *(f"{name}.nii.gz" for name in expected), "affine.tfm", "report.png", "metrics.json",
-        ".made_from.json",
+        *(f"{name}.nii.gz" for name in expected), "affine.tfm", "report.png", "report.html",
+        "metrics.json", ".made_from.json",
     }  # fmt: skip
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["dice"]["3"]["after"] > metrics["dice"]["3"]["before"]

@@ -97,7 +97,7 @@ def test_saved_warp_is_what_simpleitk_applies(pair, result, tmp_path):
     result.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "moved.nii.gz", "moved_seg.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "affine.tfm",
-        "report.png", "metrics.json",
+        "report.png", "report.html", "metrics.json",
     }  # fmt: skip
     moving = sitk.GetImageFromArray(pair["moving"].get_fdata().T.astype("float32"))
     nib.save(pair["moving"], tmp_path / "moving.nii.gz")
