@@ -14,6 +14,7 @@ EXTRAS = {
     "neurite": "voxelmorph",
     "huggingface_hub": "hub",
     "nilearn": "demo",
+    "SimpleITK": "images",
 }
 
 

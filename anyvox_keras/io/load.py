@@ -14,6 +14,7 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.volume import Volume, require_same_grid
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
+from anyvox_keras.io.simpleitk_images import READ, from_simpleitk, is_simpleitk, read_image
 
 # float32 must tell so many values apart between the smallest and the largest
 _LEVELS = 1000
@@ -25,9 +26,9 @@ _BROKEN = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError
 # gzip cannot pack more than this into a byte
 _GZIP = 1032
 #: in upper or lower case
-ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz")
+ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd")
 # images that a folder may hold and that are not read from there
-_OTHERS = (".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".hdr", ".dcm", ".nii.bz2", ".nii.zst")
+_OTHERS = (".mnc", ".hdr", ".dcm", ".nii.bz2", ".nii.zst")
 
 
 def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume:
@@ -39,7 +40,8 @@ def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume
     warning. A header that claims more voxels than its file can hold is refused unread.
 
     Args:
-        source: path of a NIfTI file, nibabel image, `Volume`, or an array `(D, H, W)`, which gets
+        source: path of a file (NIfTI, MGH; with SimpleITK NRRD, MetaImage, or the folder of a DICOM
+            series), nibabel or SimpleITK image, `Volume`, or an array `(D, H, W)`, which gets
             voxels of 1 mm; what a masked array masks counts as not finite.
         what: what to call the image in messages, such as `"fixed image"`.
         varies: refuse an image that is the same everywhere, where nothing can be matched.
@@ -250,13 +252,15 @@ def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
     """Return the nibabel image that `source` is or names, and its name for messages."""
     if isinstance(source, nib.spatialimages.SpatialImage):
         return source, str(source.get_filename() or what)
+    if is_simpleitk(source):
+        return from_simpleitk(source, what, what), what
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"{what}: expected a path or a nibabel image, received {type(source)}")
     path = Path(source)
     if not path.exists():
         raise UserError(f"{path}: expected a NIfTI {what}, received a path that does not exist")
-    if path.is_dir():
-        raise UserError(f"{path}: expected a NIfTI {what}, received a folder")
+    if path.is_dir() or path.name.lower().endswith(READ):
+        return read_image(path, what), str(path)
     try:
         image = nib.load(path)
     # readers of a dozen formats, which raise whatever junk makes them raise

@@ -10,6 +10,7 @@ from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.volume import Volume
 from anyvox_keras.io.form_codes import FORMS, require_no_shear
 from anyvox_keras.io.output import atomic, check_output
+from anyvox_keras.io.simpleitk_images import WRITTEN, write_image
 
 
 def save_volume(
@@ -24,7 +25,7 @@ def save_volume(
     The file appears whole or not at all.
 
     Args:
-        path: ends in `.nii` or `.nii.gz`.
+        path: ends in `.nii` or `.nii.gz`, or, with SimpleITK, in `.nrrd` or `.mha`.
         array: `(D, H, W)`, or `(D, H, W, C)` for features.
         like: the image (or its grid) that the array is aligned with.
         overwrite: replace an existing file.
@@ -43,11 +44,17 @@ def save_volume(
     array = np.asarray(array)
     if array.ndim not in (3, 4) or array.shape[:3] != like.shape:
         raise ValueError(f"`array` must be {like.shape} or with channels. Received: {array.shape}")
-    if not str(path).endswith((".nii", ".nii.gz")):
-        raise UserError(f"{path}: expected a name ending in .nii or .nii.gz")
+    if not str(path).endswith((".nii", ".nii.gz", *WRITTEN)):
+        raise UserError(
+            f"{path}: expected a name ending in .nii or .nii.gz, or one of {', '.join(WRITTEN)}"
+        )
     require_no_shear(like.grid.affine if isinstance(like, Volume) else like.affine, str(path))
     path = check_output(path, overwrite)
     array = array.astype(_stored_type(array))
+    if str(path).endswith(WRITTEN):
+        with atomic(path) as temporary:
+            write_image(temporary, array, like.affine)
+        return
     image = nib.Nifti1Image(array, like.affine, _header(like))
     # the copied header still asks for the old image's type, which would round
     image.set_data_dtype(array.dtype)

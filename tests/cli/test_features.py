@@ -35,7 +35,7 @@ def test_features_are_the_extractors_on_the_images_grid(images, tmp_path, run_fo
 def test_the_packaged_network_is_the_default(images, tmp_path):
     out = tmp_path / "out.nii.gz"
     assert run(images, out, "--report", tmp_path / "out.html") == 0
-    assert "Features of fixed.nii.gz" in (tmp_path / "out.html").read_text()
+    assert "Features of fixed.nii.gz" in (tmp_path / "out.html").read_text(encoding="utf-8")
     expected = FeatureExtractor.from_preset("anyvox-base")(nib.load(images["fixed"]).get_fdata())
     np.testing.assert_allclose(nib.load(out).get_fdata(), expected, atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(expected, axis=-1), 1, atol=1e-3)

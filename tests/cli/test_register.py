@@ -124,7 +124,7 @@ def test_a_pair_of_other_grids_with_a_bad_voxel(images, tmp_path, capsys):
     digest = hashlib.sha256(images["moving"].read_bytes()).hexdigest()
     assert made["inputs"][str(images["moving"])] == digest
     assert "anyvox register --fixed" in made["command"]
-    report = (out / "report.html").read_text()
+    report = (out / "report.html").read_text(encoding="utf-8")
     for words in (digest, "<td>a ball</td>", f"--out {out}", "checkerboard", "<td>keras</td>"):
         assert words in report
     fixed = nib.load(images["fixed"])
@@ -190,7 +190,7 @@ def test_a_result_not_to_be_trusted_exits_3_and_is_written(images, tmp_path, rec
     csv = table(tmp_path / "pairs.csv", images, rows)
     (tmp_path / "out" / "a" / "report.html").write_text("")
     assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 3
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert 0 < page.index("<td>worse</td>") < page.index('href="a/report.html"')
 
 

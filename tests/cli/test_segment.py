@@ -48,7 +48,7 @@ def test_predictions_have_the_names_grids_and_headers_of_their_images(place, cap
     words = ["--images", place / "data" / "imagesTs", "--out", out]
     more = ["--largest", "--flips", "--probabilities", "--report"]
     assert segment("predict", place, *words, *more) == 0
-    assert "<h2>Volumes</h2>" in (out / "case_91.html").read_text()
+    assert "<h2>Volumes</h2>" in (out / "case_91.html").read_text(encoding="utf-8")
     labels = nib.load(out / "case_91.nii.gz")
     image = nib.load(place / "data" / "imagesTs" / "case_91.nii.gz")
     assert labels.shape == image.shape
@@ -94,7 +94,7 @@ def test_evaluation_writes_every_case_and_draws(place, tmp_path):
         assert float(row["dice"]) == pytest.approx(overlap[int(row["label"])])
         assert float(row["hd95_mm"]) == pytest.approx(distance[int(row["label"])])
     assert (tmp_path / "scores.png").stat().st_size > 10_000
-    page = (tmp_path / "scores.html").read_text()
+    page = (tmp_path / "scores.html").read_text(encoding="utf-8")
     assert f"{overlap[1]:.4g}</td>" in page
     assert "labels, true" in page
 

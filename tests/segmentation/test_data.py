@@ -60,9 +60,9 @@ def test_what_is_named_ignore_is_no_class(folder, labels):
 
 
 def test_a_folder_is_read_whole_or_says_what_is_left_out(tmp_path):
-    for name in ("a.nii.gz", "B.NII.GZ", "d.mgz", "e.nrrd", "._a.nii.gz", "notes.txt"):
+    for name in ("a.nii.gz", "B.NII.GZ", "d.mgz", "e.mnc", "._a.nii.gz", "notes.txt"):
         (tmp_path / name).write_text("")
-    with pytest.warns(UserWarning, match=r"1 images are left out: e\.nrrd"):
+    with pytest.warns(UserWarning, match=r"1 images are left out: e\.mnc"):
         found = list_images([tmp_path])
     assert [path.name for path in found] == ["B.NII.GZ", "a.nii.gz", "d.mgz"]
     assert [case_name(path) for path in found] == ["B", "a", "d"]
