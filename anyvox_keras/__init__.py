@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from anyvox_keras.errors import UserError as UserError
     from anyvox_keras.features import FeatureExtractor as FeatureExtractor
-    from anyvox_keras.networks import UNet as UNet
+    from anyvox_keras.networks import UNet as UNet, ViT as ViT
     from anyvox_keras.registration import FeatureLoss as FeatureLoss, Registration as Registration
     from anyvox_keras.registration.register import register as register
     from anyvox_keras.saving import load_model as load_model

@@ -13,6 +13,7 @@ EXTRAS = {
     "voxelmorph": "voxelmorph",
     "neurite": "voxelmorph",
     "huggingface_hub": "hub",
+    "safetensors.numpy": "hub",
     "nilearn": "demo",
     "SimpleITK": "images",
 }
@@ -38,7 +39,7 @@ def load_extra(package: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if error.name != package.split(".")[0]:
             raise
         raise UserError(missing(package, purpose)) from error
 
@@ -46,4 +47,4 @@ def load_extra(package: str, purpose: str) -> ModuleType:
 def missing(package: str, purpose: str) -> str:
     """Say in one line how to install a package of `EXTRAS`."""
     install = f'pip install "anyvox_keras[{EXTRAS[package]}]"'
-    return f"{purpose} needs {package}, which is not installed: {install}"
+    return f"{purpose} needs {package.split('.')[0]}, which is not installed: {install}"

@@ -39,6 +39,13 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "InstanceNorm",
     ),
     "networks.unet": ("UNet",),
+    "networks.vit": ("ViT",),
+    "networks.vit_layers": (
+        "PatchTokens",
+        "PatchGrid",
+        "ViTBlock",
+        "Demean",
+    ),
     "registration.layers": (
         "SpatialTransformer",
         "IntegrateVelocity",
@@ -112,6 +119,18 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "voxelmorph.trainer": ("VoxelMorphTrainer",),
     "voxelmorph.voxelmorph": ("VoxelMorph",),
 }
+
+
+def class_of(name: str) -> Any:
+    """Import one of the package's registered classes by its name; None if there is none.
+
+    Args:
+        name: Such as `"UNet"`.
+    """
+    for home, names in CLASSES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{PACKAGE}.{home}"), name)
+    return None
 
 
 def load_model(

@@ -66,9 +66,12 @@ Interpolation = Literal["linear", "nearest"]
 Alignment = Literal["half_pixel", "corners"]
 
 #: Layers of a network, see `UNet` and `UpSample`.
-Normalization = Literal["batch", "instance", "none"]
+Normalization = Literal["batch", "instance", "instance_affine", "none"]
 Pooling = Literal["max", "average"]
 Upsampling = Literal["nearest", "trilinear", "corners"]
+
+#: What a `ViT` does to each feature over space.
+OutputNorm = Literal["none", "instance", "demean"]
 
 #: How a feature vector is normalised across channels: see `FeatureExtractor`.
 FeatureNorm = Literal["none", "unit", "standard"]

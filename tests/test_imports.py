@@ -37,7 +37,9 @@ DOORS = {
     "voxelmorph/weights.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.
-OPTIONAL = {"matplotlib", "nilearn", "voxelmorph", "neurite", "huggingface_hub", "pandas"}
+OPTIONAL = {
+    "matplotlib", "nilearn", "voxelmorph", "neurite", "huggingface_hub", "pandas", "safetensors",
+}  # fmt: skip
 FOREIGN = {"monai", "torchio", "SimpleITK", "convexadam", "convexAdam", "pytest", "sklearn"}
 
 FILES = sorted(FOLDER.rglob("*.py"))

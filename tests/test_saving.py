@@ -21,7 +21,7 @@ from anyvox_keras import (
     voxelmorph,
 )
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.networks import initializers, layers, normalization
+from anyvox_keras.networks import initializers, layers, normalization, vit_layers
 from anyvox_keras.saving import CLASSES, register_with_keras
 
 PACKAGE = Path(avx.__file__).parent
@@ -60,6 +60,7 @@ SAMPLES = {
     "CropLike": lambda: layers.CropLike(2),
     "CutOut": lambda: synthesis.CutOut((0.2, 0.3)),
     "DeformedPairs": lambda: voxelmorph.DeformedPairs(3, (4, 8), 2.0),
+    "Demean": lambda: vit_layers.Demean(),
     "DiceCrossEntropy": lambda: segmentation.DiceCrossEntropy(0.5, class_weights=[1, 2]),
     "DiceLoss": lambda: reg.DiceLoss(1e-3),
     "DiceScore": lambda: segmentation.DiceScore(2, ignore_label=5),
@@ -74,7 +75,7 @@ SAMPLES = {
     "Ghosting": lambda: synthesis.Ghosting((2, 3), 0.5),
     "GibbsRinging": lambda: synthesis.GibbsRinging((0.1, 0.2)),
     "GradientPenalty": lambda: reg.GradientPenalty("l1"),
-    "InstanceNorm": lambda: normalization.InstanceNorm(1e-2),
+    "InstanceNorm": lambda: normalization.InstanceNorm(1e-2, affine=True),
     "IntegrateVelocity": lambda: reg.IntegrateVelocity(3, "zeros"),
     "InverseConsistencyLoss": lambda: reg.InverseConsistencyLoss(),
     "Inversion": lambda: synthesis.Inversion(0.5),
@@ -92,6 +93,8 @@ SAMPLES = {
     "MultiPositiveContrastiveLoss": lambda: avx.MultiPositiveContrastiveLoss(0.2, "raw"),
     "MutualInformationLoss": lambda: reg.MutualInformationLoss(8, 1.0),
     "PairedViews": lambda: synthesis.PairedViews(synthesis.Appearance(spike=None), 3),
+    "PatchGrid": lambda: vit_layers.PatchGrid((2, 2, 2)),
+    "PatchTokens": lambda: vit_layers.PatchTokens(2, seed=[3, 1]),
     "ProjectionHead": lambda: contrastive.ProjectionHead(4, 2, seed=[3, 1]),
     "RandomCrop": lambda: synthesis.RandomCrop(4, 3),
     "ReflectConv3D": lambda: layers.ReflectConv3D(2, 5, True),
@@ -109,6 +112,8 @@ SAMPLES = {
     "TrainTimeAugmentation": lambda: synthesis.TrainTimeAugmentation(8, seed=3),
     "UNet": unet,
     "UpSample": lambda: layers.UpSample("trilinear"),
+    "ViT": lambda: avx.ViT(1, 2, 8, 6, 1, 1, 1, 2, False, output_norm="none", seed=1),
+    "ViTBlock": lambda: vit_layers.ViTBlock(1, (2, 2, 2), False, 0.2, 3, seed=[3, 1]),
     "VoxelMorph": voxelmorph_network,
     "VoxelMorphTrainer": lambda: voxelmorph.VoxelMorphTrainer(
         voxelmorph_network(),

@@ -39,10 +39,12 @@ class ContrastivePretrainer(StreamTrained):
     different labels.
 
     Args:
-        backbone: A `UNet`, or any functional model of volumes `(B, D, H, W, 1)`. It is trained; its
-            layers and settings stay as they are.
-        taps: Names of its layers, of a `UNet` also flat indices; None takes a `UNet`'s
-            `contrastive_taps`, and of other models `"output"`.
+        backbone: A `UNet`, or any Keras model of volumes `(B, D, H, W, 1)`: functional, sequential
+            or subclassed. It is trained; its layers and settings stay as they are. A subclassed
+            model is called once before, or is built here on 32 voxels per axis.
+        taps: Names of its layers, of nested models too, whose outputs are volumes of any stride;
+            of a `UNet` also flat indices. None takes a `UNet`'s `contrastive_taps`, and of other
+            models `"output"`.
         samples: Most voxels per tap and view.
         balanced: Whether labels take turns among the drawn voxels, so that small regions count as
             much as large ones; else voxels are drawn uniformly, as in the paper.
@@ -122,19 +124,19 @@ class ContrastivePretrainer(StreamTrained):
         self.augmentation = self.recipe.augmentation() if augmentation == "recipe" else augmentation
         self.criterion = MultiPositiveContrastiveLoss(temperature, rarity, balance)
         self._given = dict(taps=taps and list(taps), recipe=recipe)
-        self._tapped = with_taps(backbone, chosen)
-        self.heads = [self._head(index, tap) for index, tap in enumerate(self.taps)]
+        self._tapped, channels = with_taps(backbone, chosen)
+        self.heads = [self._head(n, tap, channels[tap]) for n, tap in enumerate(self.taps)]
         self._make_metrics()
         self._draws = self.add_weight(
             (), dtype="int32", initializer="zeros", trainable=False, name="draws"
         )
         self.built = True
 
-    def _head(self, index: int, tap: str) -> ProjectionHead:
+    def _head(self, index: int, tap: str, channels: int) -> ProjectionHead:
         head = ProjectionHead(
             self.width, seed=[self.seed, index], dtype=self.dtype_policy, name=f"head_{tap}"
         )
-        head.build((None, self._tapped.output[tap].shape[-1]))
+        head.build((None, channels))
         return head
 
     def _make_metrics(self) -> None:

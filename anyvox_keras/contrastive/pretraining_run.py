@@ -162,10 +162,10 @@ class PretrainingRun(TrainingRun):
 
     def describe(self, model: Any, stream: Any) -> str:
         """Name the network and its taps, and lay out what is drawn on the way to it."""
-        own = model.backbone.get_config()
+        backbone, kind = model.backbone, type(model.backbone).__name__
         names = ("width", "levels", "output_channels", "normalization", "pooling", "upsampling")
-        sizes = ", ".join(f"{name} {own[name]}" for name in names)
-        lines = [f"network: UNet, {model.backbone.count_params():,} parameters, {sizes}"]
+        sizes = [f", {n} {getattr(backbone, n)}" for n in names if hasattr(backbone, n)]
+        lines = [f"network: {kind}, {backbone.count_params():,} parameters{''.join(sizes)}"]
         lines.append(f"taps: {', '.join(model.taps)}; heads of {model.width}")
         lines.append(stream.describe())
         if model.augmentation is not None:

@@ -43,8 +43,9 @@ def draw_voxels(
     first = sample_positions(keys, grid, count * (CANDIDATES if balanced else 1), stream)
     if balanced:
         first = balance_positions(first, labels_at(label_map, grid, first), count)
-    scale = ops.convert_to_tensor([n // m for n, m in zip(sides, grid, strict=True)], "int32")
-    second, inside = shift_positions(first, ops.floor_divide(shift, scale), grid)
+    # Multiplied first: a strided convolution leaves 9 of 17 voxels, a stride of no whole number.
+    fine, coarse = (ops.convert_to_tensor(list(n), "int32") for n in (sides, grid))
+    second, inside = shift_positions(first, ops.floor_divide(shift * coarse, fine), grid)
     positions = ops.concatenate([first, second], axis=0)
     number = ops.broadcast_to(ops.arange(first.shape[1], dtype="int32"), ops.shape(first))
     partner = ops.where(inside, number, number + first.shape[1])

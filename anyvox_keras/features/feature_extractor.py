@@ -14,8 +14,9 @@ from anyvox_keras.export import export
 from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
-from anyvox_keras.networks import DEFAULT, UNet, preset_metadata
+from anyvox_keras.networks import DEFAULT, load_network, preset_metadata
 from anyvox_keras.networks.network_copy import network_config, network_from_config
+from anyvox_keras.networks.signature import fixed_sides, input_channels, output_channels
 from anyvox_keras.types import Array, FeatureNorm
 
 # added to a squared length
@@ -38,12 +39,14 @@ class FeatureExtractor:
     overlapping windows blended with Gaussian weights.
 
     Args:
-        backbone: A network of `(B, D, H, W, 1)`, such as a `UNet`.
+        backbone: Any Keras network of `(B, D, H, W, 1)`, such as a `UNet`.
         clip: `(low, high)` intensities, such as (-450, 450) HU for abdominal CT, or None.
         rescale: Whether to min-max normalise.
         norm: Per-voxel normalisation across channels: `"none"`, `"unit"` (length 1) or
             `"standard"` (mean 0, std 1), as the instance-norm variant wants for registration.
-        window: None for the whole volume; else a window's side, or its three sides.
+        window: None for the whole volume, or, of a network of fixed sides such as a `ViT`, for
+            windows of those; else a window's side, or its three sides. A volume that is smaller
+            than a fixed window is extended by reflection, and its features are cut back.
         overlap: Fraction of a window's side that its neighbour also covers.
         sigma: Standard deviation of the blending weights, as a fraction of the window's side.
         window_batch: Number of windows computed at once.
@@ -77,7 +80,10 @@ class FeatureExtractor:
         self.clip = clip
         self.rescale = rescale
         self.norm = norm
-        self.window = (window,) * 3 if isinstance(window, int) else window
+        self._fixed = fixed_sides(backbone)
+        self.window = (window,) * 3 if isinstance(window, int) else (window or self._fixed)
+        if self._fixed and tuple(self.window or ()) != self._fixed:
+            raise ValueError(f"`window` must be the network's, {self._fixed}. Received: {window}")
         self.overlap = overlap
         self.sigma = sigma
         self.window_batch = window_batch
@@ -95,7 +101,7 @@ class FeatureExtractor:
             UserError: If there is no such preset, or it can't be loaded.
         """
         norm = preset_metadata(preset).get("norm", "none")
-        return cls(UNet.from_preset(preset), **{"norm": norm, **kwargs})
+        return cls(load_network(preset), **{"norm": norm, **kwargs})
 
     def __call__(self, volume: Any) -> np.ndarray:
         """Return `(D, H, W, F)` float32 of one volume, `(B, D, H, W, F)` of a batch.
@@ -162,8 +168,8 @@ class FeatureExtractor:
         if self.window is not None:
             return self
         # the features, their blended slabs and one copy
-        held = 3 * 4 * int(self.backbone.output_shape[-1]) * float(np.prod(shape))
-        width = self.backbone.get_config().get("width", _WIDTH)
+        held = 3 * 4 * output_channels(self.backbone) * float(np.prod(shape))
+        width = getattr(self.backbone, "width", _WIDTH)
         voxels = (memory * 2**30 - held) / (_BYTES * width)
         if np.prod([-(-n // _STEP) * _STEP for n in shape]) <= voxels:
             return self
@@ -188,17 +194,31 @@ class FeatureExtractor:
 
     @property
     def _channels(self) -> int | None:
-        shape = getattr(self.backbone, "input_shape", None)
-        return shape[-1] if isinstance(shape, tuple) else None
+        return input_channels(self.backbone)
 
     def _features(self, volume: np.ndarray) -> np.ndarray:
         if self.window is None:
             features = self._predict(volume[None])[0]
         else:
+            d, h, w = volume.shape[:3]
             features = sliding_window(
-                volume, self._predict, self.window, self.overlap, self.sigma, self.window_batch
-            )
+                self._extended(volume),
+                self._predict,
+                self.window,
+                self.overlap,
+                self.sigma,
+                self.window_batch,
+            )[:d, :h, :w]
         return np.asarray(self.normalise(features))
+
+    def _extended(self, volume: np.ndarray) -> np.ndarray:
+        """Reflect what is smaller than a window that the network insists on."""
+        missing = [
+            max(0, side - n) for side, n in zip(self._fixed or (0,) * 3, volume.shape, strict=False)
+        ]
+        if not any(missing):
+            return volume
+        return np.pad(volume, [*((0, n) for n in missing), (0, 0)], "reflect")
 
     def _predict(self, batch: np.ndarray) -> np.ndarray:
         # Not a plain call: torch would keep the graph, and nothing would be compiled.

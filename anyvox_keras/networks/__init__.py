@@ -10,10 +10,13 @@ if TYPE_CHECKING:
         ARCHITECTURES as ARCHITECTURES,
         DEFAULT as DEFAULT,
     )
+    from anyvox_keras.networks.hub import upload_preset as upload_preset
     from anyvox_keras.networks.presets import (
+        load_network as load_network,
         preset_metadata as preset_metadata,
         preset_names as preset_names,
     )
     from anyvox_keras.networks.unet import UNet as UNet
+    from anyvox_keras.networks.vit import ViT as ViT
 
 lazy(__name__)

@@ -1,7 +1,7 @@
 """PyTorch checkpoints of the paper's code: reading them, and what their keys say."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,60 +10,56 @@ import numpy as np
 
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.extras import load_extra
-from anyvox_keras.networks.architectures import ARCHITECTURES
+from anyvox_keras.networks import unet_checkpoint, vit_checkpoint
+from anyvox_keras.networks.checkpoint_entry import Entry, State
 
-State = dict[str, np.ndarray]
 Network = TypeVar("Network", bound=keras.Model)
 COMPILED_PREFIX = "_orig_mod."
-NORM_WEIGHTS = ("weight", "bias", "running_mean", "running_var")
-COUNTER = "num_batches_tracked"
+#: what knows the keys of each class
+LAYOUTS: dict[str, Any] = {"UNet": unet_checkpoint, "ViT": vit_checkpoint}
 
 
 def load_checkpoint(
-    make: Callable[..., Network], path: str | os.PathLike[str], dtype: Any = None
+    make: Callable[..., Network], path: str | os.PathLike[str], dtype: Any = None, **arguments: Any
 ) -> Network:
     """Make a network of the variant that a checkpoint's keys tell, and fill in its weights.
 
     Args:
-        make: The class `UNet`; `networks.convert.from_torch` names it.
+        make: The class, `UNet` or `ViT`, that the checkpoint must be of.
         path: The `.pth` file.
         dtype: Dtype policy; None takes the global one.
+        **arguments: Constructor arguments that are not as the keys suggest, such as the pooling.
 
     Raises:
-        UserError: If the file is absent, no checkpoint, or lacks weights (which are named).
+        UserError: If the file is absent, no checkpoint, of the other class, or lacks weights (which
+            are named).
     """
     state = read_checkpoint(path)
-    with reading(path, "a UNet of the paper"):
-        network: Any = make(**infer_arguments(state, str(path)), seed=0, dtype=dtype)
-    _require_match(state, {k: v.shape for k, v in state_of(network).items()}, str(path))
-    for index, name in network.tap_names.items():
-        layer = network.get_layer(name)
-        if name.endswith("_conv"):
-            kernel = state[f"model.{index}.weight"].transpose(2, 3, 4, 1, 0)
-            bias = [state[f"model.{index}.bias"]] if layer.use_bias else []
-            layer.set_weights([kernel, *bias])
-        elif layer.weights:
-            layer.set_weights([state[f"model.{index}.{weight}"] for weight in NORM_WEIGHTS])
-    found: Network = network
-    return found
+    name, where = class_in(state), str(path)
+    if name != make.__name__:
+        raise UserError(f"{path}: expected a checkpoint of a {make.__name__}, received a {name}")
+    layout = LAYOUTS[name]
+    with reading(path, f"a {name} of the paper"):
+        found = {**layout.infer_arguments(state, where), **arguments}
+        network: Any = make(**found, seed=0, dtype=dtype)
+    entries = layout.entries(network)
+    _require_match(state, entries, where)
+    for entry in entries:
+        if entry.weight is not None:
+            entry.weight.assign(entry.to_keras(state[entry.key]))
+    filled: Network = network
+    return filled
 
 
-def state_of(unet: Any) -> State:
-    """Return a UNet's weights as arrays by the paper's keys, in PyTorch's layout."""
-    state: State = {}
-    for index, name in unet.tap_names.items():
-        layer = unet.get_layer(name)
-        weights = [np.asarray(weight) for weight in layer.get_weights()]
-        if name.endswith("_conv"):
-            state[f"model.{index}.weight"] = weights[0].transpose(4, 3, 0, 1, 2)
-            state |= {f"model.{index}.bias": bias for bias in weights[1:]}
-        elif weights:
-            state |= {
-                f"model.{index}.{key}": array
-                for key, array in zip(NORM_WEIGHTS, weights, strict=True)
-            }
-            state[f"model.{index}.{COUNTER}"] = np.asarray(0, "int64")
-    return state
+def class_in(state: State) -> str:
+    """Return the class whose weights a state holds, by its keys."""
+    return "ViT" if any(key.startswith("down_projection.") for key in state) else "UNet"
+
+
+def state_of(network: Any) -> State:
+    """Return a network's weights as arrays by the paper's keys, in PyTorch's layout."""
+    entries = LAYOUTS[type(network).__name__].entries(network)
+    return {entry.key: entry.to_torch() for entry in entries}
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> State:
@@ -87,31 +83,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> State:
     return {key.removeprefix(COMPILED_PREFIX): _numpy(value) for key, value in state.items()}
 
 
-def infer_arguments(state: State, where: str) -> dict[str, Any]:
-    """Read a UNet's constructor arguments off a state's keys and shapes."""
-    kernels = {_index(key): value.shape for key, value in state.items() if value.ndim == 5}
-    if 0 not in kernels:
-        raise UserError(f"{where}: not a UNet of the paper; it lacks model.0.weight")
-    width, channels = kernels[0][:2]
-    if min(map(min, kernels.values())) < 1:
-        raise UserError(f"{where}: expected kernels of at least one channel, received none")
-    widest = max(shape[0] for shape in kernels.values())
-    levels = int(np.log2(max(2, widest // width)))
-    dev = "model.0.bias" in state and not any("running_mean" in key for key in state)
-    arguments = dict(ARCHITECTURES["anatomix-dev" if dev else "anatomix"])
-    arguments |= dict(width=width, input_channels=channels, levels=levels)
-    # Of the flat sequence: 3 an activated convolution, 1 a pooling or an upsampling.
-    last, decoder = 14 * levels + 9, 7 * levels + 10
-    if last in kernels:
-        arguments["output_channels"] = kernels[last][0]
-    if decoder in kernels:
-        arguments["skips"] = kernels[decoder][1] > width * 2**levels
-    return arguments
-
-
-def _require_match(state: State, expected: dict[str, tuple[int, ...]], where: str) -> None:
-    counters = {key for key in expected if key.endswith(COUNTER)}
-    missing = [key for key in expected if key not in state and key not in counters]
+def _require_match(state: State, entries: Sequence[Entry], where: str) -> None:
+    expected = {entry.key: entry.to_torch().shape for entry in entries}
+    # What nothing is computed from may be absent.
+    needed = {entry.key for entry in entries if entry.weight is not None}
+    missing = [key for key in expected if key not in state and key in needed]
     unknown = [key for key in state if key not in expected]
     wrong = [
         f"{key} {state[key].shape} instead of {shape}"
@@ -122,11 +98,6 @@ def _require_match(state: State, expected: dict[str, tuple[int, ...]], where: st
         if keys:
             named = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
             raise UserError(f"{where}: the checkpoint {what} {named}")
-
-
-def _index(key: str) -> int:
-    parts = key.split(".")
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else -1
 
 
 def _numpy(tensor: Any) -> np.ndarray:

@@ -13,9 +13,11 @@ def copied(network: keras.Model) -> keras.Model:
     """Return a network of the same architecture and weights that shares neither with this one.
 
     Args:
-        network: A `UNet`, or any model with `get_config`.
+        network: A `UNet`, or any model with `get_config`; a subclassed one is built.
     """
     copy = type(network).from_config(network.get_config())
+    if not copy.built:
+        copy.build_from_config(network.get_build_config())
     copy.set_weights(network.get_weights())
     return copy
 

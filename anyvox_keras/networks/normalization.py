@@ -51,20 +51,35 @@ class BatchNorm(keras.layers.BatchNormalization):
 class InstanceNorm(keras.layers.Layer):
     """`(x - mean) / sqrt(var + epsilon)` over the space of each sample and channel.
 
-    Mean and variance are float32 for any dtype. No scale, no shift, no moving statistics; the same
-    in training and inference.
+    Mean and variance are float32 for any dtype. No moving statistics; the same in training and
+    inference.
 
     Args:
         epsilon: Added to the biased variance.
+        affine: Whether a learned scale and shift of each channel follow.
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(self, epsilon: float = 1e-5, affine: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
+        self.affine = affine
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create scale and shift, if there are any."""
+        if self.affine:
+            shape = (input_shape[-1],)
+            self.gamma = self.add_weight(shape, initializer="ones", name="gamma")
+            self.beta = self.add_weight(shape, initializer="zeros", name="beta")
 
     def call(self, inputs: Array) -> Array:
         """Normalise `(B, D, H, W, C)`."""
-        return standardize_over_space(ops.cast(inputs, self.compute_dtype), self.epsilon)
+        outputs = standardize_over_space(ops.cast(inputs, self.compute_dtype), self.epsilon)
+        if not self.affine:
+            return outputs
+        gamma, beta = (
+            ops.cast(ops.convert_to_tensor(w), outputs.dtype) for w in (self.gamma, self.beta)
+        )
+        return outputs * gamma + beta
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Keep the shape."""
@@ -72,4 +87,5 @@ class InstanceNorm(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+        own = {"epsilon": self.epsilon} | ({"affine": True} if self.affine else {})
+        return {**super().get_config(), **own}

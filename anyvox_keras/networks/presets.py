@@ -4,67 +4,68 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import h5py
 import keras
-import numpy as np
 
-from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError, reading
-from anyvox_keras.extras import load_extra
-from anyvox_keras.io import atomic, require_room
-from anyvox_keras.io.output import cache_folder
+from anyvox_keras.io import atomic
+from anyvox_keras.networks.card import model_card
 from anyvox_keras.networks.checkpoint import load_checkpoint
+from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, SCHEME, hub_checkpoint, hub_folder
+from anyvox_keras.networks.weights_file import (
+    HDF5,
+    SAFETENSORS,
+    digest,
+    load_weights,
+    save_weights,
+)
+from anyvox_keras.saving import PACKAGE, class_of, load_model
 
-REPOSITORY = "neeldey/anatomix"
-HUB_PRESETS = ("anatomix", "anatomix-dev")
 PACKAGED = Path(__file__).parent / "weights"
-CONFIG, WEIGHTS, METADATA, CARD = "config.json", "model.weights.h5", "metadata.json", "README.md"
+CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
+#: what holds the weights: of a class of the package one of the first two, of any other the last
+WEIGHTS, MODEL = HDF5, "model.keras"
 
 
-def hub_checkpoint(name: str) -> Path:
-    """Return the checkpoint of a published network, downloading it once.
+class Presets:
+    """What a network of the package inherits to be saved as a preset and loaded from one."""
 
-    A file `<name>.pth` that already lies in the cache folder is used without a download.
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike[str], dtype: Any = None) -> Self:
+        """Load a network with its weights.
 
-    Raises:
-        UserError: If it can't be downloaded; the message says what to put where.
-    """
-    local = cache_folder() / f"{name}.pth"
-    return local if local.is_file() else _download(name, local)
+        Args:
+            preset: A preset folder, the folder of a pretraining run, a name (`anyvox-base` is
+                packaged; `anatomix`, `anatomix-dev` and `anatomix-dev-vit` are downloaded and
+                converted once), or `"hf://owner/repository[@revision]"`.
+            dtype: Dtype policy; None takes the global one.
 
+        Raises:
+            UserError: If there is no such preset, it holds another class, its weights are not
+                those of its SHA-256, or they can't be loaded.
+        """
+        found: Self = load_preset(cls, preset, dtype)
+        return found
 
-def hub_repository(address: str) -> Path:
-    """Return the local copy of a preset repository `hf://owner/name`."""
-    repository = address.removeprefix("hf://")
-    hub = _hub()
-    try:
-        return Path(hub.snapshot_download(repository))
-    except Exception as error:  # every transport has its own
-        raise UserError(
-            f"{address}: cannot be downloaded ({_line(error)}); download "
-            f"https://huggingface.co/{repository} elsewhere and pass its folder"
-        ) from error
+    def save_to_preset(
+        self,
+        folder: str | os.PathLike[str],
+        metadata: dict[str, Any] | None = None,
+        half: bool = False,
+        safetensors: bool = False,
+    ) -> None:
+        """Write `config.json`, the weights, `metadata.json` and a model card `README.md`.
 
-
-def _download(name: str, local: Path) -> Path:
-    url = f"https://huggingface.co/{REPOSITORY}/resolve/main/{name}.pth"
-    advice = f"download {url} and put it at {local}"
-    try:
-        return Path(_hub().hf_hub_download(REPOSITORY, f"{name}.pth"))
-    except UserError as error:
-        raise UserError(f"preset {name}: {error}; or {advice}") from error
-    except Exception as error:  # every transport has its own
-        raise UserError(f"preset {name}: offline ({_line(error)}); {advice}") from error
-
-
-def _hub() -> Any:
-    return load_extra("huggingface_hub", "the hub")
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+        Args:
+            folder: Where they go.
+            metadata: Further entries of `metadata.json`, such as `norm` for `FeatureExtractor`, or
+                `licence`, which becomes the hub's.
+            half: Whether weights are stored as float16.
+            safetensors: Whether they are written as `model.safetensors` instead of
+                `model.weights.h5`.
+        """
+        save_preset(self, folder, metadata, half, safetensors)
 
 
 def preset_folder(preset: str | os.PathLike[str]) -> Path:
@@ -72,14 +73,14 @@ def preset_folder(preset: str | os.PathLike[str]) -> Path:
 
     Args:
         preset: A preset folder, the folder of a pretraining run (its `backbone/`), a packaged or
-            published name, or `"hf://owner/repository"`.
+            published name, or `"hf://owner/repository[@revision]"`.
 
     Raises:
         UserError: If there is no such preset.
     """
     text = os.fspath(preset)
-    if text.startswith("hf://"):
-        return hub_repository(text)
+    if text.startswith(SCHEME):
+        return hub_folder(text)
     for folder in (Path(text), Path(text) / "backbone", PACKAGED / text):
         if (folder / CONFIG).is_file():
             return folder
@@ -114,9 +115,41 @@ def preset_metadata(preset: str | os.PathLike[str]) -> dict[str, Any]:
     return _read(path) if path.is_file() else {}
 
 
-def load_preset(
-    cls: type[keras.Model], preset: str | os.PathLike[str], dtype: Any = None
-) -> keras.Model:
+def load_network(preset: str | os.PathLike[str], dtype: Any = None) -> keras.Model:
+    """Load the network of a preset, whatever its class.
+
+    Args:
+        preset: As `preset_folder`.
+        dtype: Dtype policy of a class of the package; None takes the global one. Of others the
+            policy is stored with them.
+
+    Raises:
+        UserError: If there is no such preset, or it can't be loaded.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+
+        avx.UNet(width=4, levels=2).save_to_preset("mine")
+        unet = avx.networks.load_network("mine")
+        ```
+    """
+    folder = preset_folder(preset)
+    if folder.is_file():
+        name = HUB_PRESETS.get(os.fspath(preset), "UNet")
+    elif (folder / MODEL).is_file():
+        _require_digest(folder, folder / MODEL)
+        return load_model(folder / MODEL, compile=False)
+    else:
+        name = str(_read(folder / CONFIG).get("class_name"))
+    cls = class_of(name)
+    if cls is None or not hasattr(cls, "from_preset"):
+        raise UserError(f"{folder}: expected a preset of a network, received {name}")
+    network: keras.Model = load_preset(cls, preset, dtype)
+    return network
+
+
+def load_preset(cls: Any, preset: str | os.PathLike[str], dtype: Any = None) -> Any:
     """Build the network of a preset and load its weights.
 
     Args:
@@ -132,75 +165,73 @@ def load_preset(
         raise UserError(
             f"{folder}: expected a preset of {cls.__name__}, received {config.get('class_name')}"
         )
+    weights = folder / (SAFETENSORS if (folder / SAFETENSORS).is_file() else HDF5)
+    _require_digest(folder, weights)
     with reading(folder / CONFIG, "a preset"):
-        network = cls.from_config({**config["config"], "dtype": dtype})
-    try:
-        network.load_weights(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{folder / WEIGHTS}: cannot be loaded ({reason})") from error
-    _require_finite(network, folder / WEIGHTS)
+        network = cls.from_config(_in_dtype(config["config"], dtype))
+    load_weights(network, weights)
     return network
 
 
-def _require_finite(network: keras.Model, path: Path) -> None:
-    """Refuse weights whose every result would be NaN."""
-    for weight in network.weights:
-        if not np.isfinite(to_numpy(weight).astype("float32")).all():
-            raise UserError(f"{path}: expected finite weights, received NaN or infinity")
+def _in_dtype(config: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """Ask for a policy, of a network within a network too."""
+    config = {**config, "dtype": dtype}
+    inner = config.get("backbone")
+    if isinstance(inner, dict) and "dtype" in inner.get("config", {}):
+        config["backbone"] = {**inner, "config": _in_dtype(inner["config"], dtype)}
+    return config
+
+
+def _require_digest(folder: Path, weights: Path) -> None:
+    told = _read(folder / METADATA).get("sha256") if (folder / METADATA).is_file() else None
+    if told is not None and weights.is_file() and told != (found := digest(weights)):
+        raise UserError(
+            f"{weights}: cannot be loaded (its SHA-256 is {found[:8]}..., {METADATA} says "
+            f"{str(told)[:8]}...)"
+        )
 
 
 def save_preset(
-    network: keras.Model,
+    network: Any,
     folder: str | os.PathLike[str],
     metadata: dict[str, Any] | None = None,
     half: bool = False,
+    safetensors: bool = False,
 ) -> None:
     """Write a preset folder; each file takes its place whole or not at all.
 
     Args:
-        network: The network.
+        network: The network: of a class of the package, or any other, which is written as
+            `model.keras`.
         folder: Where it goes; made if need be.
         metadata: Further entries of `metadata.json`.
         half: Whether the weights are stored as float16, half the size; they load as float32.
+        safetensors: Whether they are written as safetensors.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    config = keras.saving.serialize_keras_object(network)
+    own = str(config.get("registered_name")).startswith(f"{PACKAGE}>")
     about = {
         "class": type(network).__name__,
         "parameters": sum(math.prod(weight.shape) for weight in network.trainable_weights),
         "keras": keras.__version__,
         **(metadata or {}),
     }
-    config = keras.saving.serialize_keras_object(network)
+    weights = folder / ((SAFETENSORS if safetensors else HDF5) if own else MODEL)
+    # What an earlier preset left would say another digest, or be found first.
+    for name in (METADATA, *({HDF5, SAFETENSORS, MODEL} - {weights.name})):
+        (folder / name).unlink(missing_ok=True)
     _write(folder / CONFIG, json.dumps(config, indent=2))
+    if own:
+        save_weights(network, weights, half)
+    else:
+        with atomic(weights) as temporary:
+            network.save(temporary)
+    about["sha256"] = digest(weights)
     _write(folder / METADATA, json.dumps(about, indent=2))
-    _write(folder / CARD, _card(folder.name, about, config["config"]))
-    with atomic(folder / WEIGHTS) as temporary:
-        # the layout of HDF5 takes some kB for each array
-        size = sum(4 * math.prod(weight.shape) + 4096 for weight in network.weights)
-        require_room(folder / WEIGHTS, 2 * size if half else size)
-        network.save_weights(temporary)
-        if half:
-            _halve(temporary)
-
-
-def _halve(path: Path) -> None:
-    """Rewrite a weights file with float16 in place of float32, without the space that freed."""
-
-    def copy(source: h5py.Group, target: h5py.Group) -> None:
-        target.attrs.update(source.attrs)
-        for name, item in source.items():
-            if isinstance(item, h5py.Group):
-                copy(item, target.create_group(name))
-            else:
-                narrow = item.dtype == np.float32
-                target.create_dataset(name, data=item[()].astype("float16") if narrow else item[()])
-
-    rewritten = path.with_name(f"half-{path.name}")
-    with h5py.File(path) as source, h5py.File(rewritten, "w") as target:
-        copy(source, target)
-    rewritten.replace(path)
+    shown = about if own else {**about, "loader": ""}
+    _write(folder / CARD, model_card(folder.name, shown, config["config"] if own else {}))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -216,16 +247,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, text: str) -> None:
     with atomic(path) as temporary:
         temporary.write_text(text + "\n")
-
-
-def _card(name: str, about: dict[str, Any], arguments: dict[str, Any]) -> str:
-    title = about.get("name", name)
-    facts = "\n".join(f"| {key} | {value} |" for key, value in about.items())
-    plain = {k: v for k, v in arguments.items() if not isinstance(v, dict)}
-    settings = "\n".join(f"| `{key}` | {value} |" for key, value in plain.items())
-    return (
-        f"# {title}\n\nContrast-invariant 3D features for images `(B, D, H, W, 1)`, min-max "
-        f"normalised.\n\n    import anyvox_keras as avx\n\n"
-        f'    backbone = avx.{about["class"]}.from_preset("<this folder>")\n\n'
-        f"| fact | value |\n|---|---|\n{facts}\n\n| argument | value |\n|---|---|\n{settings}\n"
-    )

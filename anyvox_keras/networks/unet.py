@@ -1,6 +1,5 @@
 """The 3D UNet of the paper."""
 
-import os
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +17,14 @@ from anyvox_keras.networks.layers import (
     UpSample,
 )
 from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
-from anyvox_keras.networks.presets import load_preset, save_preset
+from anyvox_keras.networks.presets import Presets
 from anyvox_keras.types import Array, Normalization, Pooling, Upsampling
 
 OPTIONS = {"normalization": Normalization, "pooling": Pooling, "upsampling": Upsampling}
 
 
 @export
-class UNet(keras.Model):
+class UNet(Presets, keras.Model):
     """3D UNet whose output has the input's grid (Dey et al., ICLR 2025).
 
     A stem convolution; `levels` encoder levels of two convolutions and 2x pooling, the first at
@@ -46,7 +45,8 @@ class UNet(keras.Model):
         output_channels: Features of each voxel.
         width: Channels of the first level.
         levels: Number of poolings.
-        normalization: `"batch"`, `"instance"` (without scale and shift) or `"none"`.
+        normalization: `"batch"`, `"instance"` (without scale and shift), `"instance_affine"`
+            (with them) or `"none"`.
         epsilon: Added to the variance.
         pooling: `"max"` or `"average"`.
         upsampling: `"nearest"` or `"trilinear"`.
@@ -152,36 +152,6 @@ class UNet(keras.Model):
             return 2 ** (int(rest[0]) - 1 + (rest[1] == "pool"))
         return 2 ** (self.levels - int(rest[0])) if block == "decoder" else 1
 
-    @classmethod
-    def from_preset(cls, preset: str | os.PathLike[str], dtype: Any = None) -> "UNet":
-        """Load a network with its weights.
-
-        Args:
-            preset: A preset folder, the folder of a pretraining run, a name (`anyvox-base` is
-                packaged; `anatomix` and `anatomix-dev` are downloaded and converted once), or
-                `"hf://owner/repository"`.
-            dtype: Dtype policy; None takes the global one.
-
-        Raises:
-            UserError: If there is no such preset, or it can't be loaded.
-        """
-        return load_preset(cls, preset, dtype)
-
-    def save_to_preset(
-        self,
-        folder: str | os.PathLike[str],
-        metadata: dict[str, Any] | None = None,
-        half: bool = False,
-    ) -> None:
-        """Write `config.json`, `model.weights.h5`, `metadata.json` and a model card `README.md`.
-
-        Args:
-            folder: Where they go.
-            metadata: Further entries of `metadata.json`, such as `norm` for `FeatureExtractor`.
-            half: Whether weights are stored as float16.
-        """
-        save_preset(self, folder, metadata, half)
-
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         policy = keras.dtype_policies.serialize(self._policy)
@@ -268,8 +238,8 @@ class _Graph:
         if kind == "batch":
             scales = AroundOne(seed=[self.seed, len(self.tap_names)])
             return BatchNorm(epsilon=epsilon, gamma_initializer=scales, **common)
-        if kind == "instance":
-            return InstanceNorm(epsilon, **common)
+        if kind in ("instance", "instance_affine"):
+            return InstanceNorm(epsilon, affine=kind == "instance_affine", **common)
         # Keeps the flat sequence's count where there is nothing to normalise.
         return keras.layers.Identity(**common)
 

@@ -8,6 +8,8 @@ from keras import ops
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.networks.network_copy import copied
+from anyvox_keras.networks.presets import Presets
+from anyvox_keras.networks.signature import output_channels
 from anyvox_keras.segmentation.dice import DiceCrossEntropy, DiceScore
 from anyvox_keras.segmentation.fine_tuning import LayerRates, unfreeze
 from anyvox_keras.training.stream_trained import StreamTrained
@@ -17,7 +19,7 @@ HEAD = "segmentation_head"
 
 
 @export
-class Segmenter(StreamTrained):
+class Segmenter(Presets, StreamTrained):
     """A backbone and a 1x1x1 convolution with bias to background and classes (Dey et al., 2025).
 
     Maps images `(B, D, H, W, 1)`, min-max normalised, to logits `(B, D, H, W, classes + 1)`,
@@ -26,8 +28,8 @@ class Segmenter(StreamTrained):
     `(B, D, H, W)`, or a `CropStream`, whose augmentation becomes part of the training graph.
 
     Args:
-        backbone: A `UNet`, or any model of one volume that keeps the grid. It stays as it is: a
-            copy of it, `segmenter.backbone`, is trained.
+        backbone: A `UNet`, or any Keras model of one volume that keeps the grid. It stays as it
+            is: a copy of it, `segmenter.backbone`, is trained.
         classes: Number of classes beside the background.
         train: What is trained, the head always: `"all"`, `"decoder"`, `"head"`, or the number of
             the backbone's last layers with weights. Frozen batch norms use their moving statistics.
@@ -70,7 +72,7 @@ class Segmenter(StreamTrained):
             dtype=self.dtype_policy,
             name=HEAD,
         )
-        self.head.build((None, None, None, None, backbone.output_shape[-1]))
+        self.head.build((None, None, None, None, output_channels(self.backbone)))
         # Made here, not in `compile`: a resumed run needs its variables before the first step.
         self.score = DiceScore(self.classes)
         self.built = True

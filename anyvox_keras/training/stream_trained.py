@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.networks.presets import save_preset
 from anyvox_keras.synthesis.stream.stream_model import StreamModel
 
 BACKBONE = "backbone"
@@ -28,7 +29,7 @@ class StreamTrained(StreamModel):
 
     def save_network(self, folder: Path, facts: dict[str, Any]) -> None:
         """Leave what the training is for in a run's folder: the backbone, as a preset."""
-        self.backbone.save_to_preset(folder / BACKBONE, facts)
+        save_preset(self.backbone, folder / BACKBONE, facts)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as `keras.Model.evaluate`, binding `x.layer` if nothing is bound yet."""

@@ -10,11 +10,12 @@ import numpy as np
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
+from anyvox_keras.networks.presets import Presets
 from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph
 
 
 @export
-class VoxelMorph(keras.Model):
+class VoxelMorph(Presets, keras.Model):
     """Predict the deformation between two images in one pass (Balakrishnan et al., TMI 2019).
 
     A UNet reads both images; a convolution makes a stationary velocity of its features; scaling

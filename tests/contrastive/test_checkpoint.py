@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from fake_stream import FakeStream
+from own_networks import Written
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.contrastive import PretrainingRun, RunSettings
@@ -89,6 +90,22 @@ def test_a_killed_run_ends_as_an_unbroken_one(steps, unbroken, tmp_path):
         assert read_facts(tmp_path / "state")["step"] == step
     FakeRun(tmp_path, RunSettings(**SETTINGS)).train()
     assert_same_run(unbroken, tmp_path)
+
+
+def test_a_killed_run_of_any_model_ends_as_an_unbroken_one(tmp_path):
+    class Own(FakeRun):
+        def _backbone(self):
+            keras.utils.set_random_seed(5)
+            network = Written()
+            return network
+
+    settings = RunSettings(
+        **SETTINGS | {"taps": ["deep", "output"], "steps": 4, "validation_pairs": 0}
+    )
+    Own(tmp_path / "whole", settings).train()
+    kill_at(Own(tmp_path / "killed", settings), 2)
+    Own(tmp_path / "killed", settings).train()
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
 def begin_and_kill(folder, backend):
