@@ -32,6 +32,7 @@ FRAMEWORKS = {"tensorflow", "torch", "jax", "jaxlib", "flax", "functorch"}
 # The backend, what exchanges weights or modules with PyTorch, and the datasets of other loops.
 DOORS = {
     "networks/checkpoint.py",
+    "networks/torch_unet.py",
     "registration/losses/registration_loss.py",
     "synthesis/stream/datasets.py",
     "voxelmorph/weights.py",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         load_network as load_network,
         preset_metadata as preset_metadata,
         preset_names as preset_names,
+        save_preset as save_preset,
     )
     from anyvox_keras.networks.unet import UNet as UNet
     from anyvox_keras.networks.vit import ViT as ViT

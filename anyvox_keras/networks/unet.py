@@ -8,6 +8,8 @@ import keras
 
 from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.export import export
+from anyvox_keras.extras import load_extra
+from anyvox_keras.networks.checkpoint import state_of
 from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
 from anyvox_keras.networks.layers import (
     CropLike,
@@ -151,6 +153,22 @@ class UNet(Presets, keras.Model):
         if block == "encoder":
             return 2 ** (int(rest[0]) - 1 + (rest[1] == "pool"))
         return 2 ** (self.levels - int(rest[0])) if block == "decoder" else 1
+
+    def to_torch(self) -> Any:
+        """Return a plain PyTorch module with the same weights, in evaluation mode, on any backend.
+
+        It takes `(B, C, D, H, W)` of any size and needs PyTorch alone: with its class,
+        `networks.torch_unet.TorchUNet`, it is used without Keras. Its state dict has the paper's
+        keys.
+
+        Raises:
+            UserError: If PyTorch is not installed.
+        """
+        load_extra("torch", "a PyTorch module")
+        from anyvox_keras.networks.torch_unet import twin
+
+        names = [name for name in self._arguments if name != "seed"]
+        return twin({name: getattr(self, name) for name in names}, state_of(self))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

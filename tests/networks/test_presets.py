@@ -8,9 +8,11 @@ import pytest
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError
-from anyvox_keras.networks import UNet, preset_metadata
+from anyvox_keras.networks import UNet, ViT, load_network, preset_metadata
 from anyvox_keras.networks.convert import to_torch
 from anyvox_keras.networks.presets import PACKAGED, preset_folder
+from anyvox_keras.segmentation import Segmenter
+from anyvox_keras.voxelmorph import VoxelMorph
 
 
 @pytest.fixture
@@ -79,6 +81,36 @@ def test_saving_again_replaces(unet, tmp_path):
     unet.save_to_preset(tmp_path)
     assert_same(UNet.from_preset(tmp_path), unet)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_weights_that_are_not_those_of_the_metadata_are_refused(unet, tmp_path):
+    for safetensors in (False, True):
+        unet.save_to_preset(tmp_path, safetensors=safetensors, half=True)
+        half = UNet.from_preset(tmp_path)
+        for ours, theirs in zip(half.weights, unet.weights, strict=True):
+            np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs).astype("float16"))
+    with open(tmp_path / "model.safetensors", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be loaded \(its SHA-256 is"):
+        UNet.from_preset(tmp_path)
+
+
+def networks():
+    yield VoxelMorph(encoder=(2, 2), decoder=(2, 2, 2), seed=0)
+    yield Segmenter(UNet(width=2, levels=1, seed=0), classes=2)
+    yield ViT(side=8, channels=6, depth=1, heads=1, width=2, output_channels=2, seed=0)
+
+
+@pytest.mark.parametrize("network", networks(), ids=lambda x: type(x).__name__)
+def test_every_network_has_presets(network, tmp_path):
+    network.save_to_preset(tmp_path, {"licence": "MIT"})
+    for loaded in (type(network).from_preset(tmp_path), load_network(tmp_path)):
+        assert type(loaded) is type(network)
+        for ours, theirs in zip(loaded.weights, network.weights, strict=True):
+            np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+    name = type(network).__name__
+    with pytest.raises(UserError, match=f"expected a preset of UNet, received {name}"):
+        UNet.from_preset(tmp_path)
 
 
 def test_a_runs_backbone_is_found(unet, tmp_path):
