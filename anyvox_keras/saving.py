@@ -54,7 +54,6 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "Correlation",
         "MINDChannels",
     ),
-    "registration.losses.feature_loss": ("FeatureLoss",),
     "registration.losses.regularization": (
         "BendingEnergy",
         "GradientPenalty",
@@ -65,6 +64,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "MINDLoss",
         "MutualInformationLoss",
         "DiceLoss",
+        "FeatureLoss",
     ),
     "segmentation.crops": ("SegmentationAugmentation",),
     "segmentation.dice": (

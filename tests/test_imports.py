@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / PACKAGE
 
 # What stands in one row may import from the rows below it, never from its own row or above.
 ROWS = [
-    {"errors", "types", "lazy", "saving", "export", "float32_layer", "progress"},
+    {"errors", "types", "lazy", "saving", "export", "progress"},
     {"backend"},
     {"ops"},
     {"random"},
@@ -34,7 +34,7 @@ DOORS = {
     "networks/checkpoint.py",
     "networks/torch_unet.py",
     "registration/losses/registration_loss.py",
-    "synthesis/stream/datasets.py",
+    "synthesis/stream/seekable_stream.py",
     "voxelmorph/weights.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.

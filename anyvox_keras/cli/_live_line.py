@@ -70,20 +70,20 @@ class LiveLine(logging.Handler):
             )
 
     def _draw(self, text: str) -> None:
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            ProgressColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich import progress
 
         if self._bar is None:
-            left: Any = type("Left", (ProgressColumn,), {"render": lambda _, task: self._left()})
-            columns = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False),
-                       BarColumn(24), TimeElapsedColumn(), left())  # fmt: skip
-            self._bar = Progress(*columns, console=self.console, transient=True)
+            left: Any = type(
+                "Left", (progress.ProgressColumn,), {"render": lambda _, task: self._left()}
+            )
+            columns = (
+                progress.SpinnerColumn("line"),
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(24),
+                progress.TimeElapsedColumn(),
+                left(),
+            )
+            self._bar = progress.Progress(*columns, console=self.console, transient=True)
             self._bar.add_task(text, total=None)
             self._bar.start()
         share = self.clock.share

@@ -167,7 +167,7 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     pretrainer.compile(keras.optimizers.AdamW(rate, weight_decay=1e-5))
     results.held_out["first"] = _losses(pretrainer, pairs)
     steps_told = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda step, _: tell(
+        on_train_batch_begin=lambda step, logs=None: tell(
             "pretraining", f"step {step + 1} of {steps}", step / steps
         )
     )

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras.backend import recorded
-from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.export import Float32Layer
 from anyvox_keras.random.draws import Draw, Plan, draw_all, uniform
 from anyvox_keras.random.keys import fold_in, keys_for
 from anyvox_keras.types import Array
@@ -153,15 +153,39 @@ class RandomLayer(Float32Layer):
 
 
 def ranged(value: Range, *shape: int) -> Draw:
-    """Plan uniform draws between the ends of a range."""
+    """Plan uniform draws between the ends of a range.
+
+    Example:
+        ```python
+        from anyvox_keras.random import Range, ranged
+
+        plan = {"sigma": ranged(Range((0, 2), "sigma"), 3)}  # three per sample
+        ```
+    """
     return Draw("uniform", shape, value.low, value.high)
 
 
 def chance(probability: float) -> Draw:
-    """Plan a decision."""
+    """Plan a decision per sample, true with the given probability.
+
+    Example:
+        ```python
+        from anyvox_keras.random import chance
+
+        plan = {"flip": chance(0.5)}
+        ```
+    """
     return Draw("bernoulli", (), 0.0, probability)
 
 
 def integer(low: Any, high: Any, *shape: int) -> Draw:
-    """Plan integers in [low, high)."""
+    """Plan integers in [low, high).
+
+    Example:
+        ```python
+        from anyvox_keras.random import integer
+
+        plan = {"axis": integer(0, 3)}
+        ```
+    """
     return Draw("integers", shape, low, high)

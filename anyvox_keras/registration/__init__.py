@@ -38,7 +38,6 @@ from anyvox_keras.registration.layers import (
     RescaleDisplacement,
     SpatialTransformer,
 )
-from anyvox_keras.registration.losses.feature_loss import FeatureLoss
 from anyvox_keras.registration.losses.registration_loss import as_torch_module
 from anyvox_keras.registration.losses.regularization import (
     BendingEnergy,
@@ -47,6 +46,7 @@ from anyvox_keras.registration.losses.regularization import (
 )
 from anyvox_keras.registration.losses.similarity import (
     DiceLoss,
+    FeatureLoss,
     LocalNCCLoss,
     MINDLoss,
     MutualInformationLoss,

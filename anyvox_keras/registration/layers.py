@@ -7,8 +7,7 @@ from typing import Any
 from keras import ops
 
 from anyvox_keras.errors import one_of
-from anyvox_keras.export import export
-from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.export import Float32Layer, export
 from anyvox_keras.ops import average_pool, compose, integrate_velocity, resize, warp
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc

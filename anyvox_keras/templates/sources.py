@@ -8,7 +8,7 @@ from typing import Any
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import cache_folder
-from anyvox_keras.templates.anatomical.bank import LAW
+from anyvox_keras.templates.anatomical.family import LAW
 from anyvox_keras.templates.segmentations import mask_groups
 from anyvox_keras.templates.template_bank import TemplateBank
 

@@ -10,7 +10,7 @@ import numpy as np
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.templates import bank_file, segmentations
-from anyvox_keras.templates.anatomical.bank import anatomical_bank
+from anyvox_keras.templates.anatomical.family import anatomical_bank
 from anyvox_keras.templates.geometric_shapes import draw_geometric_shape
 
 

@@ -10,8 +10,8 @@ from keras import ops
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError, require_one_of
+from anyvox_keras.export import Float32Layer
 from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.float32_layer import Float32Layer
 from anyvox_keras.geometry import min_max
 from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.progress import counted, tell

@@ -12,8 +12,7 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.export import export
-from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.export import Float32Layer, export
 from anyvox_keras.geometry import Grid, Volume, min_max, require_same_grid, resample_to
 from anyvox_keras.io import list_images, load_labels, load_mask, load_volume, read_table
 from anyvox_keras.ops import integrate_velocity, warp

@@ -1,6 +1,5 @@
 """Losses of registration, for Keras `fit`, for PyTorch loops and for single pairs."""
 
-from anyvox_keras.registration.losses.feature_loss import FeatureLoss
 from anyvox_keras.registration.losses.registration_loss import as_torch_module
 from anyvox_keras.registration.losses.regularization import (
     BendingEnergy,
@@ -9,6 +8,7 @@ from anyvox_keras.registration.losses.regularization import (
 )
 from anyvox_keras.registration.losses.similarity import (
     DiceLoss,
+    FeatureLoss,
     LocalNCCLoss,
     MINDLoss,
     MutualInformationLoss,

@@ -9,45 +9,40 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.backend import map_samples
 from anyvox_keras.export import export
-from anyvox_keras.random.random_layer import Params, RandomLayer
-from anyvox_keras.synthesis.appearance import resolution
-from anyvox_keras.synthesis.appearance.contrast import GammaContrast, Inversion
-from anyvox_keras.synthesis.appearance.effect import (
-    Effect,
-    apply_in_order,
-    describe,
-    rescale,
-    rows_of,
+from anyvox_keras.synthesis.appearance import (
+    contrast,
+    effect,
+    intensity,
+    k_space,
+    noise,
+    resolution,
 )
-from anyvox_keras.synthesis.appearance.intensity import BiasField, GaussianMixture, Texture
-from anyvox_keras.synthesis.appearance.k_space import Ghosting, GibbsRinging, KSpaceSpike
-from anyvox_keras.synthesis.appearance.noise import CutOut, GaussianNoise, RicianNoise
 from anyvox_keras.types import Array
 
 Settings = Mapping[str, Any] | None
 
 #: The effects after the mixture, in their order, with their settings; None is off.
-EFFECTS: dict[str, tuple[type[Effect], Settings]] = {
-    "texture": (Texture, {}),
-    "bias": (BiasField, {"probability": 0.98}),
-    "spike": (KSpaceSpike, {"probability": 0.2}),
-    "ghosting": (Ghosting, None),
-    "contrast": (GammaContrast, {"probability": 0.5}),
-    "inversion": (Inversion, None),
+EFFECTS: dict[str, tuple[type[effect.Effect], Settings]] = {
+    "texture": (intensity.Texture, {}),
+    "bias": (intensity.BiasField, {"probability": 0.98}),
+    "spike": (k_space.KSpaceSpike, {"probability": 0.2}),
+    "ghosting": (k_space.Ghosting, None),
+    "contrast": (contrast.GammaContrast, {"probability": 0.5}),
+    "inversion": (contrast.Inversion, None),
     "blur": (resolution.GaussianBlur, {"probability": 0.5}),
-    "gibbs": (GibbsRinging, {"probability": 0.5}),
+    "gibbs": (k_space.GibbsRinging, {"probability": 0.5}),
     "sharpen": (resolution.Sharpen, {"probability": 0.25}),
     "resolution": (resolution.LowResolution, {"probability": 0.333}),
     "slices": (resolution.ThickSlices, None),
-    "rician": (RicianNoise, None),
-    "noise": (GaussianNoise, None),
-    "cut_out": (CutOut, None),
+    "rician": (noise.RicianNoise, None),
+    "noise": (noise.GaussianNoise, None),
+    "cut_out": (noise.CutOut, None),
 }
 VIEWS = ("view1", "view2")
 
 
 @export
-class Appearance(RandomLayer):
+class Appearance(random.RandomLayer):
     """Draw an image of a label map: the appearance model of arXiv 2411.02372, appendix B.
 
     In this order: `mixture` (a Gaussian per label, rescaled), `texture` (multiplicative smooth
@@ -81,9 +76,9 @@ class Appearance(RandomLayer):
     def __init__(self, mixture: Settings = None, seed: int = 0, **effects: Any) -> None:
         chosen = {name: effects.pop(name) for name in list(effects) if name in EFFECTS}
         super().__init__(seed=seed, **effects)
-        self.mixture = GaussianMixture(**dict(mixture or {}))
+        self.mixture = intensity.GaussianMixture(**dict(mixture or {}))
         self._settings = {"mixture": mixture, **chosen}
-        self.effects: dict[str, Effect] = {}
+        self.effects: dict[str, effect.Effect] = {}
         for name, (kind, default) in EFFECTS.items():
             settings = chosen.get(name, default)
             if settings is not None:
@@ -93,16 +88,16 @@ class Appearance(RandomLayer):
         """Plan what every step draws, by name."""
         return {name: layer.plan(shape) for name, layer in self.steps().items()}
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Turn drawn values into the parameters of every step."""
         steps = self.steps().items()
         return {name: layer.finish(drawn[name], shape) for name, layer in steps}
 
-    def apply(self, x: Array, params: Params) -> Array:
+    def apply(self, x: Array, params: random.Params) -> Array:
         """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
         image = self.mixture.apply(x, params["mixture"])
-        image = apply_in_order(self.effects, image, params)
-        return rescale(ops.maximum(image, 0.0))
+        image = effect.apply_in_order(self.effects, image, params)
+        return effect.rescale(ops.maximum(image, 0.0))
 
     def steps(self) -> dict[str, Any]:
         """Every step that draws, in order, by its name."""
@@ -110,7 +105,7 @@ class Appearance(RandomLayer):
 
     def describe(self) -> str:
         """Describe the steps with their probabilities and ranges as a table."""
-        return describe("Appearance", rows_of(self.steps()))
+        return effect.describe("Appearance", effect.rows_of(self.steps()))
 
     def compute_output_spec(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """One channel of float32."""
@@ -122,7 +117,7 @@ class Appearance(RandomLayer):
 
 
 @export
-class PairedViews(RandomLayer):
+class PairedViews(random.RandomLayer):
     """Draw two independent images of the same label map.
 
     Args:
@@ -149,11 +144,11 @@ class PairedViews(RandomLayer):
         """Tell what `view1` and `view2` draw."""
         return {view: self.appearance.plan(shape) for view in VIEWS}
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Turn drawn values into the parameters of the two views."""
         return {view: self.appearance.finish(drawn[view], shape) for view in VIEWS}
 
-    def apply(self, x: Array, params: Params) -> tuple[Array, Array]:
+    def apply(self, x: Array, params: random.Params) -> tuple[Array, Array]:
         """Paint label maps `(B, D, H, W)` twice."""
         first, second = (self.appearance.apply(x, params[view]) for view in VIEWS)
         return first, second

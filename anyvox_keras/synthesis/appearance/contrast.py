@@ -7,7 +7,6 @@ from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras.export import export
-from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, extremes, spread
 from anyvox_keras.types import Array
 
@@ -47,9 +46,9 @@ class GammaContrast(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`gamma` (B,)."""
-        return {"gamma": ranged(self.gamma)}
+        return {"gamma": random.ranged(self.gamma)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Apply the gamma curve."""
         low, extent = extremes(x)
         unit = (x - low) / ops.where(extent > 0, extent, 1.0)
@@ -93,9 +92,9 @@ class LogGamma(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`log_gamma` (B,)."""
-        return {"log_gamma": ranged(self.log_gamma)}
+        return {"log_gamma": random.ranged(self.log_gamma)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Apply the gamma curve."""
         size = ops.abs(x)
         # The slope of a power below 1 is infinite at 0: keep 0 out of it.
@@ -130,7 +129,7 @@ class Inversion(Effect):
         """Plan nothing: only whether the effect is active is drawn."""
         return {}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Invert."""
         low, extent = extremes(x)
         return (2.0 * low + extent) - x

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from anyvox_keras import random
 from anyvox_keras.ops.only_where import only_where
-from anyvox_keras.random.random_layer import Params, RandomLayer, chance
 from anyvox_keras.types import Array
 
 AXES = (1, 2, 3, 4)
@@ -45,7 +44,7 @@ def extremes(x: Any) -> tuple[Array, Array]:
     return low, ops.max(x, axis=AXES, keepdims=True) - low
 
 
-class Effect(RandomLayer):
+class Effect(random.RandomLayer):
     """A random change of an image `(B, D, H, W, C)`, made with a probability.
 
     Subclasses plan their draws in `draws(shape)` and apply them in `change(x, params)`, which
@@ -75,15 +74,15 @@ class Effect(RandomLayer):
         """Plan what `change` needs."""
         raise NotImplementedError
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Change every sample."""
         raise NotImplementedError
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
         """Plan what is drawn; `active` (B,) bool says which samples are changed."""
-        return {"active": chance(self.probability), **self.draws(shape)}
+        return {"active": random.chance(self.probability), **self.draws(shape)}
 
-    def apply(self, x: Array, params: Params) -> Array:
+    def apply(self, x: Array, params: random.Params) -> Array:
         """Change the active samples; draws nothing."""
         # Also at probability 1: the branch keeps XLA from repeating this step in every later one.
         x = ops.convert_to_tensor(x, "float32")
@@ -112,7 +111,7 @@ def spread(x: Array) -> Array:
     return ops.reshape(x, (-1, 1, 1, 1, 1))
 
 
-def apply_in_order(effects: Mapping[str, Effect], image: Array, params: Params) -> Array:
+def apply_in_order(effects: Mapping[str, Effect], image: Array, params: random.Params) -> Array:
     """Apply effects one after the other, with the parameters of their names."""
     for name, effect in effects.items():
         image = effect.apply(image, params[name])

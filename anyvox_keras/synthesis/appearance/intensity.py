@@ -11,14 +11,13 @@ from anyvox_keras import random
 from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.ops.only_where import computed_once
-from anyvox_keras.random.random_layer import Params, RandomLayer, chance, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
 from anyvox_keras.synthesis.appearance.effect import Effect, rescale
 from anyvox_keras.types import Array, BiasBasis
 
 
 @export
-class GaussianMixture(RandomLayer):
+class GaussianMixture(random.RandomLayer):
     """Paint each label with its own Gaussian, `max(mean + std n, 0)`, and rescale to [0, 1].
 
     Drawn per sample: a mean and a std per label, a standard normal per voxel, and whether the
@@ -65,13 +64,13 @@ class GaussianMixture(RandomLayer):
     def plan(self, shape: Sequence[int]) -> random.Plan:
         """`mean`, `std` (B, labels), `noise` (B, D, H, W) and `empty` (B,)."""
         return {
-            "mean": ranged(self.mean, self.labels),
-            "std": ranged(self.std, self.labels),
+            "mean": random.ranged(self.mean, self.labels),
+            "std": random.ranged(self.std, self.labels),
             "noise": random.Draw("normal", tuple(shape)),
-            "empty": chance(self.empty_background),
+            "empty": random.chance(self.empty_background),
         }
 
-    def apply(self, x: Array, params: Params) -> Array:
+    def apply(self, x: Array, params: random.Params) -> Array:
         """Paint label maps `(B, D, H, W)`; returns `(B, D, H, W, 1)` in [0, 1]."""
         if "float" in keras.backend.standardize_dtype(x.dtype):
             raise ValueError(f"label maps must be integers. Received: dtype={x.dtype}")
@@ -79,7 +78,7 @@ class GaussianMixture(RandomLayer):
         image = computed_once(params["std"], lambda: self._paint(labels, params), noise)
         return rescale(image[..., None])
 
-    def _paint(self, labels: Array, params: Params) -> Array:
+    def _paint(self, labels: Array, params: random.Params) -> Array:
         lowest = ops.mod(ops.min(labels, axis=(1, 2, 3)), self.labels)[:, None]
         cleared = ops.equal(lowest, np.arange(self.labels, dtype="int32"))
         cleared = ops.logical_and(cleared, params["empty"][:, None])
@@ -157,11 +156,11 @@ class Texture(Effect):
         """For each scale a std and the nodes."""
         named = {}
         for scale in self.scales:
-            named[f"std_{scale:g}"] = ranged(self.std, 1, 1, 1)
+            named[f"std_{scale:g}"] = random.ranged(self.std, 1, 1, 1)
             named[f"nodes_{scale:g}"] = node_draws(shape, scale)
         return named
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Scale the nodes: `nodes_<scale>` (B, d, h, w)."""
         active = {"active": drawn["active"]}
         return active | {
@@ -169,7 +168,7 @@ class Texture(Effect):
             for scale in self.scales
         }
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Multiply by the field."""
         nodes = [self.strength * params[f"nodes_{scale:g}"] for scale in self.scales]
         return x * (1.0 + upsample_sum(nodes, x.shape[1:4]))[..., None]
@@ -223,9 +222,9 @@ class BiasField(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`coefficients` (B, terms), k running fastest and i slowest."""
-        return {"coefficients": ranged(self.coefficients, len(self._terms()))}
+        return {"coefficients": random.ranged(self.coefficients, len(self._terms()))}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Multiply by the field."""
         size = self.order + 1
         dense = ops.matmul(params["coefficients"], self._placement())

@@ -11,7 +11,6 @@ from anyvox_keras import random
 from anyvox_keras.backend import fft3, ifft3
 from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear
-from anyvox_keras.random.random_layer import Params, integer, ranged
 from anyvox_keras.random.smooth_noise import about_centre, rotation_matrix
 from anyvox_keras.synthesis.appearance import resolution
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
@@ -71,9 +70,9 @@ class GibbsRinging(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`alpha` (B,)."""
-        return {"alpha": ranged(self.alpha)}
+        return {"alpha": random.ranged(self.alpha)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Cut the spectrum."""
         shape = x.shape[1:4]
         radius = (1.0 - params["alpha"]) * (max(shape) * math.sqrt(2) / 2)
@@ -132,9 +131,9 @@ class KSpaceSpike(Effect):
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`position` (B, 3) in the shifted spectrum and `intensity` (B,)."""
         sides = np.asarray(tuple(shape), "int32")
-        return {"position": integer(0, sides, 3), "intensity": ranged(self.intensity)}
+        return {"position": random.integer(0, sides, 3), "intensity": random.ranged(self.intensity)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Add the wave to each channel."""
         voxels = math.prod(x.shape[1:4])
         cosine, sine = _wave(params["position"], x.shape[1:4])
@@ -234,17 +233,17 @@ class Motion(Effect):
         """`degrees`, `translation` (B, movements, 3) and `times` (B, movements) in (0, 1)."""
         n, step = self.movements, 1 / (self.movements + 1)
         return {
-            "degrees": ranged(self.degrees, n, 3),
-            "translation": ranged(self.translation, n, 3),
+            "degrees": random.ranged(self.degrees, n, 3),
+            "translation": random.ranged(self.translation, n, 3),
             "times": random.Draw("uniform", (n,), -STRAY * step, STRAY * step),
         }
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Distribute the movements over the scan."""
         even = ops.arange(1, self.movements + 1, dtype="float32") / (self.movements + 1)
         return {**drawn, "times": drawn["times"] + even}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Add what each other pose contributes."""
         low = ops.min(x, axis=(1, 2, 3, 4), keepdims=True)
         masks = _parts(params["times"], x.shape[3])
@@ -323,12 +322,12 @@ class Ghosting(Effect):
         """`axis`, `ghosts` (B,) int32 and `intensity` (B,)."""
         low, high = self.ghosts
         return {
-            "axis": integer(0, 3),
-            "ghosts": integer(low, high + 1),
-            "intensity": ranged(self.intensity),
+            "axis": random.integer(0, 3),
+            "ghosts": random.integer(low, high + 1),
+            "intensity": random.ranged(self.intensity),
         }
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Weaken the planes."""
         ghosts, weaker = params["ghosts"][:, None], 1.0 - params["intensity"][:, None]
         matrices = []

@@ -8,7 +8,6 @@ from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras.export import export
-from anyvox_keras.random.random_layer import Params, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
 from anyvox_keras.types import Array
 
@@ -46,9 +45,9 @@ class GaussianNoise(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`std` (B,) and `noise` (B, 2): the key of the noise, which active samples expand."""
-        return {"std": ranged(self.std), "noise": random.Draw("key")}
+        return {"std": random.ranged(self.std), "noise": random.Draw("key")}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Add the noise."""
         noise = random.normal(params["noise"], x.shape[1:])
         return x + spread(params["std"]) * noise
@@ -90,7 +89,7 @@ class RicianNoise(GaussianNoise):
     ) -> None:
         super().__init__(std, probability, seed, **kwargs)
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Add the noise."""
         noise = random.normal(params["noise"], (2, *x.shape[1:]))
         std = spread(params["std"])
@@ -135,9 +134,9 @@ class CutOut(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`extent` and `place` (B, 3), fractions of the side and of the space left."""
-        return {"extent": ranged(self.extent, 3), "place": random.Draw("uniform", (3,))}
+        return {"extent": random.ranged(self.extent, 3), "place": random.Draw("uniform", (3,))}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Cut the box."""
         box = None
         for axis, side in enumerate(x.shape[1:4]):

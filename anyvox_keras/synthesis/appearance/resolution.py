@@ -9,7 +9,6 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
-from anyvox_keras.random.random_layer import Params, integer, ranged
 from anyvox_keras.synthesis.appearance.effect import Effect, spread
 from anyvox_keras.types import Array, BlurKernel
 
@@ -156,9 +155,9 @@ class GaussianBlur(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`sigma` (B, 3)."""
-        return {"sigma": ranged(self.sigma, 3)}
+        return {"sigma": random.ranged(self.sigma, 3)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Smooth."""
         return blur(x, params["sigma"], self.kernel)
 
@@ -204,14 +203,18 @@ class Sharpen(Effect):
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`sigma1`, `sigma2` (B, 3) and `alpha` (B,)."""
         unit = random.Draw("uniform", (3,))
-        return {"sigma1": ranged(self.sigma, 3), "sigma2": unit, "alpha": ranged(self.alpha)}
+        return {
+            "sigma1": random.ranged(self.sigma, 3),
+            "sigma2": unit,
+            "alpha": random.ranged(self.alpha),
+        }
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Place s2 between the range's low end and s1."""
         low = self.sigma.low
         return {**drawn, "sigma2": low + drawn["sigma2"] * (drawn["sigma1"] - low)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Sharpen."""
         smooth = blur(x, params["sigma1"])
         return smooth + spread(params["alpha"]) * (smooth - blur(smooth, params["sigma2"]))
@@ -259,9 +262,9 @@ class LowResolution(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`zoom` (B,)."""
-        return {"zoom": ranged(self.zoom)}
+        return {"zoom": random.ranged(self.zoom)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Resample down and up: one matrix per axis."""
         sides = x.shape[1:4]
         coarse = [ops.maximum(ops.round(params["zoom"] * float(side)), 1.0) for side in sides]
@@ -341,9 +344,9 @@ class ThickSlices(Effect):
 
     def draws(self, shape: Sequence[int]) -> dict[str, random.Draw]:
         """`axis` (B,) int32 and `thickness` (B,)."""
-        return {"axis": integer(0, 3), "thickness": ranged(self.thickness)}
+        return {"axis": random.integer(0, 3), "thickness": random.ranged(self.thickness)}
 
-    def change(self, x: Array, params: Params) -> Array:
+    def change(self, x: Array, params: random.Params) -> Array:
         """Average and interpolate: one matrix."""
         shape = x.shape[1:4]
         matrices = [slice_matrix(params["thickness"], side) for side in shape]

@@ -9,7 +9,6 @@ from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras.export import export
-from anyvox_keras.random.random_layer import Params, RandomLayer
 from anyvox_keras.synthesis import appearance
 from anyvox_keras.synthesis.appearance.effect import Effect, describe, rows_of
 from anyvox_keras.synthesis.augmentation.spatial import RandomCrop, SpatialAugmentation
@@ -35,7 +34,7 @@ EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
 
 
 @export
-class TrainTimeAugmentation(RandomLayer):
+class TrainTimeAugmentation(random.RandomLayer):
     """Augment a pair of views and its label map (released recipe of arXiv 2411.02372).
 
     Images are mapped by `(x - min) / (99.99th percentile - min)`. All volumes share flips and an
@@ -100,7 +99,7 @@ class TrainTimeAugmentation(RandomLayer):
             if self.effects
         }
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Turn drawn values into the parameters of every step."""
         params = {name: layer.finish(drawn[name], shape) for name, layer in self._shared().items()}
         for image in self.images:
@@ -108,7 +107,7 @@ class TrainTimeAugmentation(RandomLayer):
             params[image] = {name: step.finish(drawn[image][name], shape) for name, step in steps}
         return params
 
-    def apply(self, x: Pair, params: Params) -> Pair:
+    def apply(self, x: Pair, params: random.Params) -> Pair:
         """Augment with drawn parameters."""
         x = self._scaled(x)
         for name, layer in self._shared().items():

@@ -10,7 +10,6 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.export import export
 from anyvox_keras.ops import median_filter
-from anyvox_keras.random.random_layer import Params, RandomLayer, integer, ranged
 from anyvox_keras.random.smooth_noise import node_draws, upsample_sum
 from anyvox_keras.types import Array
 
@@ -21,7 +20,7 @@ _FAR = 3 * REACH**2 + 1
 
 
 @export
-class ForegroundMask(RandomLayer):
+class ForegroundMask(random.RandomLayer):
     """Draw a ball and deform it by multi-scale noise (appendix of arXiv 2411.02372).
 
     Drawn per sample, in voxels of a grid of side 128; lengths scale with side / 128: an integer
@@ -79,15 +78,15 @@ class ForegroundMask(RandomLayer):
         low, high = (round(r * ratio) for r in self.radius)
         reach = max(round(self.shift * ratio), 1)
         named = {
-            "radius": integer(low, max(high, low + 1)),
-            "shift": integer(-reach, reach, 3) if self.shift else integer(0, 1, 3),
+            "radius": random.integer(low, max(high, low + 1)),
+            "shift": random.integer(-reach, reach, 3) if self.shift else random.integer(0, 1, 3),
         }
         for scale in self.scales:
-            named[f"std_{scale:g}"] = ranged(self.std, 1, 1, 1, 1)
+            named[f"std_{scale:g}"] = random.ranged(self.std, 1, 1, 1, 1)
             named[f"nodes_{scale:g}"] = node_draws(shape, scale * ratio, 3)
         return named
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Make `radius` (B,), `centre` (B, 3) and `nodes_<scale>` (B, d, h, w, 3) in voxels."""
         ratio = shape[0] / 128
         middle = ops.convert_to_tensor([side // 2 for side in shape], "int32")
@@ -97,7 +96,7 @@ class ForegroundMask(RandomLayer):
         }
         return {"radius": drawn["radius"], "centre": drawn["shift"] + middle, **nodes}
 
-    def apply(self, x: Any, params: Params) -> Array:
+    def apply(self, x: Any, params: random.Params) -> Array:
         """Make the mask on a grid: `x` is its spatial shape; returns `(B, D, H, W)` bool."""
         shape = tuple(int(side) for side in x)
         square: Array = ops.zeros((), "float32")

@@ -10,7 +10,6 @@ from anyvox_keras import random
 from anyvox_keras.export import export
 from anyvox_keras.ops import median_filter
 from anyvox_keras.ops.only_where import only_where
-from anyvox_keras.random.random_layer import Params, RandomLayer, chance, integer
 from anyvox_keras.random.smooth_noise import affine_matrix, affine_plan
 from anyvox_keras.synthesis.appearance.effect import Row, describe
 from anyvox_keras.synthesis.labels.foreground_mask import REACH, ForegroundMask, envelope
@@ -22,7 +21,7 @@ LARGEST = 1023
 
 
 @export
-class LabelEnsemble(RandomLayer):
+class LabelEnsemble(random.RandomLayer):
     """Overlay randomly transformed templates into a label map (arXiv 2411.02372, section 3.1).
 
     Per sample: the number n of templates, uniform in [low, high); per template a matrix
@@ -96,26 +95,26 @@ class LabelEnsemble(RandomLayer):
         """Plan what is drawn."""
         far, templates = self.translation, self.templates
         return {
-            "count": integer(*self.count),
+            "count": random.integer(*self.count),
             "affine": affine_plan(templates, self.scale, self.rotation, self.shear),
             "translation": random.Draw("uniform", (templates, 3), -far, far),
-            "masked": chance(self.foreground),
-            "enveloped": chance(self.envelope),
-            "rim": integer(2, REACH + 1),
+            "masked": random.chance(self.foreground),
+            "enveloped": random.chance(self.envelope),
+            "rim": random.integer(2, REACH + 1),
             "mask": self.mask.plan(shape),
         }
 
-    def finish(self, drawn: Params, shape: Sequence[int]) -> Params:
+    def finish(self, drawn: random.Params, shape: Sequence[int]) -> random.Params:
         """Compose the matrices, `matrix` (B, K, 3, 3)."""
         params = {name: value for name, value in drawn.items() if name != "affine"}
         mask = self.mask.finish(drawn["mask"], shape)
         return {**params, "matrix": affine_matrix(drawn["affine"]), "mask": mask}
 
-    def sample(self, keys: Array, shape: Sequence[int] | None = None) -> Params:
+    def sample(self, keys: Array, shape: Sequence[int] | None = None) -> random.Params:
         """Draw `count`, `matrix`, `translation`, `masked`, `enveloped`, `rim` and `mask`."""
         return super().sample(keys, shape or (self.side,) * 3)
 
-    def apply(self, x: dict[str, Array], params: Params) -> Array:
+    def apply(self, x: dict[str, Array], params: random.Params) -> Array:
         """Paint the templates of `TemplateBank.pack` with drawn parameters.
 
         Args:
@@ -138,7 +137,7 @@ class LabelEnsemble(RandomLayer):
         labels = only_where(params["masked"], lambda inner: self._masked(inner, params), labels)
         return ops.cast(labels, "int32")
 
-    def _masked(self, labels: Array, params: Params) -> Array:
+    def _masked(self, labels: Array, params: random.Params) -> Array:
         mask = self.mask.apply((self.side,) * 3, params["mask"])
         labels = ops.where(mask, labels + 1, ops.zeros_like(labels))
 

@@ -9,8 +9,7 @@ from keras import ops
 
 from anyvox_keras import random
 from anyvox_keras.backend import recorded_over_samples
-from anyvox_keras.export import export
-from anyvox_keras.float32_layer import Float32Layer
+from anyvox_keras.export import Float32Layer, export
 from anyvox_keras.synthesis.appearance import Appearance, PairedViews
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
@@ -262,7 +261,7 @@ class SyntheticStream(SeekableStream):
                 print(batch["view1"].shape)
             ```
         """
-        from anyvox_keras.synthesis.stream.datasets import TorchDataset
+        from anyvox_keras.synthesis.stream.seekable_stream import TorchDataset
 
         return TorchDataset(self, count)
 
@@ -283,7 +282,7 @@ class SyntheticStream(SeekableStream):
                 print(batch["view1"].shape)
             ```
         """
-        from anyvox_keras.synthesis.stream.datasets import tensorflow_dataset
+        from anyvox_keras.synthesis.stream.seekable_stream import tensorflow_dataset
 
         return tensorflow_dataset(self, count)
 
