@@ -59,7 +59,7 @@ class Tab:
         line, _, self.buffer = self.buffer.partition(b"\0")
         return json.loads(line)
 
-    def open(self, path: Path, ready: str, seconds: float = 60) -> None:
+    def open(self, path: Path, ready: str, seconds: float = 120) -> None:
         """Load a file and wait until an expression is true."""
         self.ask("Page.navigate", url=path.resolve().as_uri())
         end = time.monotonic() + seconds

@@ -24,6 +24,7 @@ COMMANDS = {
     "voxelmorph": "Train a network that registers in one pass; register with it.",
     "segment": "Train a segmentation on a few labelled scans; predict; evaluate.",
     "apply": "Warp images, labels or points with a saved warp.",
+    "transform": "Convert, join and invert transforms.",
     "convert": "Turn a PyTorch checkpoint into a preset folder, or back.",
     "info": "Show backend, device, versions and memory.",
 }

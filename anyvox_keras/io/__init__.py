@@ -30,6 +30,7 @@ from anyvox_keras.io.points import TO_LPS, Landmarks, load_points, read_landmark
 from anyvox_keras.io.provenance import provenance_of
 from anyvox_keras.io.resumable_store import ResumableStore
 from anyvox_keras.io.save_volume import save_volume
+from anyvox_keras.io.transform_files import load_transform, save_transform
 from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "load_mask",
     "load_points",
     "load_reference",
+    "load_transform",
     "load_volume",
     "load_warp",
     "prefer_form",
@@ -65,6 +67,7 @@ __all__ = [
     "save_json",
     "save_page",
     "save_points",
+    "save_transform",
     "save_volume",
     "save_warp",
 ]

@@ -82,7 +82,7 @@ def load_affine(path: str | os.PathLike[str]) -> np.ndarray:
     lps = np.eye(4)
     for kind, parameters, fixed in found:
         try:
-            lps = lps @ _matrix(kind, parameters, fixed)
+            lps = lps @ linear_matrix(kind, parameters, fixed)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
     if not np.isfinite(lps).all():
@@ -114,8 +114,23 @@ def _numbers(fields: dict[str, str], name: str) -> np.ndarray:
     return np.array(fields.get(name, "").split(), "float64")
 
 
-def _matrix(kind: str, parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """The `(4, 4)` matrix in LPS of one transform."""
+def linear_matrix(kind: str, parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """The `(4, 4)` matrix in LPS of one of ITK's transforms.
+
+    Args:
+        kind: ITK's name without the type of number, such as "AffineTransform".
+        parameters: As ITK orders them.
+        fixed: The fixed parameters: the centre, and for Euler angles their order.
+
+    Raises:
+        ValueError: Another kind, or another number of parameters.
+
+    Example:
+        ```python
+        >>> linear_matrix("TranslationTransform", np.ones(3), np.zeros(0))[:3, 3]
+        array([1., 1., 1.])
+        ```
+    """
     if kind not in _LINEAR:
         raise ValueError(f"expected a transform of {', '.join(_LINEAR)}, received {kind}")
     count, axes = _LINEAR[kind]

@@ -12,7 +12,14 @@ import numpy as np
 from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
-from anyvox_keras.io import TO_LPS, load_affine, load_labels, load_mask, load_points, load_volume
+from anyvox_keras.io import (
+    TO_LPS,
+    load_labels,
+    load_mask,
+    load_points,
+    load_transform,
+    load_volume,
+)
 from anyvox_keras.types import AffineModel, PairOptions
 
 Clip = Sequence[float] | None
@@ -180,7 +187,7 @@ def _model(affine: AffineModel | bool | None) -> AffineModel | None:
 
 def _initial(source: Any) -> np.ndarray:
     if isinstance(source, str | os.PathLike):
-        source = load_affine(source)
+        source = _linear(source)
     affine = np.asarray(source, "float64")
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
@@ -190,6 +197,13 @@ def _initial(source: Any) -> np.ndarray:
             f"received {affine.tolist()}"
         )
     return affine
+
+
+def _linear(path: str | os.PathLike[str]) -> np.ndarray:
+    matrix = load_transform(path).matrix
+    if matrix is None:
+        raise UserError(f"{path}: expected a linear transform to start from, received a field")
+    return matrix
 
 
 def place(

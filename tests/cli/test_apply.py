@@ -152,10 +152,31 @@ def test_wrong_files_are_one_line(folder, capsys):
         (arguments(folder, image="far"), "leads elsewhere"),
         (arguments(folder, image="none"), "does not exist"),
         (arguments(folder, "moving", "fixed", "out.nii.gz", "--labels"), "integer"),
-        (arguments(folder, out="out.mha"), "ending"),
+        (arguments(folder, out="out.img"), "ending"),
     ):
         assert main(wrong) == 2
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
         assert reason in lines[0]
         assert not list(folder.glob("out*"))
+
+
+def test_several_transforms_are_one(folder):
+    """Beyond the field a turned image; without a reference the warp's own grid, as SimpleITK."""
+    turn = sitk.Euler3DTransform((0, 0, 0), 0.05, 0, 0.1, (1, 2, 0))
+    sitk.WriteTransform(turn, str(folder / "turn.tfm"))
+    field = sitk.DisplacementFieldTransform(
+        sitk.ReadImage(str(folder / "warp.nii.gz"), sitk.sitkVectorFloat64)
+    )
+    moving = sitk.ReadImage(str(folder / "moving.nii.gz"), sitk.sitkFloat32)
+    # of a composite the last acts first
+    both = sitk.CompositeTransform([turn, field])
+    expected = sitk.Resample(moving, sitk.ReadImage(str(folder / "fixed.nii.gz")), both)
+    words = ["--warp", "warp.nii.gz", "--warp", "turn.tfm", "--image", "moving.nii.gz"]
+    words += ["--out", "out.nrrd"]
+    named = [str(folder / word) if "." in word else word for word in words]
+    assert main(["apply", *named, "--outside", "0"]) == 0
+    found = sitk.ReadImage(str(folder / "out.nrrd"))
+    inside = (slice(3, -3),) * 3
+    arrays = [sitk.GetArrayFromImage(image)[inside] for image in (found, expected)]
+    np.testing.assert_allclose(*arrays, atol=1e-3 * float(np.abs(arrays[1]).max()))

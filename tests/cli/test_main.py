@@ -45,7 +45,7 @@ def test_every_command_has_help(capsys, name):
         (["synthesize", "--count", "2", "--shard", "one", "--out", "x"], "I/N"),
         (["synthesize", "--count", "2", "--templates", "nowhere", "--out", "x"], "nowhere"),
         (["apply", "--warp", "w", "--out", "x"], "--image or --points"),
-        (["apply", "--warp", "w", "--image", "i", "--out", "x"], "--reference"),
+        (["apply", "--warp", "w", "--image", "i", "--out", "x"], "a transform"),
     ],
 )
 def test_misuse_is_one_line_and_two(capsys, monkeypatch, tmp_path, argv, reason):

@@ -1,0 +1,87 @@
+"""`anyvox transform convert|compose|invert|jacobian`."""
+
+from pathlib import Path
+
+import click
+
+from anyvox_keras.cli._options import OVERWRITE
+from anyvox_keras.cli.main import Commands
+
+REFERENCE = click.option(
+    "--reference", type=Path, help="Image whose grid a field gets; else the first field's own."
+)
+
+
+@click.group(cls=Commands)
+def transform() -> None:
+    """Convert, join and invert transforms.
+
+    ITK's .tfm, .txt, .mat and .h5, FreeSurfer's .lta, displacement fields (.nii.gz) are read; .tfm,
+    .txt, .mat and .nii.gz are written. All map points of the fixed image to the moving one.
+    """
+
+
+@transform.command()
+@click.argument("source", type=Path)
+@click.argument("out", type=Path)
+@REFERENCE
+@OVERWRITE
+def convert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
+    """Write SOURCE in the format of OUT's ending."""
+    _join([source], out, reference, overwrite)
+
+
+@transform.command()
+@click.argument("sources", type=Path, nargs=-1, required=True)
+@click.argument("out", type=Path)
+@REFERENCE
+@OVERWRITE
+def compose(sources: tuple[Path, ...], out: Path, reference: Path | None, overwrite: bool) -> None:
+    """Join SOURCES into OUT: a point goes through the first, then through the next."""
+    _join(sources, out, reference, overwrite)
+
+
+@transform.command()
+@click.argument("source", type=Path)
+@click.argument("out", type=Path)
+@REFERENCE
+@OVERWRITE
+def invert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
+    """Write the way back of SOURCE; for a field, --reference is the moving image."""
+    from anyvox_keras.io import check_output, load_reference, load_transform, save_transform
+
+    check_output(out, overwrite, (source, reference))
+    grid = None if reference is None else load_reference(reference).grid
+    save_transform(out, load_transform(source).inverse(grid), grid, overwrite=True)
+
+
+@transform.command()
+@click.argument("source", type=Path)
+@click.argument("out", type=Path)
+@REFERENCE
+@OVERWRITE
+def jacobian(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
+    """Write the Jacobian determinant of SOURCE: below 1 it shrinks, below 0 it folds."""
+    from anyvox_keras.io import check_output, load_reference, load_transform, save_volume
+
+    check_output(out, overwrite, (source, reference))
+    grid = None if reference is None else load_reference(reference).grid
+    warp = load_transform(source).to_warp(grid)
+    from anyvox_keras import backend
+    from anyvox_keras.ops import jacobian_determinant
+
+    with backend.no_gradient():
+        determinant = backend.to_numpy(jacobian_determinant(warp.to_voxels()[None]))[0]
+    save_volume(out, determinant, warp.grid, overwrite=True)
+
+
+def _join(
+    sources: tuple[Path, ...] | list[Path], out: Path, reference: Path | None, overwrite: bool
+) -> None:
+    from anyvox_keras.geometry import Chain
+    from anyvox_keras.io import check_output, load_reference, load_transform, save_transform
+
+    check_output(out, overwrite, (*sources, reference))
+    grid = None if reference is None else load_reference(reference).grid
+    parts = [part for source in sources for part in load_transform(source).parts]
+    save_transform(out, Chain(tuple(parts)), grid, overwrite=True)
