@@ -6,24 +6,16 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from anyvox_keras.backend.arrays import (
-    doubled_by_broadcasts,
-    gradient_on_request,
-    max_pooled_by_keras,
-    never_eager,
-    no_grid_sample,
-    repeat_in_graph,
-    standardize_with_gradient,
-)
+from anyvox_keras.backend import arrays
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.types import Function
 
-repeat, no_gradient = repeat_in_graph, gradient_on_request
-grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
+repeat, no_gradient = arrays.repeat_in_graph, arrays.gradient_on_request
+grid_sample, is_eager_on_cpu = arrays.no_grid_sample, arrays.never_eager
 # The hand-written gradient is faster than automatic differentiation.
-standardize_over_space = standardize_with_gradient
-double = doubled_by_broadcasts
-max_pool = max_pooled_by_keras
+standardize_over_space = arrays.standardize_with_gradient
+double = arrays.doubled_by_broadcasts
+max_pool = arrays.max_pooled_by_keras
 
 
 def compiled(fn: Function) -> Function:

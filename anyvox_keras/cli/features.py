@@ -5,32 +5,22 @@ from typing import Any
 
 import click
 
-from anyvox_keras.cli._options import (
-    FORM,
-    MEMORY,
-    OVERWRITE,
-    PRECISION,
-    QUIET,
-    WEIGHTS,
-    command_line,
-    introduce,
-    set_precision,
-)
+from anyvox_keras.cli import _options as shared
 
 
 @click.command()
 @click.argument("image", type=Path)
 @click.argument("out", type=Path)
-@WEIGHTS
+@shared.WEIGHTS
 @click.option("--mask", type=Path, help="Features are zero outside.")
 @click.option(
     "--report", type=Path, metavar="FILE.html", help="A page that shows image and features, too."
 )
-@FORM
-@MEMORY
-@PRECISION
-@OVERWRITE
-@QUIET
+@shared.FORM
+@shared.MEMORY
+@shared.PRECISION
+@shared.OVERWRITE
+@shared.QUIET
 def features(
     image: Path,
     out: Path,
@@ -48,12 +38,12 @@ def features(
     check_output(out, overwrite, (image, mask))
     if report is not None:
         check_output(report, overwrite, (image, mask))
-    introduce(image)
+    shared.introduce(image)
     volume = load_volume(image)
     inside = None if mask is None else load_mask(mask, volume).array
     if volume.finite is not None:
         inside = volume.finite if inside is None else inside & volume.finite
-    set_precision(precision)
+    shared.set_precision(precision)
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.networks import DEFAULT
 
@@ -87,6 +77,6 @@ def _save_report(
         tables=list(made_with_tables(provenance_of(inputs))),
         viewer=Viewer(volume.grid, {"image": volume.array}, colours={"features": colours}),
         picture=figure,
-        command=command_line(),
+        command=shared.command_line(),
     )
     save_page(path, page.html())

@@ -6,10 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras.backend import (
-    batch_normalize,
-    standardize_over_space,
-)
+from anyvox_keras.backend import batch_normalize, standardize_over_space
 from anyvox_keras.export import export
 from anyvox_keras.types import Array
 

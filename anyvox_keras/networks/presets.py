@@ -10,22 +10,16 @@ import keras
 
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic
+from anyvox_keras.networks import weights_file
 from anyvox_keras.networks.card import model_card
 from anyvox_keras.networks.checkpoint import load_checkpoint
 from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, SCHEME, hub_checkpoint, hub_folder
-from anyvox_keras.networks.weights_file import (
-    HDF5,
-    SAFETENSORS,
-    digest,
-    load_weights,
-    save_weights,
-)
 from anyvox_keras.saving import PACKAGE, class_of, load_model
 
 PACKAGED = Path(__file__).parent / "weights"
 CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
 #: what holds the weights: of a class of the package one of the first two, of any other the last
-WEIGHTS, MODEL = HDF5, "model.keras"
+WEIGHTS, MODEL = weights_file.HDF5, "model.keras"
 
 
 class Presets:
@@ -165,11 +159,12 @@ def load_preset(cls: Any, preset: str | os.PathLike[str], dtype: Any = None) -> 
         raise UserError(
             f"{folder}: expected a preset of {cls.__name__}, received {config.get('class_name')}"
         )
-    weights = folder / (SAFETENSORS if (folder / SAFETENSORS).is_file() else HDF5)
+    safe = (folder / weights_file.SAFETENSORS).is_file()
+    weights = folder / (weights_file.SAFETENSORS if safe else weights_file.HDF5)
     _require_digest(folder, weights)
     with reading(folder / CONFIG, "a preset"):
         network = cls.from_config(_in_dtype(config["config"], dtype))
-    load_weights(network, weights)
+    weights_file.load_weights(network, weights)
     return network
 
 
@@ -184,7 +179,7 @@ def _in_dtype(config: dict[str, Any], dtype: Any) -> dict[str, Any]:
 
 def _require_digest(folder: Path, weights: Path) -> None:
     told = _read(folder / METADATA).get("sha256") if (folder / METADATA).is_file() else None
-    if told is not None and weights.is_file() and told != (found := digest(weights)):
+    if told is not None and weights.is_file() and told != (found := weights_file.digest(weights)):
         raise UserError(
             f"{weights}: cannot be loaded (its SHA-256 is {found[:8]}..., {METADATA} says "
             f"{str(told)[:8]}...)"
@@ -218,17 +213,19 @@ def save_preset(
         "keras": keras.__version__,
         **(metadata or {}),
     }
-    weights = folder / ((SAFETENSORS if safetensors else HDF5) if own else MODEL)
+    stored = weights_file.SAFETENSORS if safetensors else weights_file.HDF5
+    weights = folder / (stored if own else MODEL)
     # What an earlier preset left would say another digest, or be found first.
-    for name in (METADATA, *({HDF5, SAFETENSORS, MODEL} - {weights.name})):
+    others = {METADATA, MODEL, weights_file.HDF5, weights_file.SAFETENSORS} - {weights.name}
+    for name in others:
         (folder / name).unlink(missing_ok=True)
     _write(folder / CONFIG, json.dumps(config, indent=2))
     if own:
-        save_weights(network, weights, half)
+        weights_file.save_weights(network, weights, half)
     else:
         with atomic(weights) as temporary:
             network.save(temporary)
-    about["sha256"] = digest(weights)
+    about["sha256"] = weights_file.digest(weights)
     _write(folder / METADATA, json.dumps(about, indent=2))
     shown = about if own else {**about, "loader": ""}
     _write(folder / CARD, model_card(folder.name, shown, config["config"] if own else {}))

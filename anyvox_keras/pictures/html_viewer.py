@@ -10,9 +10,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.resample import resample_to
-from anyvox_keras.geometry.volume import Volume
+from anyvox_keras.geometry import Grid, Volume, resample_to
 from anyvox_keras.pictures.drawing import label_colours, window
 
 # at most: three images, an overlay of each kind and the viewer stay below 8 MB
@@ -40,8 +38,7 @@ class Viewer:
     Example:
         ```python
         import numpy as np
-        from anyvox_keras.geometry import Grid
-        from anyvox_keras.pictures import Viewer
+                from anyvox_keras.pictures import Viewer
 
         noise = np.random.default_rng(0).normal(size=(8, 8, 8))
         content = Viewer(Grid((8, 8, 8), np.eye(4)), {"fixed": noise, "moved": noise}).content()

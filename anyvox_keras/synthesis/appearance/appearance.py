@@ -9,14 +9,8 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.backend import map_samples
 from anyvox_keras.export import export
-from anyvox_keras.synthesis.appearance import (
-    contrast,
-    effect,
-    intensity,
-    k_space,
-    noise,
-    resolution,
-)
+from anyvox_keras.synthesis.appearance import contrast, effect, intensity, k_space, resolution
+from anyvox_keras.synthesis.appearance.noise import CutOut, GaussianNoise, RicianNoise
 from anyvox_keras.types import Array
 
 Settings = Mapping[str, Any] | None
@@ -34,9 +28,9 @@ EFFECTS: dict[str, tuple[type[effect.Effect], Settings]] = {
     "sharpen": (resolution.Sharpen, {"probability": 0.25}),
     "resolution": (resolution.LowResolution, {"probability": 0.333}),
     "slices": (resolution.ThickSlices, None),
-    "rician": (noise.RicianNoise, None),
-    "noise": (noise.GaussianNoise, None),
-    "cut_out": (noise.CutOut, None),
+    "rician": (RicianNoise, None),
+    "noise": (GaussianNoise, None),
+    "cut_out": (CutOut, None),
 }
 VIEWS = ("view1", "view2")
 
