@@ -11,7 +11,6 @@ from typing import Any
 import click
 import numpy as np
 
-import anyvox_keras as avx
 from anyvox_keras.cli._options import QUIET
 from anyvox_keras.progress import note, tell
 from anyvox_keras.types import FeatureKind
@@ -144,20 +143,24 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     """Train a small UNet on the endless stream and draw some of what it saw."""
     import keras
 
+    from anyvox_keras.contrastive import ContrastivePretrainer
+    from anyvox_keras.networks import UNet
     from anyvox_keras.pictures import save_figure, views_picture
+    from anyvox_keras.synthesis import SyntheticStream
+    from anyvox_keras.templates import TemplateBank
     from anyvox_keras.training import warm_cosine
 
     tell("pretraining", "shapes, and pairs held out")
-    bank = avx.TemplateBank.geometric(SHAPES, SIDE, seed)
-    stream = avx.SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
+    bank = TemplateBank.geometric(SHAPES, SIDE, seed)
+    stream = SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
     pairs = list(stream.held_out(HELD_OUT).arrays(HELD_OUT))
     joined = {name: np.concatenate([pair[name] for pair in pairs]) for name in pairs[0]}
     figure = views_picture(joined["label_map"], joined["view1"], joined["view2"])
     save_figure(figure, out / "views.png", overwrite=True)
 
-    backbone = avx.UNet(**NETWORK, seed=seed)
+    backbone = UNet(**NETWORK, seed=seed)
     # Without the recipe's augmentation, which pays off in runs longer than minutes.
-    pretrainer = avx.ContrastivePretrainer(
+    pretrainer = ContrastivePretrainer(
         backbone, TAPS, temperature=TEMPERATURE, augmentation=None, seed=seed
     )
     rate = warm_cosine(RATE, steps, warmup=steps // 20)
@@ -178,9 +181,10 @@ def _losses(pretrainer: Any, pairs: list[dict[str, np.ndarray]]) -> np.ndarray:
 
 
 def _draw_features(pair: Any, out: Path) -> None:
+    from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.pictures import feature_picture, save_figure
 
-    extractor = avx.FeatureExtractor.from_preset()
+    extractor = FeatureExtractor.from_preset()
     images = [pair.fixed.array, pair.moving.array]
     masks = [pair.fixed_labels.array > 0, pair.moving_labels.array > 0]
     figure = feature_picture(
@@ -195,11 +199,13 @@ def _draw_features(pair: Any, out: Path) -> None:
 
 def _register(pair: Any, out: Path, results: _Results) -> None:
     """Register with each kind of features; the report is of both together."""
+    from anyvox_keras.registration import register
+
     results.tre_mm["before"] = pair.error_mm()
     for name in FEATURES:
         note(f"registration by features: {name}")
         with results.stages(f"register_{name}"):
-            registration = avx.register(
+            registration = register(
                 pair.fixed.image,
                 pair.moving.image,
                 features=name,
