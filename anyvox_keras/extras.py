@@ -14,6 +14,8 @@ EXTRAS = {
     "neurite": "voxelmorph",
     "huggingface_hub": "hub",
     "safetensors.numpy": "hub",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
     "nilearn": "demo",
     "SimpleITK": "images",
 }

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         ARCHITECTURES as ARCHITECTURES,
         DEFAULT as DEFAULT,
     )
+    from anyvox_keras.networks.exporting import export_network as export_network
     from anyvox_keras.networks.hub import upload_preset as upload_preset
     from anyvox_keras.networks.presets import (
         load_network as load_network,

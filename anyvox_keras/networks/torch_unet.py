@@ -96,6 +96,11 @@ class TorchUNet(nn.Module):
                 skips.append(x)
             if self.skips and index in self.ups:
                 x = torch.cat([skips.pop(), x], dim=1)
+        if torch.compiler.is_exporting():
+            # A slice would fix whether it cuts something off.
+            for axis, side in enumerate(sides, 2):
+                x = x.index_select(axis, torch.arange(side, device=x.device))
+            return x
         d, h, w = sides
         return x[:, :, :d, :h, :w]
 
@@ -104,11 +109,13 @@ class TorchUNet(nn.Module):
         multiple = 2**self.levels
         for axis in (2, 3, 4):
             side = x.shape[axis]
-            target = max(-(-side // multiple), 2) * multiple
-            if target != side:
-                place = torch.arange(target, device=x.device) % max(2 * (side - 1), 1)
-                place = torch.minimum(place, 2 * (side - 1) - place)
-                x = x.index_select(axis, place)
+            target = max((side + multiple - 1) // multiple, 2) * multiple
+            # An exported graph, whose sides are free, cannot ask.
+            if torch.compiler.is_exporting() or target != side:
+                place = torch.arange(target, device=x.device)
+                period = torch.full_like(place, 2 * (side - 1))
+                place = torch.remainder(place, period.clamp(min=1))
+                x = x.index_select(axis, torch.minimum(place, period - place))
         return x
 
 
@@ -122,3 +129,34 @@ def twin(arguments: dict[str, Any], state: dict[str, Any]) -> TorchUNet:
     module = TorchUNet(**arguments)
     module.load_state_dict({key: torch.tensor(array) for key, array in state.items()})
     return module.eval()
+
+
+def with_classes(module: TorchUNet, kernel: Any, bias: Any) -> nn.Module:
+    """Put a head of 1x1x1 convolutions behind a UNet.
+
+    Args:
+        module: The UNet.
+        kernel: `(1, 1, 1, features, classes)`, as Keras has it.
+        bias: `(classes,)`.
+    """
+    head = nn.Conv3d(kernel.shape[-2], kernel.shape[-1], 1)
+    arrays = {"weight": kernel.transpose(4, 3, 0, 1, 2), "bias": bias}
+    head.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    return nn.Sequential(module, head).eval()
+
+
+class ChannelsLast(nn.Module):
+    """Let a module of `(B, C, D, H, W)` take and give channels last, as Keras does.
+
+    Args:
+        module: The module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Move the channels to and fro."""
+        features: torch.Tensor = self.module(volumes.movedim(-1, 1))
+        return features.movedim(1, -1)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from anyvox_keras.errors import UserError
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.networks.network_copy import copied
@@ -119,6 +120,26 @@ class Segmenter(Presets, StreamTrained):
         target = _target(y, y_pred)
         self.score.update_state(*target)
         return super().compute_metrics(x, *target, sample_weight)
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the images."""
+        return int(self.backbone.input_shape[-1])
+
+    def to_torch(self) -> Any:
+        """Return a plain PyTorch module: images `(B, C, D, H, W)` to logits, on any backend.
+
+        Raises:
+            UserError: If the backbone is no `UNet`, or PyTorch is not installed.
+        """
+        if not hasattr(self.backbone, "to_torch"):
+            raise UserError(
+                f"a PyTorch module is made of a Segmenter of a UNet, received one of a "
+                f"{type(self.backbone).__name__}"
+            )
+        from anyvox_keras.networks.torch_unet import with_classes
+
+        return with_classes(self.backbone.to_torch(), *self.head.get_weights())
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
