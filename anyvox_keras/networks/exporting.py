@@ -59,7 +59,7 @@ def _export_by_torch(network: Any, path: Path) -> None:
     if not hasattr(network, "to_torch"):
         raise UserError(
             f"{path}: {path.suffix} holds a UNet or a Segmenter of one, received "
-            f"{type(network).__name__}; a SavedModel (a folder, under TensorFlow) holds every network"
+            f"{type(network).__name__}; a SavedModel (of TensorFlow) holds every network"
         )
     torch = load_extra("torch", f"a {path.suffix} file")
     from anyvox_keras.networks.torch_unet import ChannelsLast
