@@ -100,7 +100,7 @@ def test_a_killed_run_of_any_model_ends_as_an_unbroken_one(tmp_path):
             return network
 
     settings = RunSettings(
-        **SETTINGS | {"taps": ["deep", "output"], "steps": 4, "validation_pairs": 0}
+        **SETTINGS | {"taps": ["deep", "output"], "steps": 4, "validation_pairs": 1}
     )
     Own(tmp_path / "whole", settings).train()
     kill_at(Own(tmp_path / "killed", settings), 2)
