@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, get_args
 
+import numpy as np
+
 
 class UserError(ValueError):
     """Input that cannot be used; the message is one line: what, what was expected, what came.
@@ -71,6 +73,26 @@ def check_volumes(name: str, x: Any, channels: int | None = None) -> None:
         )
     if "complex" in str(x.dtype):
         raise ValueError(f"`{name}` must be real. Received: dtype={x.dtype}")
+
+
+def check_finite(name: str, x: Any) -> None:
+    """Refuse an array whose values would not survive as float32.
+
+    Args:
+        name: The argument's name.
+        x: What was given.
+
+    Raises:
+        ValueError: If values are masked, NaN, infinite or beyond float32, or not real.
+    """
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"`{name}` must not be masked; fill it. Received: masked voxels")
+    if x.dtype.kind not in "iufb":
+        raise ValueError(f"`{name}` must be real. Received: dtype={x.dtype}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"`{name}` must be finite. Received: NaN or infinite values")
+    if np.abs(x).max(initial=0) > np.finfo("float32").max:
+        raise ValueError(f"`{name}` must fit float32. Received: values beyond 3.4e38")
 
 
 @contextlib.contextmanager

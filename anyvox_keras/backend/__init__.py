@@ -30,6 +30,7 @@ if NAME == "tensorflow":
         recorded_over_samples,
         reflect_pad,
         repeat,
+        replicas,
         standardize_over_space,
         value_and_gradient,
     )
@@ -52,6 +53,7 @@ elif NAME == "torch":
         recorded_over_samples,
         reflect_pad,
         repeat,
+        replicas,
         standardize_over_space,
         value_and_gradient,
     )
@@ -74,6 +76,7 @@ elif NAME == "jax":
         recorded_over_samples,
         reflect_pad,
         repeat,
+        replicas,
         standardize_over_space,
         value_and_gradient,
     )
@@ -106,6 +109,7 @@ __all__ = [
     "recorded_over_samples",
     "reflect_pad",
     "repeat",
+    "replicas",
     "standardize_over_space",
     "to_numpy",
     "value_and_gradient",

@@ -93,3 +93,8 @@ def no_grid_sample(x: Array, coordinates: Array) -> Array | None:
 def never_eager(x: Array) -> bool:
     """Whether Python may look at `x` for free: never, shapes and control flow are static."""
     return False
+
+
+def one_replica() -> int:
+    """Number of devices that each see a part of a step's batch: PyTorch and JAX see it whole."""
+    return 1

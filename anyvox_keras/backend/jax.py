@@ -12,6 +12,7 @@ from anyvox_keras.backend.arrays import (
     max_pooled_by_keras,
     never_eager,
     no_grid_sample,
+    one_replica,
     repeat_in_graph,
     standardize_with_gradient,
 )
@@ -32,6 +33,7 @@ grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
 standardize_over_space = standardize_with_gradient
 double = doubled_by_broadcasts
 max_pool = max_pooled_by_keras
+replicas = one_replica
 value_and_gradient = jax.value_and_grad
 
 

@@ -103,6 +103,11 @@ def has_bfloat16() -> bool:
     return bool(details.get("compute_capability", (0, 0)) >= (8, 0))
 
 
+def replicas() -> int:
+    """Number of devices that each see a part of a step's batch: those of `tf.distribute`."""
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
 def reflect_pad(x: tf.Tensor, width: int = 1) -> tf.Tensor:
     """Mirror `(B, D, H, W, C)` about its border voxels."""
     pads = [(0, 0), (width, width), (width, width), (width, width), (0, 0)]

@@ -132,11 +132,12 @@ def evaluate(
     from anyvox_keras.io import check_output
     from anyvox_keras.progress import counted
 
-    check_output(out, overwrite)
-    if images is not None:
-        check_output(out.with_suffix(".png"), overwrite)
-        check_output(out.with_suffix(".html"), overwrite)
     pairs = segmentation.pair_files(predictions, labels)
+    read = [file for pair in pairs for file in pair]
+    check_output(out, overwrite, read)
+    if images is not None:
+        check_output(out.with_suffix(".png"), overwrite, read)
+        check_output(out.with_suffix(".html"), overwrite, read)
     cases = list(segmentation.evaluate(counted(pairs, "cases", len(pairs))))
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:

@@ -42,10 +42,11 @@ def synthesize(
 
     A pair is named by its number. The same command again goes on where it stood.
     """
+    from anyvox_keras.io import refuse_inputs
     from anyvox_keras.synthesis import PairFile, PairFolder
     from anyvox_keras.templates import check_sources, open_banks
 
-    check_sources(templates)
+    refuse_inputs([out] if cache is None else [out, cache], check_sources(templates))
     settings: dict[str, Any] = {"templates": templates, "side": side, "seed": seed}
     settings |= {"resample": resample, "first": first, "count": count}
     if voxel_mm:

@@ -235,12 +235,13 @@ class ContrastivePretrainer(StreamTrained):
         rows = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
         labels = ops.split(y_pred["labels"], 2, axis=1)
         self._alignment.update_state(alignment(*rows, *labels))
-        return sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
+        mean = sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
+        return self.share_of(mean)
 
     def _tap_loss(self, y_pred: Any, tap: str) -> Array:
         rows, share = y_pred[f"rows:{tap}"], self.voxel_weight
         if not share:
-            return self.criterion(y_pred[f"labels:{tap}"], rows)
+            return ops.mean(self.criterion.call(y_pred[f"labels:{tap}"], rows))
         labellings = ops.stack([y_pred[f"{name}:{tap}"] for name in ("labels", "voxels")])
         regions, voxels = ops.unstack(self.criterion.of_labellings(labellings, rows), 2)
         return (1 - share) * ops.mean(regions) + share * ops.mean(voxels)

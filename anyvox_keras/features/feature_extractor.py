@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.errors import UserError, check_volumes, one_of
+from anyvox_keras.errors import UserError, check_finite, check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.geometry import Volume, without_hot_voxels
@@ -128,14 +128,17 @@ class FeatureExtractor:
             array: Intensities.
             xp: What computes: numpy, or `keras.ops` where a gradient has to pass.
         """
-        array = np.asarray(array, "float32") if xp is np else xp.cast(array, "float32")
+        if xp is np:  # float32 would round the steps of integers above 2^24 away
+            array = np.asarray(array, np.result_type(array.dtype, "float32"))
+        else:
+            array = xp.cast(array, "float32")
         if self.clip is not None:
             array = xp.clip(array, *self.clip)
-        if not self.rescale:
-            return array
-        axes = tuple(range(len(array.shape) - 4, len(array.shape)))
-        low, high = (limit(array, axis=axes, keepdims=True) for limit in (xp.min, xp.max))
-        return (array - low) / xp.where(high > low, high - low, 1.0)
+        if self.rescale:
+            axes = tuple(range(len(array.shape) - 4, len(array.shape)))
+            low, high = (limit(array, axis=axes, keepdims=True) for limit in (xp.min, xp.max))
+            array = (array - low) / xp.where(high > low, high - low, 1.0)
+        return array.astype("float32") if xp is np else array
 
     def normalise(self, features: Array, xp: Any = np) -> Array:
         """Normalise features across channels by `norm`; a vector of zeros stays zero.
@@ -228,17 +231,13 @@ class FeatureExtractor:
 def _array(volume: Any) -> np.ndarray:
     if isinstance(volume, (str, os.PathLike, Volume)) or hasattr(volume, "get_fdata"):
         return load_volume(volume).array[..., None]
-    array = to_numpy(volume)
+    array = volume if isinstance(volume, np.ndarray) else to_numpy(volume)
     if array.ndim not in (3, 5):
         raise ValueError(
             f"`volume` must be (D, H, W) or (B, D, H, W, C). Received: shape={array.shape}"
         )
-    if np.iscomplexobj(array):
-        raise ValueError(f"`volume` must be real. Received: dtype={array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError("`volume` must be finite. Received: NaN or infinite values")
-    if np.abs(array).max(initial=0) > np.finfo("float32").max:
-        raise ValueError("`volume` must fit float32. Received: values beyond 3.4e38")
+    check_finite("volume", array)
+    array = np.asarray(array)
     return array[..., None] if array.ndim == 3 else array
 
 

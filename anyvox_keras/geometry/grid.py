@@ -28,7 +28,7 @@ class Grid:
         affine: `(4, 4)`, voxel to world.
 
     Raises:
-        ValueError: the affine is not finite or cannot be inverted.
+        ValueError: no voxel along an axis; the affine is not finite or cannot be inverted.
 
     Example:
         ```python
@@ -50,7 +50,10 @@ class Grid:
             )
         if not is_invertible(affine):
             raise ValueError(f"`affine` must be invertible. Received: {affine.tolist()}")
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(f"`shape` must be three sizes >= 1. Received: shape={shape}")
+        object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
 
     @property

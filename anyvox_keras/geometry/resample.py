@@ -43,6 +43,25 @@ def resample_to(
     return Volume(array, grid.affine, None, None if inside.all() else inside, volume.name)
 
 
+def continued(array: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Give voxels that are not known the value of the nearest one that is.
+
+    Interpolation beside them then mixes in nothing invented.
+
+    Args:
+        array: `(D, H, W)`.
+        known: `(D, H, W)` bool, somewhere true.
+
+    Example:
+        ```python
+        >>> continued(np.array([[[1.0, -9.0, 3.0, 4.0]]]), np.array([[[True, False, True, True]]]))
+        array([[[1., 1., 3., 4.]]])
+        ```
+    """
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(array[tuple(nearest)])
+
+
 def background(volume: Volume) -> float:
     """What lies beyond an image: the dark end of its border, and 0 for labels and masks.
 

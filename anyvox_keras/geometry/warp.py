@@ -7,7 +7,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.resample import by_slabs, sample
+from anyvox_keras.geometry.resample import by_slabs, continued, sample
 from anyvox_keras.geometry.volume import Volume
 
 
@@ -120,21 +120,25 @@ class Warp:
         grid = reference or self.grid
         self._require_inside(grid)
         order = int(volume.array.dtype.kind == "f") if order is None else order
-        known = np.ones(volume.shape, bool) if volume.finite is None else volume.finite
+        array, known = volume.array, volume.finite
+        if known is None:
+            known = np.ones(volume.shape, bool)
+        elif order and known.any():
+            array = continued(array, known)
 
         def values(voxels: np.ndarray) -> np.ndarray:
             there = volume.grid.to_voxel(self.points(grid.to_world(voxels)))
-            value = sample(volume.array, there, order, outside)
+            value = sample(array, there, order, outside)
             inside = sample(known, there, 0, 0)
             return np.stack([np.where(inside, value, outside), inside], -1)
 
-        array, inside = np.moveaxis(by_slabs(grid.shape, values), -1, 0)
+        moved, inside = np.moveaxis(by_slabs(grid.shape, values), -1, 0)
         if not inside.any():
             where = _describe(volume.grid)
             raise UserError(f"{volume.name}: the warp leads elsewhere; this image has {where}")
         finite = None if inside.all() else inside.astype(bool)
-        array = np.ascontiguousarray(array, volume.array.dtype)
-        return Volume(array, grid.affine, finite=finite, name=volume.name)
+        moved = np.ascontiguousarray(moved, volume.array.dtype)
+        return Volume(moved, grid.affine, finite=finite, name=volume.name)
 
     def _require_inside(self, grid: Grid) -> None:
         """Refuse a reference that the field does not cover: zero there would be wrong."""

@@ -84,6 +84,8 @@ def _usable(raw: np.ndarray, name: str, varies: bool) -> tuple[np.ndarray, np.nd
     """Return float32 values without NaN, and where they were finite (`None`: everywhere)."""
     if raw.ndim != 3:
         raise UserError(f"{name}: expected a 3D array (D, H, W), received shape {raw.shape}")
+    if min(raw.shape) < 2:
+        raise UserError(f"{name}: expected two voxels along each axis, received shape {raw.shape}")
     if raw.dtype.kind not in "iufb":
         raise UserError(f"{name}: expected one real number per voxel, received {raw.dtype}")
     if isinstance(raw, np.ma.MaskedArray):

@@ -32,7 +32,8 @@ def save_volume(
 
     Raises:
         UserError: wrong ending, existing file, folder that cannot be written.
-        ValueError: the array is not on the grid.
+        ValueError: the array is not on the grid, not real, or holds values that int32 or float32
+            cannot.
 
     Example:
         ```python
@@ -63,9 +64,18 @@ def save_volume(
 
 
 def _stored_type(array: np.ndarray) -> str:
-    if array.dtype.kind not in "iub":
+    """The type that holds every value; what none does is refused, not wrapped around."""
+    if array.dtype.kind not in "iufb":
+        raise ValueError(f"`array` must be real. Received: dtype={array.dtype}")
+    if array.dtype.kind == "f":
+        beyond = np.isfinite(array) & (np.abs(array) > np.finfo("float32").max)
+        if beyond.any():
+            raise ValueError(f"`array` must fit float32. Received: {array[beyond][0]:g}")
         return "float32"
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    limits = np.iinfo("int32")
+    if low < limits.min or high > limits.max:
+        raise ValueError(f"`array` must fit int32. Received: values of {low} to {high}")
     if low < 0 or high > 65535:
         return "int32"
     return "uint8" if high < 256 else "uint16"

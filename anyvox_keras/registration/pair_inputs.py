@@ -145,9 +145,9 @@ def _finite(mask: np.ndarray | None, image: Volume) -> np.ndarray | None:
 
 
 def _clip(source: Sequence[float], image: Volume, side: str) -> Sequence[float]:
-    if len(source) != 2 or not source[0] < source[1]:
-        values = " ".join(f"{value:g}" for value in source)
-        raise UserError(f"{side} clip: expected LO below HI, received {values}")
+    limits = np.asarray(source, "float64")
+    if limits.shape != (2,) or not limits[0] < limits[1]:
+        raise UserError(f"{side} clip: expected LO below HI, received {source}")
     low, high = float(image.array.min()), float(image.array.max())
     if source[1] <= low or source[0] >= high:
         raise UserError(
@@ -274,12 +274,7 @@ def landmarks_of(
         return None
     if fixed is None or moving is None:
         raise UserError("landmarks: expected points of both images, received one image's only")
-    points = [
-        load_points(one, ras) * TO_LPS
-        if isinstance(one, str | os.PathLike)
-        else np.asarray(one, float)
-        for one in (fixed, moving)
-    ]
+    points = [_points(one, ras) for one in (fixed, moving)]
     shapes = [array.shape for array in points]
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] != 3 or not shapes[0][0]:
         raise UserError(
@@ -287,3 +282,16 @@ def landmarks_of(
             f"received {shapes[0]} and {shapes[1]}"
         )
     return points[0], points[1]
+
+
+def _points(source: Any, ras: bool) -> np.ndarray:
+    """Points in RAS, of a file or as they are."""
+    if isinstance(source, str | os.PathLike):
+        return load_points(source, ras) * TO_LPS
+    try:
+        points = np.asarray(source, "float64")
+    except (TypeError, ValueError) as error:
+        raise UserError(f"landmarks: expected (N, 3) numbers ({error})") from error
+    if not np.isfinite(points).all():
+        raise UserError("landmarks: expected finite points, received NaN or infinity")
+    return points

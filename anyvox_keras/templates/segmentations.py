@@ -22,6 +22,11 @@ ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh")
 #: Images that are named as skipped, not passed over without a word.
 UNREAD = (".nrrd", ".mha", ".mhd", ".hdr", ".nii.bz2", ".nii.zip", ".nii.zst")
 
+#: of the settings of a bank: a checksum over all files
+CONTENTS = "contents"
+# bytes of the CRC-32 and the length that end a gzip file
+_GZIP_SUM = 8
+
 
 class Scale(NamedTuple):
     """How shapes are resampled.
@@ -79,14 +84,33 @@ def build_bank_file(folder: Path, scale: Scale, path: Path) -> None:
 
 
 def bank_settings(folder: Path, groups: Groups, scale: Scale) -> dict[str, Any]:
-    """Describe what a bank of a folder is made from: the files' names and sizes, wherever it is."""
-    digest = hashlib.sha256()
+    """Describe what a bank of a folder is made from: the files' names, sizes and contents."""
+    files, contents = hashlib.sha256(), hashlib.sha256()
     for path in (path for paths in groups.values() for path in paths):
         entry = f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n"
-        digest.update(entry.encode("utf-8", "surrogateescape"))
-    settings = {"files": digest.hexdigest(), "scale": scale.factor}
+        files.update(entry.encode("utf-8", "surrogateescape"))
+        contents.update(_checksum(path))
+    digests = {"files": files.hexdigest(), CONTENTS: contents.hexdigest()}
+    settings = {**digests, "scale": scale.factor}
     # Banks from before `voxel_mm` existed go on to open.
     return settings if scale.voxel_mm is None else {**settings, "voxel_mm": scale.voxel_mm}
+
+
+def same_settings(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Whether a bank was made from what is there now; banks of 0.1 do not know the contents."""
+    return {CONTENTS: expected[CONTENTS], **found} == expected
+
+
+def _checksum(path: Path) -> bytes:
+    """What changes with a file's contents; a gzip file ends with such a sum and is not read."""
+    try:
+        with open(path, "rb") as file:
+            if path.suffix.lower() in (".gz", ".mgz"):
+                file.seek(max(0, path.stat().st_size - _GZIP_SUM))
+                return file.read()
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""  # its reader will say so
 
 
 def _read(groups: Groups, scale: Scale, add: Callable, done: Iterable[str] = ()) -> None:

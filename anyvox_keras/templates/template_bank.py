@@ -296,9 +296,10 @@ class TemplateBank:
             return cls.from_packed(segmentations.read_segmentations(folder, scale))
         if not Path(cache).exists():
             segmentations.build_bank_file(folder, scale, Path(cache))
-        elif bank_file.read_bank(Path(cache)).settings != segmentations.bank_settings(
-            folder, segmentations.mask_groups(folder), scale
-        ):
+            return cls.open(cache)
+        groups = segmentations.mask_groups(folder)
+        made_from = segmentations.bank_settings(folder, groups, scale)
+        if not segmentations.same_settings(bank_file.read_bank(Path(cache)).settings, made_from):
             raise UserError(f"{cache}: made from other files or settings; delete it to build anew")
         return cls.open(cache)
 

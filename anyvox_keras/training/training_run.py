@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +88,31 @@ class TrainingRun:
         if self.finished:
             return None
         with contextlib.ExitStack() as held:
-            with _nothing_left_if_refused(self.folder):
+            with _nothing_left_if_refused(self.folder, held):
+                self._keep_inputs()
                 self.prepare()
+                held.enter_context(exclusive(self.folder))
                 stream, validation = self.streams()
                 model = self.model()
-                held.enter_context(exclusive(self.folder))
                 self.begin()
             if introduce is not None:
                 introduce(self.describe(model, stream))
             self._fit(model, stream, validation, report, verbose)
         return model
+
+    def _keep_inputs(self) -> None:
+        """Refuse to replace a run that the new one begins from.
+
+        Raises:
+            UserError: naming the setting.
+        """
+        if not self._replaces or not self.folder.exists():
+            return
+        for name, value in asdict(self.settings).items():
+            for text in value if isinstance(value, tuple) else (value,):
+                path = Path(text) if isinstance(text, str) else None
+                if path is not None and path.exists() and _holds(self.folder, path):
+                    raise UserError(f"{name}: {path} lies in {self.folder}, which is to be replaced")
 
     def _fit(
         self, model: Any, stream: Any, validation: Any, report: Report | None, verbose: int
@@ -173,14 +189,28 @@ class TrainingRun:
         return []
 
 
+def _holds(folder: Path, path: Path) -> bool:
+    """Whether a run's folder, or what the run wrote there, is or holds `path`."""
+    own = [folder / name for name in (*FILES, *FOLDERS)]
+    inside = [one.resolve() for one in own if one.exists()]
+    place = path.resolve()
+    return place == folder.resolve() or any(one in (place, *place.parents) for one in inside)
+
+
 @contextlib.contextmanager
-def _nothing_left_if_refused(folder: Path) -> Iterator[None]:
-    """Make the folder, which proves that it can be written; remove it if what follows fails."""
+def _nothing_left_if_refused(folder: Path, held: contextlib.ExitStack) -> Iterator[None]:
+    """Make the folder, which proves that it can be written; remove it if what follows fails.
+
+    Args:
+        folder: The run's.
+        held: Its lock, which is let go before.
+    """
     new = not folder.exists()
     prepare_folder(folder)
     try:
         yield
     except BaseException:
+        held.close()
         if new:
             with contextlib.suppress(OSError):  # it holds something by now
                 folder.rmdir()

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from anyvox_keras.backend import replicas
 from anyvox_keras.export import export
 from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
@@ -150,6 +151,8 @@ class VoxelMorphTrainer(StreamTrained):
         for kind, compared in y_pred.items():
             value, parts = self.objective.total(compared, self._names(kind, x))
             total = total + value
+            # Keras's losses are this device's parts of the mean over all devices.
+            parts = {name: part * replicas() for name, part in parts.items()}
             parts["folds_percent"] = _folds_percent(compared["displacement"])
             if "fixed_labels" in compared:
                 parts["dice"] = _dice(compared["fixed_labels"], compared["moved_labels"])

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.errors import one_of
+from anyvox_keras.errors import check_finite, one_of
 from anyvox_keras.export import export
 from anyvox_keras.networks.presets import Presets
 from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph
@@ -126,14 +126,15 @@ class VoxelMorph(Presets, keras.Model):
             Displacement `(B, D, H, W, 3)` in voxels, and moved images `(B, D, H, W, C)`; float32.
 
         Raises:
-            ValueError: If the images have other channels, or not one grid.
+            ValueError: If the images have other channels, not one grid, or values that are masked,
+                complex or not finite.
         """
         outputs = self.register_both(fixed, moving)
         return outputs["displacement"], outputs["moved"]
 
     def register_both(self, fixed: Any, moving: Any) -> dict[str, np.ndarray]:
         """Bring each image onto the other: all outputs of the model; arguments of `register`."""
-        pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
+        pair = {"fixed": _float32("fixed", fixed), "moving": _float32("moving", moving)}
         _check_pair(pair, self.channels)
         outputs = self._of_shape(self, pair["fixed"].shape[1:4]).predict_on_batch(pair)
         return {name: to_numpy(array) for name, array in outputs.items()}
@@ -233,6 +234,13 @@ def _check(config: dict[str, Any]) -> None:
                 f"`{name}` must be 1, 2, 4 ... within the encoder. Received: {name}={config[name]}"
             )
     one_of("conventions", config["conventions"], CONVENTIONS)
+
+
+def _float32(name: str, images: Any) -> np.ndarray:
+    """Refuse what would turn the whole displacement into NaN, or be lost without a word."""
+    array = images if isinstance(images, np.ndarray) else to_numpy(images)
+    check_finite(name, array)
+    return np.asarray(array, "float32")
 
 
 def _check_pair(pair: dict[str, np.ndarray], channels: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """A VoxelMorph run in a folder, and trained networks from their files."""
 
 import os
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -206,13 +207,13 @@ class VoxelMorphRun(TrainingRun):
         return carried
 
     def _features(self, number: int) -> np.ndarray:
-        """The features of a scan, computed once, memory-mapped as float16."""
-        path = self.folder / FEATURES / f"{number:05d}.npy"
+        """The features of a scan by this network, computed once, memory-mapped as float16."""
+        image = self.scans.images[number][..., 0]
+        path = self.folder / FEATURES / f"{number:05d}-{_checksum(image, self.extractor):08x}.npy"
         if not path.exists():
             prepare_folder(path.parent)
             with atomic(path) as temporary:
-                found = self.extractor(self.scans.images[number][..., 0]).astype("float16")
-                np.save(temporary, found)
+                np.save(temporary, self.extractor(image).astype("float16"))
         stored: np.ndarray = np.load(path, mmap_mode="r")
         return stored
 
@@ -258,3 +259,11 @@ class VoxelMorphRun(TrainingRun):
     def columns(self, model: Any) -> list[str]:
         """Each loss, folds and Dice."""
         return [metric.name for metric in model.metrics if metric.name != "loss"]
+
+
+def _checksum(image: np.ndarray, extractor: FeatureExtractor) -> int:
+    """A sum that changes with an image or the network that sees it."""
+    found = zlib.crc32(np.ascontiguousarray(image))
+    for weight in extractor.backbone.get_weights():
+        found = zlib.crc32(np.ascontiguousarray(weight), found)
+    return found

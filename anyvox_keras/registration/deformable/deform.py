@@ -1,5 +1,6 @@
 """Deformable registration of two feature volumes on one grid."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from math import prod
@@ -112,7 +113,7 @@ def _cost(level: Level, shape: tuple[int, ...]) -> int:
 
 def _planes(level: Level, shape: tuple[int, ...], memory: float | None) -> int | None:
     """How many planes of the level's cost volume to hold at once; none says all of them."""
-    if memory is None:
+    if memory is None or math.isinf(memory):
         return None
     depth, height, width = (n // level.grid for n in shape)
     window = (2 * level.half_width + 1) ** 3

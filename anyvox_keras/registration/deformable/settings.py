@@ -81,7 +81,7 @@ class DeformSettings:
         size = math.prod(shape) ** (1 / 3)
         reach = max(_LEAST, round(size / _REACH))
         if self.capture is not None:
-            reach = self.capture / min(spacing)
+            reach = min(self.capture / min(spacing), max(shape))  # beyond that lies nothing
         coarse = 2 * max(2, round(size / _BLOCKS))
         fine = Level(coarse // 4 * 2, 4 if size < _SMALL else 2)
         rest = reach - fine.grid * fine.half_width
@@ -113,7 +113,7 @@ def tuned(
         _require("iterations", iterations, iterations >= 1 and iterations % 1 == 0, "1, 2, ...")
         adam = replace(adam, iterations=int(iterations))
     if capture is not None:
-        _require("capture", capture, capture > 0, "more than 0 mm")
+        _require("capture", capture, 0 < capture < math.inf, "more than 0 mm")
         levels = None
     return replace(settings, adam=adam, levels=levels, capture=capture or settings.capture)
 

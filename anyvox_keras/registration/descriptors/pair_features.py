@@ -172,6 +172,8 @@ def _network_features(
             raise ValueError(
                 f"an extractor must return {(*image.shape, 'C')}. Received: {features.shape}"
             )
+        if not np.isfinite(features).all():
+            raise ValueError("an extractor must return finite features. Received: NaN or infinity")
         if mask is not None:
             features = features * mask[..., None]
         features = np.pad(features, [*behind, (0, 0)], "edge")[None]

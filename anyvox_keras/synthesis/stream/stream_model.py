@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.backend import Array, replicas
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 
 
@@ -13,8 +14,10 @@ class StreamModel(keras.Model):
 
     A stream's order is kept (`shuffle=False`), so that a run can be repeated, and where
     `keras.callbacks.BackupAndRestore` goes on in a later epoch, the stream does too. What would
-    fail at the first step, or would be passed over in silence, is refused before it. Subclasses
-    write `bind(stream)`.
+    fail at the first step, or would be passed over in silence, is refused before it. Under
+    `tf.distribute.MirroredStrategy` each device takes its share of a step's samples: N devices with
+    one sample each see and learn what one device with N samples does (batch normalisation
+    excepted, whose statistics are each device's own). Subclasses write `bind(stream)`.
 
     Attributes:
         weighs_samples: Whether the loss reads `sample_weight`, which is refused otherwise.
@@ -56,7 +59,8 @@ class StreamModel(keras.Model):
 
         Raises:
             ValueError: If there is a `class_weight`, or a `sample_weight` that the loss can't read;
-                or if `validation_data` is a stream of another layer.
+                if `validation_data` is a stream of another layer; or if a step's samples can't be
+                shared evenly among the devices of a strategy.
         """
         bound = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
         given = {name: value for name, value in bound.items() if name != "self"}
@@ -75,9 +79,27 @@ class StreamModel(keras.Model):
         if layer is not None:
             given.setdefault("shuffle", False)
         if isinstance(x, SeekableStream):
+            self._require_even_shares(x)
             place = _KeepPlace(x, given.get("initial_epoch", 0))
             given["callbacks"] = _joined(given.get("callbacks"), place)
         return super().fit(**given)
+
+    def _require_even_shares(self, stream: SeekableStream) -> None:
+        """Refuse a device without a sample: its loss, a mean of nothing, would be NaN."""
+        strategy = getattr(self, "distribute_strategy", None)  # of Keras on TensorFlow alone
+        devices = 1 if strategy is None else strategy.num_replicas_in_sync
+        if stream.batch_size % devices:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the strategy's {devices} devices. "
+                f"Received: batch_size={stream.batch_size}"
+            )
+
+    def share_of(self, mean: Array) -> Array:
+        """Turn a mean over this device's samples into its part of the mean over all devices'.
+
+        Keras adds the gradients of all devices. Its own losses are such parts already.
+        """
+        return mean / replicas()
 
     def refuse_sample_weight(self, weight: Any) -> None:
         """Refuse weights of samples where the loss would not read them."""
@@ -100,7 +122,11 @@ class _KeepPlace(keras.callbacks.Callback):
     def __init__(self, stream: SeekableStream, expected: int) -> None:
         super().__init__()
         self.stream, self.expected = stream, expected
-        self.begun = False
+        self.place, self.begun = stream.position, False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        # Under a strategy TensorFlow has read the first steps, in vain, to learn the shapes.
+        self.stream.seek(self.place)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self.begun and not self.stream.fixed:
