@@ -1,5 +1,10 @@
 """What Keras's own tools do to the package's trainers: equal histories, or a refusal at once."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -190,3 +195,19 @@ def test_taps_that_are_none_are_refused(taps, reason):
     model = keras.Model(x, keras.layers.Reshape((8, 8, 8, 2))(flat))
     with pytest.raises(ValueError, match=reason):
         avx.ContrastivePretrainer(model, taps=taps)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="PyTorch and JAX have no such strategy"
+)
+def test_two_devices_learn_what_one_does_from_the_same_pairs():
+    """Keras shows the model means of integer keys, and adds the gradients of both devices."""
+    program = Path(__file__).with_name("mirrored_fits.py")
+    ran = subprocess.run(
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ran.stdout.count("alike") == 3, ran.stderr[-2000:]

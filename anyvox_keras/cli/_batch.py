@@ -22,6 +22,8 @@ SHOWN = {
     "folds (%)": ("folds_percent", 4),
     "seconds": ("seconds", 1),
 }
+#: beside the folders of the pairs
+RESULTS = "metrics.csv"
 COLUMNS = (
     "pair", "verdict", "reasons", "mean_dice_before", "mean_dice_after", "mean_hd95_before",
     "mean_hd95_after", "tre_mm_before", "tre_mm_after", "folds_percent", "sd_log_jacobian",
@@ -63,7 +65,9 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write one row per pair."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    from anyvox_keras.io import atomic
+
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(results)
@@ -88,6 +92,13 @@ def _cell(row: dict[str, Any], column: str) -> str:
     return "" if row[key] is None else f"{row[key]:.{digits}f}"
 
 
+def forget_made_from(folder: Path) -> None:
+    """Say of the results that their origin is not known, while they are made anew."""
+    from anyvox_keras.io import save_json
+
+    save_json(folder / MADE_FROM, None, overwrite=True)
+
+
 def note_made_from(pair: dict[str, Any], folder: Path) -> None:
     """Keep the files' checksums and the settings beside the results."""
     from anyvox_keras.io import save_json
@@ -107,8 +118,12 @@ def require_made_from(pair: dict[str, Any], folder: Path) -> None:
         noted = json.loads((folder / MADE_FROM).read_text(encoding="utf-8"))
     except ValueError:
         noted = None
+    if not isinstance(noted, dict):
+        raise UserError(
+            "it is not known what the results were made from (a run was stopped, or the note is "
+            "damaged); pass --overwrite to make them anew"
+        )
     now = _made_from(pair)
-    noted = noted if isinstance(noted, dict) else {}
     other = sorted(name for name in {*noted, *now} if noted.get(name) != now.get(name))
     if other:
         raise UserError(
@@ -121,13 +136,22 @@ def _made_from(pair: dict[str, Any]) -> dict[str, Any]:
     """Checksums of files and whatever else is set, as JSON keeps it."""
     found = {}
     for name, value in pair.items():
-        if name in _NEUTRAL or value in (None, False):
+        if name in _NEUTRAL or value is None or value is False:
             continue
-        if isinstance(value, Path) and value.is_file():
-            with open(value, "rb") as file:
+        path = Path(value) if isinstance(value, Path) or name == "weights" else None
+        if path is not None and path.is_file():
+            with open(path, "rb") as file:
                 value = hashlib.file_digest(file, "sha256").hexdigest()
+        elif path is not None and path.is_dir():
+            value = [str(path), *_stamps(path)]
         found[name] = json.loads(json.dumps(value, default=str))
     return found
+
+
+def _stamps(folder: Path) -> list[str]:
+    """What tells whether a preset or a run has changed: its files' names, sizes and times."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
 
 
 def run_pairs(
@@ -176,11 +200,12 @@ def run_batch(
     Raises:
         UserError: A table that cannot be used, before anything runs.
     """
-    from anyvox_keras.io import exclusive
+    from anyvox_keras.io import check_output, exclusive
 
     failed = 0
     rows = _read(table, options)
     folders = _folders(table, rows, out)
+    results_file = check_output(out / RESULTS, overwrite=True, inputs=[table])
     for number, (row, folder) in enumerate(zip(rows, folders, strict=True), start=1):
         note(f"pair {number} of {len(rows)}: {folder}")
         try:
@@ -192,6 +217,7 @@ def run_batch(
             # what an interrupted run left there is incomplete: metrics.json comes last
             check_pair(pair, folder, overwrite=True)
             with exclusive(folder):
+                forget_made_from(folder)
                 click.echo(register_pair(pair, folder, True)[0])
                 note_made_from(pair, folder)
         # whatever one pair meets, a framework out of memory say, the others do not depend on it
@@ -201,7 +227,7 @@ def run_batch(
             click.echo(f"anyvox: error: {folder}: {reason}", err=True)
     judged = sorted(((read_result(folder), folder) for folder in folders), key=_gravity)
     results = [result for result, _ in judged]
-    write_results(out / "metrics.csv", results)
+    write_results(results_file, results)
     show_results(results)
     click.echo(f"open {save_batch_page(out, judged)}")
     if failed:
@@ -220,7 +246,8 @@ def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:
     names = [row.pop("name", None) or f"{number:04d}" for number, row in enumerate(rows, start=1)]
     places = [os.path.normpath(name) for name in names]
     for name, place in zip(names, places, strict=True):
-        if os.path.isabs(place) or place.split(os.sep)[0] in (os.curdir, os.pardir):
+        first = place.split(os.sep)[0]
+        if os.path.isabs(place) or first in (os.curdir, os.pardir, RESULTS):
             raise UserError(f"{table}: expected names of folders in {out}, received {name}")
     # "A" and "a" are one folder on some systems
     same = [place.casefold() for place in places]

@@ -235,7 +235,7 @@ class ContrastivePretrainer(StreamTrained):
         rows = ops.split(ops.stop_gradient(y_pred["features"]), 2, axis=1)
         labels = ops.split(y_pred["labels"], 2, axis=1)
         self._alignment.update_state(alignment(*rows, *labels))
-        mean = sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
+        mean: Any = sum(w * loss for w, loss in zip(self.tap_weights, losses, strict=True))
         return self.share_of(mean)
 
     def _tap_loss(self, y_pred: Any, tap: str) -> Array:

@@ -138,7 +138,7 @@ class FeatureExtractor:
             axes = tuple(range(len(array.shape) - 4, len(array.shape)))
             low, high = (limit(array, axis=axes, keepdims=True) for limit in (xp.min, xp.max))
             array = (array - low) / xp.where(high > low, high - low, 1.0)
-        return array.astype("float32") if xp is np else array
+        return np.asarray(array, "float32") if xp is np else array
 
     def normalise(self, features: Array, xp: Any = np) -> Array:
         """Normalise features across channels by `norm`; a vector of zeros stays zero.

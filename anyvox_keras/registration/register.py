@@ -95,7 +95,8 @@ def register(
     tell("reading")
     compared = feature_settings or _features(features, extractor, weights)
     pair = PairInputs.read(fixed, moving, **options)
-    space = room(_MEMORY if memory is None else memory, pair.images[0].shape, strict=memory is not None)
+    bound = _MEMORY if memory is None else memory
+    space = room(bound, pair.images[0].shape, strict=memory is not None)
     start = time.perf_counter()
     affine = align_pair(pair, compared)
     field = search.displacement(pair, affine, compared, space)

@@ -112,7 +112,9 @@ class TrainingRun:
             for text in value if isinstance(value, tuple) else (value,):
                 path = Path(text) if isinstance(text, str) else None
                 if path is not None and path.exists() and _holds(self.folder, path):
-                    raise UserError(f"{name}: {path} lies in {self.folder}, which is to be replaced")
+                    raise UserError(
+                        f"{name}: {path} lies in the run {self.folder} that it replaces"
+                    )
 
     def _fit(
         self, model: Any, stream: Any, validation: Any, report: Report | None, verbose: int

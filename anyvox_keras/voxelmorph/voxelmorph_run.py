@@ -263,7 +263,7 @@ class VoxelMorphRun(TrainingRun):
 
 def _checksum(image: np.ndarray, extractor: FeatureExtractor) -> int:
     """A sum that changes with an image or the network that sees it."""
-    found = zlib.crc32(np.ascontiguousarray(image))
+    found = zlib.crc32(np.ascontiguousarray(image).data)
     for weight in extractor.backbone.get_weights():
-        found = zlib.crc32(np.ascontiguousarray(weight), found)
+        found = zlib.crc32(np.ascontiguousarray(weight).data, found)
     return found

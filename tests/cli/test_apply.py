@@ -124,6 +124,9 @@ def test_beyond_the_image_lies_its_own_background(folder):
     assert (found["ct"][20:] == -1000).all()
     assert (found["map"][20:] == 7).all()
     assert np.isnan(found["map"]).sum() == 1  # 2 mm voxels: one is nearest to the one of 1.5 mm
+    # all voxels around the one of NaN are 50: none mixes in what stands in for it
+    known = np.isfinite(found["map"]) & (found["map"] != 7)
+    np.testing.assert_allclose(found["map"][known], found["ct"][known])
     assert (found["ones"] == 1).all()
 
 

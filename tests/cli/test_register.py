@@ -280,6 +280,15 @@ def test_results_belong_to_the_files_and_settings_of_their_row(images, tmp_path,
         assert main([*command, *options]) == 1
         assert f"0001: the results were made with {reason}" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+    # a smoothness of zero is a setting; so is what a killed run had begun to replace
+    capsys.readouterr()
+    assert main([*command, "--smoothness", "0"]) == 1
+    assert "0001: the results were made with another smoothness" in capsys.readouterr().err
+    noted = (out / "0001" / ".made_from.json").read_text()
+    (out / "0001" / ".made_from.json").write_text("null\n")
+    assert main(command) == 1
+    assert "it is not known what the results were made from" in capsys.readouterr().err
+    (out / "0001" / ".made_from.json").write_text(noted)
     (out / "0001" / "metrics.json").write_text("[]")
     count = len(recorded)
     assert main(command) == 0
@@ -309,6 +318,15 @@ def test_bad_table_is_one_line(tmp_path, capsys, recorded, rows, reason):
     csv = table(tmp_path / "pairs.csv", {}, rows)
     assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 2
     assert refused(capsys, reason)
+    assert not recorded
+
+
+def test_the_table_of_results_replaces_no_table_of_pairs(images, tmp_path, capsys, recorded):
+    csv = table(tmp_path / "metrics.csv", images, [["fixed", "moving"], ["{fixed}", "{moving}"]])
+    before = csv.read_text()
+    assert main(["register", "--batch", str(csv), "--out", str(tmp_path), "--overwrite"]) == 2
+    assert refused(capsys, "would replace an input")
+    assert csv.read_text() == before
     assert not recorded
 
 

@@ -188,6 +188,24 @@ def test_bad_settings_are_one_line_and_leave_no_run(place, tmp_path, capsys, wor
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_does_not_replace_what_it_begins_from(place, capsys):
+    for weights in (place / "run", place / "run" / "backbone"):
+        words = ["--steps", 2, "--overwrite", "--width", 0, "--levels", 0, "--weights", weights]
+        assert segment("train", place, *words) == 2
+        assert refused(capsys, "in the run")
+    assert (place / "run" / "backbone" / "config.json").exists()
+
+
+def test_an_evaluation_replaces_no_label_map(place, capsys):
+    labels = place / "data" / "labelsTs"
+    (first, *_) = sorted(labels.iterdir())
+    before = first.read_bytes()
+    words = ["--predictions", labels, "--out", first, "--overwrite"]
+    assert segment("evaluate", place, *words) == 2
+    assert refused(capsys, "replace an input")
+    assert first.read_bytes() == before
+
+
 def test_other_mistakes_are_one_line(place, tmp_path, capsys):
     images = ["--images", place / "data" / "imagesTs", "--out", tmp_path / "out"]
     assert main(["segment", "train", "--out", str(tmp_path / "run")]) == 2

@@ -59,11 +59,18 @@ def test_a_constant_volume_gives_finite_features(unet):
     [
         (np.zeros((8, 8)), "must be \\(D, H, W\\) or"),
         (np.full((8, 8, 8), np.nan), "must be finite"),
+        (np.ma.masked_equal(np.eye(8) * np.ones((8, 1, 1)), 0), "must not be masked"),
     ],
 )
 def test_an_unusable_array_is_refused(unet, volume, message):
     with pytest.raises(ValueError, match=message):
         FeatureExtractor(unet)(volume)
+
+
+def test_a_large_offset_changes_nothing(unet):
+    steps = np.random.default_rng(0).integers(0, 50, (8, 8, 8))
+    expected = FeatureExtractor(unet)(steps)
+    np.testing.assert_allclose(FeatureExtractor(unet)(steps + 2**30), expected, atol=1e-5)
 
 
 def test_a_missing_file_is_a_users_mistake(unet):

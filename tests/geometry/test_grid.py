@@ -8,6 +8,12 @@ from anyvox_keras.geometry import Grid
 OBLIQUE = np.array([[0.0, -1.8, 0.3, 10], [2.0, 0.1, 0, -4], [0, 0.2, 4.9, 7], [0, 0, 0, 1]])
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 4), (4, 4), (4, 4, -1)])
+def test_a_grid_has_voxels_along_three_axes(shape):
+    with pytest.raises(ValueError, match="`shape` must be three sizes"):
+        Grid(shape, np.eye(4))
+
+
 def test_nearly_cubic_voxels_are_kept():
     grid = Grid((20, 30, 10), np.diag([1.0, 1.0, 1.2, 1.0]))
     assert grid.to_nearly_cubic() is grid

@@ -63,6 +63,16 @@ def test_wrong_use_is_refused(tmp_path):
         save_volume(tmp_path / "a.nii", np.zeros((2, 2, 2)), GRID)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(2**31, "fit int32"), (-(2**31) - 1, "fit int32"), (1e300, "fit float32"), (1j, "real")],
+)
+def test_what_no_stored_type_holds_is_refused(tmp_path, value, message):
+    with pytest.raises(ValueError, match=f"`array` must .*{message}|`array` must be {message}"):
+        save_volume(tmp_path / "a.nii", np.full(GRID.shape, value), GRID)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_overwritten_unasked(tmp_path):
     path = tmp_path / "a.nii"
     path.write_text("precious")

@@ -308,6 +308,13 @@ def test_the_network_sees_the_clipped_image(pair):
         ({"fixed_points": np.zeros((2, 3)), "moving_points": np.zeros((3, 3))}, "same"),
         ({"memory": 0.1}, "at least"),
         ({"moving_clip": (450, -450)}, "LO below HI"),
+        ({"moving_clip": 450.0}, "LO below HI"),
+        ({"fixed_points": [[np.nan] * 3], "moving_points": [[0.0] * 3]}, "finite points"),
+        ({"fixed": np.random.rand(1, 8, 8)}, "two voxels along each axis"),
+        (
+            {"features": "network", "extractor": lambda x: np.full((*x.shape, 2), np.nan)},
+            "finite features",
+        ),
         ({"moving": "absent.nii.gz"}, "does not exist"),
     ],
 )

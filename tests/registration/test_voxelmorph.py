@@ -170,5 +170,12 @@ def test_mistakes_are_named():
         avx.VoxelMorph(encoder=(4, 4), decoder=(4, 4), correlation=(4,))
     with pytest.raises(ValueError, match="`mind` needs one channel"):
         avx.VoxelMorph(channels=2, mind=True)
+    spoilt = np.where(np.arange(PAIR["fixed"].size) == 7, np.nan, PAIR["fixed"].ravel())
+    spoilt = spoilt.reshape(PAIR["fixed"].shape)
+    for image, word in (
+        (spoilt, "finite"), (PAIR["fixed"] * 1j, "real"), (np.ma.masked_invalid(spoilt), "masked"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"`fixed` must .*{word}"):
+            tiny().register(image, PAIR["moving"])
     with pytest.raises(ValueError, match="the same grid"):
         tiny().register(PAIR["fixed"], PAIR["moving"][:, :8])

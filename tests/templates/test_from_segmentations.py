@@ -114,6 +114,24 @@ def test_endings_in_capitals_are_read_and_other_formats_named(tmp_path):
     assert bank.names == ["A:1"]
 
 
+def test_a_cache_knows_the_contents_of_files_of_one_size(tmp_path):
+    for ending in (".nii", ".nii.gz"):
+        folder, cache = tmp_path / ending[1:], tmp_path / f"{ending[1:]}.bank"
+        folder.mkdir()
+        box = np.zeros((16, 16, 16), "uint8")
+        box[2:6, 3:7, 4:9] = 1
+        nib.save(nib.Nifti1Image(box, np.eye(4)), folder / f"a{ending}")
+        TemplateBank.from_segmentations(folder, cache=cache)
+        assert TemplateBank.from_segmentations(folder, cache=cache).sizes.tolist() == [[4, 4, 5]]
+        box = np.swapaxes(box, 0, 2)
+        size = (folder / f"a{ending}").stat().st_size
+        nib.save(nib.Nifti1Image(box, np.eye(4)), folder / f"a{ending}")
+        if ending == ".nii":
+            assert (folder / f"a{ending}").stat().st_size == size
+        with pytest.raises(UserError, match="other files or settings"):
+            TemplateBank.from_segmentations(folder, cache=cache)
+
+
 def test_spacing_counts_where_a_spacing_is_asked_for(tmp_path):
     for name, mm in (("fine", 1.0), ("coarse", 3.0)):
         image = nib.Nifti1Image(np.ones((6, 6, 6), "uint8"), np.diag([mm, mm, 2 * mm, 1]))

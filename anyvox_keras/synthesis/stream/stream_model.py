@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import Array, replicas
+from anyvox_keras.backend import replicas
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
+from anyvox_keras.types import Array
 
 
 class StreamModel(keras.Model):

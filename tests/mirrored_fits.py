@@ -1,0 +1,90 @@
+"""Fits on one device and on two, compared; run as a program: TensorFlow splits its CPU once."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from fake_stream import FakeStream
+
+import anyvox_keras as avx
+from anyvox_keras.voxelmorph import ScanPairs, VoxelMorphTrainer
+
+DEVICES = ["CPU:0", "CPU:1"]
+
+
+class EachTwice(FakeStream):
+    """A step's pairs are one pair, so that batch statistics do not depend on how they are split."""
+
+    def batch(self, samples):
+        return {"keys": np.repeat(super().batch(samples[:1])["keys"], len(samples), axis=0)}
+
+
+def pretrainer(stream):
+    network = avx.UNet(width=2, levels=1, output_channels=2, seed=0)
+    model = avx.ContrastivePretrainer(
+        network, samples=16, width=4, augmentation=None, voxel_weight=0.5
+    )
+    model.compile(keras.optimizers.SGD(0.1))
+    return model
+
+
+def voxelmorph(stream):
+    network = avx.VoxelMorph(encoder=(2,), decoder=(2, 2), steps=1, flow_stride=2, seed=0)
+    model = VoxelMorphTrainer(network, {"image": keras.losses.MeanSquaredError()})
+    model.compile(keras.optimizers.SGD(1.0))
+    return model
+
+
+def with_synthesis(stream):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((None, None, None, 1))
+    model = avx.WithSynthesis(keras.Model(x, keras.layers.Conv3D(stream.classes, 1)(x)), stream)
+    model.compile(
+        keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    return model
+
+
+def streams():
+    yield pretrainer, EachTwice(side=8, batch_size=2, steps=2)
+    images = list(np.random.default_rng(0).random((3, 8, 8, 8, 1)).astype("float32"))
+    yield voxelmorph, ScanPairs(images, batch_size=2, steps=2)
+    labels = avx.LabelEnsemble(16, count=(2, 3), foreground=0.0)
+    views = avx.PairedViews(avx.Appearance(spike=None, gibbs=None, resolution=None, bias=None))
+    bank = avx.TemplateBank.geometric(4, side=16)
+    yield (
+        with_synthesis,
+        avx.SyntheticStream(bank, 16, labels=labels, views=views, batch_size=2, steps=2),
+    )
+
+
+def fitted(make, stream, scope):
+    """History and trained weights."""
+    stream.seek(0)
+    with scope:
+        model = make(stream)
+    history = model.fit(stream, epochs=2, verbose=0).history
+    assert stream.position == 8, stream.position
+    return history, [np.array(weight) for weight in model.trainable_variables]
+
+
+if __name__ == "__main__":
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    for make, stream in streams():
+        strategy = tf.distribute.MirroredStrategy(DEVICES)
+        one, weights = fitted(make, stream, contextlib.nullcontext())
+        two, other = fitted(make, stream, strategy.scope())
+        for name in one:
+            np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4, err_msg=name)
+        for here, there in zip(weights, other, strict=True):
+            np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-4)
+        stream.batch_size = 1
+        with strategy.scope():
+            model = make(stream)
+        with pytest.raises(ValueError, match="must be a multiple of the strategy's 2 devices"):
+            model.fit(stream, verbose=0)
+        print(make.__name__, "alike")
