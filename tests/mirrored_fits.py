@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fake_stream import FakeStream
+from keras import ops
 
 import anyvox_keras as avx
 from anyvox_keras.voxelmorph import ScanPairs, VoxelMorphTrainer
@@ -26,7 +27,7 @@ def pretrainer(stream):
     model = avx.ContrastivePretrainer(
         network, samples=16, width=4, augmentation=None, voxel_weight=0.5
     )
-    model.compile(keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.003))  # larger steps make much of a rounding
     return model
 
 
@@ -61,13 +62,15 @@ def streams():
 
 
 def fitted(make, stream, scope):
-    """History and trained weights."""
+    """History, and what training added to the weights."""
     stream.seek(0)
     with scope:
         model = make(stream)
+    start = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
     history = model.fit(stream, epochs=2, verbose=0).history
     assert stream.position == 8, stream.position
-    return history, [np.array(weight) for weight in model.trainable_variables]
+    end = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
+    return history, np.concatenate([(b - a).ravel() for a, b in zip(start, end, strict=True)])
 
 
 if __name__ == "__main__":
@@ -76,12 +79,11 @@ if __name__ == "__main__":
     )
     for make, stream in streams():
         strategy = tf.distribute.MirroredStrategy(DEVICES)
-        one, weights = fitted(make, stream, contextlib.nullcontext())
+        one, added = fitted(make, stream, contextlib.nullcontext())
         two, other = fitted(make, stream, strategy.scope())
         for name in one:
             np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4, err_msg=name)
-        for here, there in zip(weights, other, strict=True):
-            np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(other, added, atol=0.02 * np.abs(added).max())
         stream.batch_size = 1
         with strategy.scope():
             model = make(stream)
