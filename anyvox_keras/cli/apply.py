@@ -85,7 +85,7 @@ def _warp_image(
     field = chain.to_warp(None if alone or target is None else target.grid)
     grid = field.grid if target is None else target.grid
     moving = load_labels(image) if labels else load_volume(image, varies=False)
-    if labels and outside is not None and (outside < 0 or outside != int(outside)):
+    if labels and outside is not None and not (outside >= 0 and outside.is_integer()):
         raise UserError(f"--outside: expected a label, an integer from 0 up, received {outside:g}")
     fill = background(moving) if outside is None else outside
     moved = field.resample(moving, grid, outside=fill)

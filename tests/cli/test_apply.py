@@ -156,6 +156,10 @@ def test_wrong_files_are_one_line(folder, capsys):
         (arguments(folder, image="none"), "does not exist"),
         (arguments(folder, "moving", "fixed", "out.nii.gz", "--labels"), "integer"),
         (arguments(folder, out="out.img"), "ending"),
+        (
+            arguments(folder, "labels", "fixed", "out.nii.gz", "--labels", "--outside", "inf"),
+            "0 up",
+        ),
     ):
         assert main(wrong) == 2
         lines = capsys.readouterr().err.splitlines()
