@@ -77,8 +77,8 @@ if __name__ == "__main__":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
+    strategy = tf.distribute.MirroredStrategy(DEVICES)  # a second one would share its keys
     for make, stream in streams():
-        strategy = tf.distribute.MirroredStrategy(DEVICES)
         one, added = fitted(make, stream, contextlib.nullcontext())
         two, other = fitted(make, stream, strategy.scope())
         for name in one:
