@@ -58,7 +58,7 @@ def test_save_then_load_is_identity(tmp_path, rng):
 
 def test_wrong_use_is_refused(tmp_path):
     with pytest.raises(UserError, match="ending"):
-        save_volume(tmp_path / "a.mha", np.zeros(GRID.shape), GRID)
+        save_volume(tmp_path / "a.png", np.zeros(GRID.shape), GRID)
     with pytest.raises(ValueError, match="array"):
         save_volume(tmp_path / "a.nii", np.zeros((2, 2, 2)), GRID)
 

@@ -71,8 +71,9 @@ class SyntheticPairs(Float32Layer):
         if self.resident is None:
             return self._synthesise(batch, None)
         chosen = self.resident.choose(batch.pop("templates"))
-        # `.value`: `convert_to_tensor` hands a TensorFlow variable on, which no graph can trace
-        words = self.resident.words.value
+        # `.value`: `convert_to_tensor` hands a TensorFlow variable on, which no graph can trace.
+        # It is read here: a compiled program reads no variable of another device.
+        words = ops.stop_gradient(self.resident.words.value)
         return self._synthesise({**batch, **chosen}, words)
 
     def draw(self, sample: Batch, resident_words: Array | None) -> Batch:
