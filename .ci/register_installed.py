@@ -8,7 +8,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-FILES = ("moved.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "report.png", "metrics.json")
+FILES = (
+    "moved.nii.gz", "warp.nii.gz", "inverse_warp.nii.gz", "report.png", "report.html",
+    "metrics.json",
+)  # fmt: skip
 SIDE = 32
 
 

@@ -134,6 +134,11 @@ def test_a_page_in_the_browser(page, tmp_path):
             seen.append(tab.shot("#canvas"))
             assert (seen[-1] != seen[-2]).mean() > 0.002, f"{name} {value} changed nothing"
         set_value("overlay", "0")
+        set_value("opacity", "1")
+        filled = tab.shot("#canvas")
+        tab.run("document.getElementById('outline').click()")
+        tab.run("new Promise(r => setTimeout(r, 200))")
+        assert (tab.shot("#canvas") != filled).mean() > 0.002
         tab.run("document.querySelector('a[href=\"#point-0\"]').click()")
         assert "<b>liver</b> & </script>" in tab.run("document.getElementById('place').textContent")
 

@@ -118,6 +118,14 @@
       at("key").append(bar, `${item.low.toPrecision(3)} to ${item.high.toPrecision(3)}`);
     }
   };
+  // the voxels of each label that touch another
+  const edges = (labels, dims) => {
+    const steps = [1, dims[1], dims[1] * dims[2]];
+    return labels.map((label, i) => {
+      const inside = steps.every((step) => labels[i - step] === label && labels[i + step] === label);
+      return inside ? 0 : label;
+    });
+  };
   const show = async () => {
     const item = content.overlays[at("overlay").value];
     if (over) nv.removeVolume(over.image);
@@ -135,9 +143,13 @@
       loaded.set(item, image);
     }
     over = { item, image: loaded.get(item) };
+    if (item.kind === "labels") {
+      item.whole ??= over.image.img;
+      item.edges ??= edges(item.whole, over.image.hdr.dims);
+      over.image.img = at("outline").checked ? item.edges : item.whole;
+    }
     over.image.opacity = Number(at("opacity").value);
     nv.addVolume(over.image);
-    nv.setAtlasOutline(item.kind === "labels" && at("outline").checked ? 1 : 0);
   };
   content.overlays.forEach((item, k) => at("overlay").append(new Option(item.name, k)));
   at("overlay").addEventListener("input", show);
@@ -163,7 +175,10 @@
     const parts = axes.map((axis, k) => `${"RAS"[k]} ${mm[k].toFixed(1)}`);
     const words = [`${parts.join("  ")} mm`];
     if (over && over.item.kind !== "colours") {
+      const drawn = over.image.img;
+      over.image.img = over.item.whole ?? drawn; // the inside of an outline has its label
       const value = over.image.getValue(...over.image.mm2vox([mm[0], mm[1], mm[2]]).map(Math.round));
+      over.image.img = drawn;
       if (over.item.kind === "labels") words.push(value ? labelColours.labels[value] : "no label");
       else if (over.item.kind !== "lines") {
         const { low, high } = over.item;
