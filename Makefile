@@ -32,9 +32,10 @@ $(STAMP): pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet $(TENSORFLOW) jax -e ".[demo,test,voxelmorph]"
 	@touch $(STAMP)
 
+# ALSO: further targets for the same jobs; one backend's tests alone would leave a core idle.
 test: setup
 	@$(MAKE) --no-print-directory --keep-going $(if $(filter-out 1,$(JOBS)),-j$(JOBS) -O) \
-	  $(BACKENDS:%=test-%)
+	  $(BACKENDS:%=test-%) $(ALSO)
 
 # TensorFlow keeps every program it compiled: one process takes 18 GB, three at most 10 each.
 LARGE := tests/synthesis tests/registration

@@ -10,7 +10,8 @@ medians after two unmeasured runs. Every measurement has its own process, one af
 GPU: 128^3 under bfloat16, the plain network also compiled.
 
 `--loss` measures what the contrastive loss takes for 2 x 4096 rows of 256 numbers, `--pairs` how
-many pairs a second the default recipe trains on with synthesis in the graph.
+many pairs a second the recipe of the weights trains on with synthesis in the graph, and how many
+when one pair is drawn before and used again; `--crop` and `--cubes` cut them.
 """
 
 import argparse
@@ -24,6 +25,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
 PLAIN = ("plain", "plain channels-last")
@@ -141,24 +145,51 @@ def measure_loss(options: argparse.Namespace) -> dict[str, float]:
     return {"step": seconds, "step_mb": extra_mb(before)}
 
 
-def measure_pairs(options: argparse.Namespace) -> dict[str, float]:
-    """Pairs a second of the default recipe, synthesis and augmentation in the graph."""
+def seconds_a_step(model: Any, data: Any, steps: int) -> float:
+    """Mean of the last `steps` steps of `fit`, the first two left out."""
     import keras
 
-    import anyvox_keras as avx
-
-    bank = avx.TemplateBank.geometric(200, options.side)
-    stream = avx.SyntheticStream(bank, options.side, steps=options.steps + 2)
-    policy = PRECISIONS[options.precision]
-    pretrainer = avx.ContrastivePretrainer(avx.UNet(seed=0, dtype=policy), dtype=policy)
-    pretrainer.compile()
     ends: list[float] = []
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter() + 0 * logs["loss"])
     )
+    model.fit(data, callbacks=[note], verbose=0)
+    return (ends[-1] - ends[1]) / steps
+
+
+def repeated(batch: dict[str, np.ndarray], steps: int) -> Any:
+    """The same batch at each step."""
+    import keras
+
+    class Repeated(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return steps
+
+        def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
+            return (batch,)
+
+    return Repeated()
+
+
+def measure_pairs(options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of a step of the weights' recipe, and of the same step on one pair drawn before."""
+    import anyvox_keras as avx
+    from anyvox_keras.backend import to_numpy
+
+    bank = avx.TemplateBank.geometric(200, options.side)
+    stream = avx.SyntheticStream(bank, options.side, steps=options.steps + 2)
+    policy = PRECISIONS[options.precision]
+    pretrainer = avx.ContrastivePretrainer(
+        avx.UNet.from_preset("anyvox-base", dtype=policy), samples=2048, balanced=True,
+        voxel_weight=0.7, temperature=0.1, crop=options.crop, cubes=options.cubes, dtype=policy,
+    )  # fmt: skip
+    pretrainer.compile()
     before = resident_mb()
-    pretrainer.fit(stream, callbacks=[note], verbose=0)
-    return {"step": (ends[-1] - ends[1]) / options.steps, "step_mb": extra_mb(before)}
+    step = seconds_a_step(pretrainer, stream, options.steps)
+    drawn = stream.layer(stream[0][0])
+    pair = {name: to_numpy(drawn[name]) for name in ("view1", "view2", "label_map")}
+    again = seconds_a_step(pretrainer, repeated(pair, options.steps + 2), options.steps)
+    return {"step": step, "cached": again, "step_mb": extra_mb(before)}
 
 
 CHILDREN = {"loss": measure_loss, "pairs": measure_pairs, "keras": measure_keras}
@@ -168,6 +199,8 @@ def child(backend: str, what: str, side: int, options: argparse.Namespace) -> di
     """Run one measurement in a fresh process."""
     command = [sys.executable, __file__, "--child", what, "--sides", str(side)]
     command += ["--steps", str(options.steps), "--precision", options.precision]
+    command += ["--cubes", str(options.cubes)]
+    command += ["--crop", str(options.crop)] if options.crop else []
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if result.returncode:
@@ -217,7 +250,8 @@ def extras(options: argparse.Namespace) -> None:
             print(f"loss, {backend}: {row['step']:.2f} s, {row['step_mb']:.0f} MB", flush=True)
         for side in options.sides if options.pairs else ():
             row = child(backend, "pairs", side, options)
-            rate = f"{1 / row['step']:.2f} pairs/s, {row['step_mb']:.0f} MB"
+            rate = f"{options.cubes / row['step']:.3f} pairs/s, from one cached pair "
+            rate += f"{options.cubes / row['cached']:.3f} pairs/s, {row['step_mb']:.0f} MB"
             print(f"default recipe, {backend}, {side}^3: {rate}", flush=True)
 
 
@@ -230,6 +264,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=PRECISIONS)
     parser.add_argument("--loss", action="store_true", help="the loss's memory, then end")
     parser.add_argument("--pairs", action="store_true", help="pairs a second, then end")
+    parser.add_argument("--crop", type=int, help="side of the cubes that are trained on")
+    parser.add_argument("--cubes", type=int, default=1, help="cubes of each pair")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
