@@ -10,12 +10,13 @@ their start by more than 0.005. Then every method's gain over a baseline, set
 by set, and whether the best one would have been another with one set left out.
 
 Each tool runs in its own process, all pairs one after the other; where a backend compiles, the
-first pair of each shape is run twice and its first run is not counted. Every result is kept in
-the cache, so that a run goes on where it stood; delete the file after a change of the code.
+first pair of each shape is run twice and its first run is not counted. Small pairs come first.
+Every result is a line that is added to the cache, a CSV file, so that a run goes on where it stood
+and two may share a file; delete it after a change of the code.
 """
 
 import argparse
-import json
+import csv
 import os
 import subprocess
 import sys
@@ -29,6 +30,11 @@ from registration_table import print_choice, print_table, set_of
 
 DATA = Path(os.environ.get("ANYVOX_DATA", Path(__file__).parents[2] / "shared"))
 PAIRS = DATA / "data" / "registration"
+KEY = ("method", "masks", "pair")
+MEASURES = (
+    "dice_before", "dice_after", "tre_before", "tre_after", "folds_percent", "seconds",
+    "cpu_seconds",
+)  # fmt: skip
 METHODS = "torch:default,jax:default,tensorflow:default,convexadam:default"
 
 
@@ -56,18 +62,38 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--masks", default="none,both")
     parser.add_argument("--sets", type=lambda text: text.split(","))
-    parser.add_argument("--cache", type=Path, default=Path("registration.json"))
+    parser.add_argument("--cache", type=Path, default=Path("registration.csv"))
     parser.add_argument("--baseline", help="As the tables name it: 'convexadam:default, none'.")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _pairs() -> list[str]:
-    return sorted(folder.name for folder in PAIRS.iterdir())
+    """Names of the pairs, small files first."""
+    folders = sorted(PAIRS.iterdir(), key=lambda f: (f / "fixed.nii.gz").stat().st_size)
+    return [folder.name for folder in folders]
 
 
-def _read(cache: Path) -> dict[str, dict[str, Any]]:
-    return json.loads(cache.read_text()) if cache.exists() else {}
+def _read(cache: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Rows by method, masks and pair; a measure that a pair does not have is none."""
+    if not cache.exists():
+        return {}
+    with cache.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        tuple(row[name] for name in KEY): {name: row[name] for name in KEY}
+        | {name: float(row[name]) if row[name] else None for name in MEASURES}
+        for row in rows
+    }
+
+
+def _add(cache: Path, row: dict[str, Any]) -> None:
+    new = not cache.exists()
+    with cache.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [*KEY, *MEASURES])
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def _in_process(name: str, options: argparse.Namespace) -> None:
@@ -89,15 +115,12 @@ def _measure(methods: list[str], masks: list[str], pairs: list[str], cache: Path
         for which in masks:
             for pair in pairs:
                 given = _masks(PAIRS / pair, which)
-                key = f"{name} {which} {pair}"
-                if key in _read(cache) or (which != "none" and not given):
+                if (name, which, pair) in _read(cache) or (which != "none" and not given):
                     continue
                 row = {"method": name, "masks": which, "pair": pair}
                 row |= _result(run, PAIRS / pair, given, seen if compiles else None)
                 print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
-                partial = cache.with_suffix(".partial")
-                partial.write_text(json.dumps({**_read(cache), key: row}, indent=0))
-                partial.replace(cache)
+                _add(cache, row)
 
 
 def _masks(folder: Path, which: str) -> Masks:
@@ -110,7 +133,7 @@ def _masks(folder: Path, which: str) -> Masks:
 def _result(
     run: Method, folder: Path, masks: Masks, seen: set[tuple[int, ...]] | None
 ) -> dict[str, Any]:
-    """Dice, TRE (mm), folds and seconds; nothing but nulls where a tool refuses the pair."""
+    """Dice, TRE (mm), folds and seconds; nothing where a tool refuses the pair."""
     from anyvox_keras.geometry import Warp, resample_to
     from anyvox_keras.io import load_labels
     from anyvox_keras.metrics import folds_percent, mean_dice, target_registration_error
@@ -124,7 +147,7 @@ def _result(
     field = run(folder, masks)
     seconds, busy = time.perf_counter() - start[0], time.process_time() - start[1]
     if field is None:
-        return {"dice_after": None}
+        return {}
     labels = [int(label) for label in np.unique(fixed.array) if label > 0]
     before = resample_to(moving, fixed.grid).array
     found = {

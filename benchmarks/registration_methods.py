@@ -5,10 +5,7 @@ A method is a name `tool:variant`: `torch:default`, `jax:diffeomorphic`, `convex
 `torch:default;adam.smoothness=1;levels=4x3+2x2`, and features: `torch:default;features=both`.
 """
 
-import ast
-import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +30,8 @@ def method(name: str) -> Method:
     return _ours(variant)
 
 
-def changed(settings: Any, choices: dict[str, str]) -> Any:
-    """Return settings with `{"adam.smoothness": "1"}` and the like put in."""
-    for path, text in choices.items():
-        head, _, rest = path.partition(".")
-        value = changed(getattr(settings, head), {rest: text}) if rest else _value(text)
-        settings = replace(settings, **{head: value})
-    return settings
-
-
-def _value(text: str) -> Any:
-    if re.fullmatch(r"\d+x\d+(\+\d+x\d+)*", text):  # levels: blocks x half width
-        from anyvox_keras.registration import Level
-
-        return tuple(Level(*map(int, level.split("x"))) for level in text.split("+"))
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def _ours(variant: str) -> Method:
-    from anyvox_keras.registration import FeatureSettings, register, settings_of
+    from anyvox_keras.registration import FeatureSettings, changed, register, settings_of
 
     preset, *choices = variant.split(";")
     given = dict(choice.split("=", 1) for choice in choices)

@@ -8,6 +8,7 @@ import click
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
 from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
+from anyvox_keras.cli._search_options import CONFIG, SET
 from anyvox_keras.types import FeatureKind, Profile
 
 #: options that change a preset
@@ -28,6 +29,8 @@ TURNED = ("smoothness", "capture", "iterations")
     "--capture", type=float, help="How far to search, mm; by default an eighth of the image's side."
 )
 @click.option("--iterations", type=int, help="Steps of the descent, 80 by default.")
+@SET
+@CONFIG
 @MEMORY
 @PRECISION
 @OVERWRITE
@@ -41,10 +44,12 @@ def register(
 
 def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
     """Register, save, and return one line of results and the verdict."""
-    from anyvox_keras.registration import register, settings_of, tuned
+    from anyvox_keras.registration import changed, register, settings_of, tuned
 
     given = searched(options)
     turned = {name: given.pop(name) for name in TURNED if name in given}
-    if turned:
-        given["settings"] = tuned(settings_of(given.pop("preset", "default")), **turned)
+    others = given.pop("set", {})
+    if turned or others:
+        settings = changed(settings_of(given.pop("preset", "default")), others)
+        given["settings"] = tuned(settings, **turned)
     return save_pair(register(**given), out, overwrite, options)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from anyvox_keras.cli import main
+from anyvox_keras.cli._search_options import jobs
 from anyvox_keras.errors import UserError
+from anyvox_keras.registration.deformable.settings import settings_of
 
 #: a bad file -> what the error says
 BAD = {
@@ -194,14 +196,70 @@ def test_a_result_not_to_be_trusted_exits_3_and_is_written(images, tmp_path, rec
     assert 0 < page.index("<td>worse</td>") < page.index('href="a/report.html"')
 
 
+def settings_asked(monkeypatch, asked):
+    """Keep what `register` is asked for, and end there."""
+
+    def ended(**given):
+        asked.clear()
+        asked.update(given)
+        raise UserError("ended")
+
+    monkeypatch.setattr("anyvox_keras.registration.register", ended)
+
+
+def test_a_file_and_single_settings_reach_the_search(images, tmp_path, monkeypatch, capsys):
+    asked = {}
+    settings_asked(monkeypatch, asked)
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        "smoothness = 1\nfixed-clip = [0, 50]\n[set]\nadam.passes = 5\nboth_ways = true"
+    )
+    more = ["--config", config, "--smoothness", "4"]
+    assert run(images, tmp_path / "out", *more) == 2
+    settings = asked["settings"]
+    # flags win over the file
+    assert (settings.adam.smoothness, settings.adam.passes, settings.both_ways) == (4, 5, True)
+    assert tuple(asked["fixed_clip"]) == (0, 50)
+    more = ["--config", config, "--set", "levels=4x2+2x3", "--set", "adam.passes=1"]
+    assert run(images, tmp_path / "out", *more) == 2
+    settings = asked["settings"]
+    assert [(level.grid, level.half_width) for level in settings.levels] == [(4, 2), (2, 3)]
+    assert (settings.adam.smoothness, settings.adam.passes, settings.both_ways) == (1, 1, False)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("job", jobs())
+def test_every_job_is_understood(images, tmp_path, monkeypatch, capsys, job):
+    asked = {}
+    settings_asked(monkeypatch, asked)
+    assert run(images, tmp_path / "out", "--config", job) == 2
+    assert capsys.readouterr().err.splitlines() == ["anyvox: error: ended"]
+    assert "features" in asked or asked["settings"] != settings_of("default")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "reason"),
+    [
+        ("smooth = 1", [], "smooth"),
+        ("fixed = 'a.nii.gz'", [], "fixed"),
+        ("smoothness = 'much'", [], "much"),
+        ("", ["--set", "adam.smooth=1"], "adam.smooth"),
+        ("", ["--set", "adam.passes=1.5"], "1.5"),
+        ("", ["--set", "levels=3x1"], "grid=3"),
+        ("", ["--set", "passes"], "KEY=VALUE"),
+        ("", ["--config", "no-such-job"], "no-such-job"),
+    ],
+)
+def test_bad_settings_are_one_line(images, tmp_path, capsys, text, words, reason):
+    config = tmp_path / "mine.toml"
+    config.write_text(text)
+    assert run(images, tmp_path / "out", "--config", config, *words) == 2
+    assert refused(capsys, reason)
+
+
 def test_smoothness_capture_and_iterations_reach_the_search(images, tmp_path, monkeypatch, capsys):
     asked = {}
-
-    def register(**options):
-        asked.update(options)
-        raise UserError("enough")
-
-    monkeypatch.setattr("anyvox_keras.registration.register", register)
+    settings_asked(monkeypatch, asked)
     options = ["--smoothness", "0", "--capture", "30", "--iterations", "7"]
     assert run(images, tmp_path, *options, "--preset", "diffeomorphic") == 2
     settings = asked["settings"]

@@ -102,18 +102,18 @@ def test_one_mask_is_widened_but_its_holes_stay(rng):
     mask = _box(8, 16, image.shape)
     mask[10:12, 10:12, 10:12] = False
     images = [Placed(image, mask, None), Placed(image, None, None)]
-    _, weights = known_features(images, (True, False), (None, None), MIND)
+    weights = known_features(images, (True, False), (None, None), MIND).weights
     wide = to_numpy(weights[0])[0, ..., 0]
     assert wide[2:4, 6, 6].min() == 1  # from voxel 4 on
     assert wide[:2].max() == 0
     assert wide[5, 5, 5] == 0
     images[1] = Placed(image, _box(6, 18, image.shape), None)
-    _, weights = known_features(images, (True, True), (None, None), MIND)
+    weights = known_features(images, (True, True), (None, None), MIND).weights
     tight = to_numpy(weights[0])[0, ..., 0]
     assert tight[:4].max() == 0
     assert tight.sum() == mask.sum() / 8
     images[1] = images[0]
-    _, weights = known_features(images, (True, True), (None, None), MIND)
+    weights = known_features(images, (True, True), (None, None), MIND).weights
     np.testing.assert_array_equal(to_numpy(weights[1])[0, ..., 0], wide)
 
 

@@ -1,6 +1,7 @@
 """Two images on the lattices that an affine registration compares them on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -93,7 +94,8 @@ class AffinePair:
     ) -> None:  # fmt: skip
         """Find the surrounds."""
         self.images, self.given, self.clips = (fixed, moving), masks, clips
-        self.features = features
+        # finer descriptors are for what no affine map brings together
+        self.features = replace(features, dilations=features.dilations[:1])
         self.centre = fixed.grid.centre
         self.inside = [
             without_padding(image) if mask is None else mask

@@ -1,5 +1,6 @@
 """The deformable search: cost volume, coupled convex optimisation, descent."""
 
+from anyvox_keras.registration.deformable.adam_settings import AdamSettings
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
@@ -7,10 +8,7 @@ from anyvox_keras.registration.deformable.coupled_convex import (
     inverse_consistency,
 )
 from anyvox_keras.registration.deformable.deform import deform
-from anyvox_keras.registration.deformable.instance_optimisation import (
-    AdamSettings,
-    instance_optimisation,
-)
+from anyvox_keras.registration.deformable.instance_optimisation import instance_optimisation
 from anyvox_keras.registration.deformable.settings import DeformSettings, Level, room, settings_of
 
 __all__ = [

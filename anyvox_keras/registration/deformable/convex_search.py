@@ -70,9 +70,12 @@ class ConvexSearch:
         _tell_of_masks(placed)
         masked = [mask is not None for mask in pair.given]
         tell("features")
-        both, weights = known_features(placed, masked, pair.clips, features, pads, memory)
+        known = known_features(placed, masked, pair.clips, features, pads, memory)
         shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
-        field = deform(both[0], both[1], shape, grid.spacing, self.settings, memory, weights)
+        field = deform(
+            *known.features, shape, grid.spacing, self.settings, memory, known.weights,
+            features.fine_channels, known.images,
+        )  # fmt: skip
         depth, height, width = grid.shape
         return resample_deformation(to_numpy(field)[0, :depth, :height, :width], grid, own)
 

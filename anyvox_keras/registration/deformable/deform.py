@@ -17,16 +17,14 @@ from anyvox_keras.ops import (
     warp,
 )
 from anyvox_keras.progress import tell
+from anyvox_keras.registration.deformable.adam_settings import AdamSettings
 from anyvox_keras.registration.deformable.cost_volume import cost_volume
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
     coupled_convex_by_slabs,
     inverse_consistency,
 )
-from anyvox_keras.registration.deformable.instance_optimisation import (
-    AdamSettings,
-    instance_optimisation,
-)
+from anyvox_keras.registration.deformable.instance_optimisation import instance_optimisation
 from anyvox_keras.registration.deformable.settings import DeformSettings, Level
 from anyvox_keras.types import Array, Function
 
@@ -39,7 +37,8 @@ _COPIES = 6
 def deform(
     fixed: Array, moving: Array, shape: Sequence[int], spacing: Sequence[float],
     settings: DeformSettings | None = None, memory: float | None = None,
-    weights: tuple[Array, Array] | None = None,
+    weights: tuple[Array, Array] | None = None, fine: int = 0,
+    images: tuple[Array, Array] | None = None,
 ) -> Array:  # fmt: skip
     """Find the displacement that brings the moving features onto the fixed ones.
 
@@ -80,6 +79,7 @@ def deform(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if weights is not None:
         weights = ops.convert_to_tensor(weights[0]), ops.convert_to_tensor(weights[1])
+    searched = fixed.shape[-1] - fine
     displacement = None
     with no_gradient():
         levels = _usable(settings.levels_for(shape, spacing), shape)
@@ -89,10 +89,12 @@ def deform(
             tell("search", f"level {number + 1} of {len(levels)}", done)
             planes = _planes(level, shape, memory)
             search = _search(level, shape, settings.consistency, settings.adam.stretch, planes)
-            displacement = search(fixed, moving, displacement, weights)
+            displacement = search(
+                fixed[..., :searched], moving[..., :searched], displacement, weights
+            )
         tell("descent", f"{settings.adam.iterations} steps")
         descent = _descent(shape, settings.adam, settings.both_ways)
-        return descent(fixed, moving, displacement, weights)
+        return descent(fixed, moving, displacement, weights, images)
 
 
 def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
@@ -201,11 +203,12 @@ def _descent(shape: tuple[int, ...], adam: AdamSettings, both_ways: bool) -> Cal
 def _descend(
     shape: tuple[int, ...], adam: AdamSettings, both_ways: bool,
     fixed: Array, moving: Array, start: Array, weights: tuple[Array, Array] | None,
+    images: tuple[Array, Array] | None,
 ) -> Array:  # fmt: skip
     start = resize(start, fixed.shape[1:4]) / float(POOL)
-    found = instance_optimisation(fixed, moving, start, adam, weights)
+    found = instance_optimisation(fixed, moving, start, adam, weights, images)
     if both_ways:
-        other = None if weights is None else weights[::-1]
-        back = instance_optimisation(moving, fixed, invert_displacement(start), adam, other)
+        others = (None if pair is None else pair[::-1] for pair in (weights, images))
+        back = instance_optimisation(moving, fixed, invert_displacement(start), adam, *others)
         found = 0.5 * (found + invert_displacement(back))
     return resize(found * float(POOL), shape)

@@ -1,68 +1,22 @@
 """Fine-tune one displacement by gradient descent."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from keras import ops
 
 from anyvox_keras.backend import value_and_gradient
-from anyvox_keras.errors import one_of
 from anyvox_keras.ops import box_filter, integrate_velocity
+from anyvox_keras.registration.deformable.adam_settings import AdamSettings
 from anyvox_keras.registration.deformable.cost_volume import unit_length
-from anyvox_keras.registration.deformable.coupled_convex import sample_displaced
-from anyvox_keras.types import Array, Distance, Function
+from anyvox_keras.registration.deformable.descent_loss import descent_loss
+from anyvox_keras.types import Array, Function
 
 # torch's Adam, which the law names.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
-# ConvexAdam's weight of the similarity.
-_SIMILARITY = 12.0
-
-
-@dataclass(frozen=True)
-class AdamSettings:
-    """How `instance_optimisation` descends.
-
-    Args:
-        iterations: At most this many steps.
-        learning_rate: Adam's, in voxels a step.
-        smoothness: Weight of the squared differences of neighbouring displacements.
-        passes: 3x3x3 means (zeros outside count) that smooth the parameters before use.
-        distance: "squared" or "cosine" between feature vectors.
-        velocity: The parameters are a stationary velocity, integrated by scaling and squaring, so
-            that the map is a diffeomorphism.
-        symmetric: With `velocity`, compare in both directions, through the exponential of `v` and
-            of `-v`.
-        tolerance: Stop when a step moves the mean voxel by less than this many voxels.
-        stretch: Sample as ConvexAdam does, see `sample_displaced`.
-    """
-
-    iterations: int = 80
-    learning_rate: float = 1.0
-    smoothness: float = 0.75
-    passes: int = 3
-    distance: Distance = "squared"
-    velocity: bool = False
-    symmetric: bool = False
-    tolerance: float = 0.0
-    stretch: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        if self.iterations < 1:
-            raise ValueError(f"`iterations` must be >= 1. Received: iterations={self.iterations}")
-        if self.smoothness < 0 or self.tolerance < 0 or self.learning_rate <= 0:
-            raise ValueError(
-                "`smoothness` and `tolerance` must be >= 0 and `learning_rate` > 0. "
-                f"Received: {self.smoothness}, {self.tolerance}, {self.learning_rate}"
-            )
-        one_of("distance", self.distance, Distance)
-        if self.symmetric and not self.velocity:
-            raise ValueError("`symmetric` needs `velocity=True`. Received: velocity=False")
 
 
 def instance_optimisation(
     fixed: Array, moving: Array, displacement: Array, settings: AdamSettings | None = None,
-    weights: tuple[Array, Array] | None = None,
+    weights: tuple[Array, Array] | None = None, images: tuple[Array, Array] | None = None,
 ) -> Array:  # fmt: skip
     """Descend with Adam on the match of the features and the smoothness of the displacement.
 
@@ -71,8 +25,9 @@ def instance_optimisation(
 
         12 mean_c (moving_c(x + u) - fixed_c)^2 + smoothness sum_a mean (D_a u)^2
 
-    With weights of what is known, each voxel's mismatch is multiplied by `w_f(x) w_m(x + u)`, a
-    constant of each step, so that nothing is gained by moving out of what is known.
+    With weights of what is known, each voxel's mismatch is multiplied by `w_f(x) w_m(x + u)`, so
+    that nothing is gained by moving out of what is known; with images their local correlation
+    counts, too (see `descent_loss`).
 
     The smoothed field of the last step's forward pass is returned.
 
@@ -82,6 +37,8 @@ def instance_optimisation(
         displacement: `(1, D, H, W, 3)` to start from, in voxels of this grid.
         settings: See `AdamSettings`; the default is ConvexAdam's.
         weights: `(1, D, H, W, 1)` in `[0, 1]`, of the fixed and of the moving features.
+        images: `(1, D, H, W, 1)`, the fixed and the moving image, zero where dark, of variance
+            one; used where `settings.correlation` is not zero.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of this grid.
@@ -103,7 +60,8 @@ def instance_optimisation(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if settings.distance == "cosine":
         fixed, moving = unit_length(fixed), unit_length(moving)
-    gradient = value_and_gradient(_loss(fixed, moving, settings, weights))
+    images = images if settings.correlation else None
+    gradient = value_and_gradient(descent_loss(fixed, moving, settings, weights, images))
 
     def step(i: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         parameters, first, second, used, _ = state
@@ -136,53 +94,9 @@ def _descend(step: Function, start: Array, settings: AdamSettings) -> Array:
     return ops.while_loop(going, advance, (ops.convert_to_tensor(0, "int32"), state))[1][3]
 
 
-def _loss(
-    fixed: Array, moving: Array, settings: AdamSettings, weights: tuple[Array, Array] | None
-) -> Callable[[Array], Array]:
-    """Return the loss as a function of the smoothed parameters."""
-    channels = fixed.shape[-1]
-    factor = _SIMILARITY * (0.5 * channels if settings.distance == "cosine" else 1.0)
-    if weights is not None:
-        # what is unknown travels as one more channel: beyond the grid, zero, all is known
-        fixed, moving = (
-            ops.concatenate([x, 1.0 - weight], axis=-1)
-            for x, weight in zip((fixed, moving), weights, strict=True)
-        )
-
-    def mismatch(still: Array, moved: Array, displacement: Array) -> Array:
-        warped = sample_displaced(moved, displacement, settings.stretch)
-        square = ops.square(warped[..., :channels] - still[..., :channels])
-        if weights is not None:
-            known = (1.0 - warped[..., channels:]) * (1.0 - still[..., channels:])
-            square = square * ops.stop_gradient(known)
-        return factor * ops.mean(square)
-
-    def loss(smooth: Array) -> Array:
-        penalty = settings.smoothness * _roughness(smooth)
-        if not settings.velocity:
-            return mismatch(fixed, moving, smooth) + penalty
-        forward = mismatch(fixed, moving, integrate_velocity(smooth, outside="zeros"))
-        if not settings.symmetric:
-            return forward + penalty
-        backward = mismatch(moving, fixed, integrate_velocity(-smooth, outside="zeros"))
-        return 0.5 * (forward + backward) + penalty
-
-    return loss
-
-
 def _smooth(parameters: Array, passes: int) -> Array:
     """Smooth in a loop of the graph: unrolled, XLA computes the means anew for each reader."""
     return ops.fori_loop(0, passes, lambda _, x: box_filter(x), parameters)
-
-
-def _roughness(u: Array) -> Array:
-    return sum(
-        ops.mean(ops.square(_part(u, axis, 1, None) - _part(u, axis, 0, -1))) for axis in (1, 2, 3)
-    )
-
-
-def _part(x: Array, axis: int, start: int, stop: int | None) -> Array:
-    return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def adam_step(

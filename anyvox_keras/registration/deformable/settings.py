@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from anyvox_keras.errors import UserError, one_of
-from anyvox_keras.registration.deformable.instance_optimisation import AdamSettings
+from anyvox_keras.registration.deformable.adam_settings import AdamSettings
 from anyvox_keras.types import Profile
 
 # the reach, as a part of the image's side

@@ -1,6 +1,7 @@
 """Features of two images, and where they are known."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -23,6 +24,21 @@ _REACH = 4
 _SAME = 0.9
 
 
+class KnownFeatures(NamedTuple):
+    """What is compared; pairs of the fixed and the moving image, pooled by two.
+
+    Attributes:
+        features: `(1, d, h, w, C)` float32.
+        weights: `(1, d, h, w, 1)`, 1 where a voxel is known and 0 where it is not; none if both
+            images are known everywhere.
+        images: `(1, d, h, w, 1)` float32, zero where darkest, of variance one.
+    """
+
+    features: tuple[Array, Array]
+    weights: tuple[Array, Array] | None
+    images: tuple[Array, Array]
+
+
 def known_features(
     images: Sequence[Placed],
     masked: Sequence[bool],
@@ -30,7 +46,7 @@ def known_features(
     settings: FeatureSettings,
     pads: Sequence[int] = (0, 0, 0),
     memory: float | None = None,
-) -> tuple[list[Array], tuple[Array, Array] | None]:
+) -> KnownFeatures:
     """Compute the features of both images, pooled by two, and how much of each voxel is known.
 
     Outside a mask the features of the nearest voxel inside stand in, and weigh nothing. Of two
@@ -48,23 +64,32 @@ def known_features(
         memory: GB that a network may take, as in `image_features`.
 
     Returns:
-        Two arrays `(1, d, h, w, C)` float32, and their weights `(1, d, h, w, 1)`, 0 or 1, or
-        none if both images are known everywhere.
+        The features, their weights, and the images themselves.
     """
     outlined = not all(masked) or _same(images[0].inside, images[1].inside)
-    features, weights = [], []
+    features, weights, pooled = [], [], []
     for (array, inside, seen), given, clip in zip(images, masked, clips, strict=True):
         if inside is not None and all(masked):
             array, seen = np.where(inside, array, array[inside].min()), None
         if inside is not None and given and outlined:
             inside = _widened(inside, seen)
         found = image_features(array, seen, clip, settings, pads, memory)
-        known = np.ones(found.shape[1:4], bool) if inside is None else _pooled(inside, pads)
+        known = np.ones(found.shape[1:4], bool) if inside is None else _known(inside, pads)
         features.append(found if known.all() else _continued(found, known))
         weights.append(ops.convert_to_tensor(known[None, ..., None].astype("float32")))
-    if all(image.inside is None for image in images):
-        return features, None
-    return features, (weights[0], weights[1])
+        pooled.append(_pooled(_standard(array), pads))
+    everywhere = all(image.inside is None for image in images)
+    return KnownFeatures(
+        (features[0], features[1]),
+        None if everywhere else (weights[0], weights[1]),
+        (pooled[0], pooled[1]),
+    )
+
+
+def _standard(image: np.ndarray) -> np.ndarray:
+    """Zero where darkest, of variance one."""
+    standard: np.ndarray = (image - image.min()) / max(float(image.std()), 1e-12)
+    return standard
 
 
 def _same(here: np.ndarray | None, there: np.ndarray | None) -> bool:
@@ -79,13 +104,18 @@ def _widened(mask: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     return wide if seen is None else wide & seen
 
 
-def _pooled(inside: np.ndarray, pads: Sequence[int]) -> np.ndarray:
+def _known(inside: np.ndarray, pads: Sequence[int]) -> np.ndarray:
     """Whether at least half of a pooled voxel is known, or as much as of any."""
-    padded = np.pad(inside.astype("float32"), [(0, int(n)) for n in pads], "edge")
-    with no_gradient():
-        share = to_numpy(average_pool(ops.convert_to_tensor(padded[None, ..., None])))[0, ..., 0]
+    share = to_numpy(_pooled(inside, pads))[0, ..., 0]
     known: np.ndarray = share >= min(0.5, float(share.max()))
     return known
+
+
+def _pooled(image: np.ndarray, pads: Sequence[int]) -> Array:
+    """Pad with the edge's values and pool by two."""
+    padded = np.pad(image.astype("float32"), [(0, int(n)) for n in pads], "edge")
+    with no_gradient():
+        return average_pool(ops.convert_to_tensor(padded[None, ..., None]))
 
 
 def _continued(features: Array, known: np.ndarray) -> Array:

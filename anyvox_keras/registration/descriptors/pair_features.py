@@ -14,7 +14,7 @@ from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.deform import POOL
-from anyvox_keras.registration.descriptors.mind import mind_ssc
+from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc
 from anyvox_keras.types import Array, FeatureKind
 
 Extractor = Callable[[np.ndarray], Any]
@@ -95,6 +95,8 @@ class FeatureSettings:
         extractors: Functions `(D, H, W) -> (D, H, W, C)`, one after the other; for "network" and
             "both".
         mind_weight: Factor of the MIND features.
+        dilations: Distances of MIND's neighbours, voxels, twelve channels each. The search
+            compares the first, the descent all.
         network_weights: Factor of each extractor's features, or one for all.
     """
 
@@ -102,6 +104,7 @@ class FeatureSettings:
     extractors: tuple[Extractor, ...] = ()
     mind_weight: float = 1.0
     network_weights: tuple[float, ...] = (NETWORK_FACTOR,)
+    dilations: tuple[int, ...] = (2,)
 
     def __post_init__(self) -> None:
         """Refuse combinations that mean nothing."""
@@ -114,6 +117,11 @@ class FeatureSettings:
                 f"Received: {self.network_weights}"
             )
 
+    @property
+    def fine_channels(self) -> int:
+        """How many of the last channels only the descent compares."""
+        return 0 if self.kind == "network" else CHANNELS * (len(self.dilations) - 1)
+
 
 def image_features(
     image: np.ndarray,
@@ -123,7 +131,7 @@ def image_features(
     pads: Sequence[int] = (0, 0, 0),
     memory: float | None = None,
 ) -> Array:
-    """Compute the features of one image, pooled by two.
+    """Compute the features of one image, pooled by two: MIND, the network's, MIND more finely.
 
     MIND is taken of the raw image, with a mask of `masked_image`; the network sees the image
     clipped, and its features are multiplied by the mask.
@@ -141,14 +149,14 @@ def image_features(
         `(1, (D + pad) // 2, ..., C)` float32.
     """
     behind = [(0, int(n)) for n in pads]
-    parts = []
+    parts: list[Array] = []
     if settings.kind != "network":
         raw = image if mask is None else masked_image(image, mask)
-        raw = np.pad(raw, behind, "edge")[None, ..., None]
+        raw = ops.convert_to_tensor(np.pad(raw, behind, "edge")[None, ..., None])
         with no_gradient():
-            parts.append(_pooled_mind()(ops.convert_to_tensor(raw)) * settings.mind_weight)
+            parts += [_pooled_mind(d)(raw) * settings.mind_weight for d in settings.dilations]
     if settings.kind != "mind":
-        parts += _network_features(image, mask, clip, settings, behind, memory)
+        parts[1:1] = _network_features(image, mask, clip, settings, behind, memory)
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 
@@ -183,5 +191,5 @@ def _network_features(
 
 
 @cache
-def _pooled_mind() -> Callable[[Array], Array]:
-    return compiled(lambda image: average_pool(mind_ssc(image), POOL))
+def _pooled_mind(dilation: int) -> Callable[[Array], Array]:
+    return compiled(lambda image: average_pool(mind_ssc(image, dilation=dilation), POOL))

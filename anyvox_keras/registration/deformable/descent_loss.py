@@ -1,0 +1,112 @@
+"""What the descent makes small: mismatch of features, of the images' structure, roughness."""
+
+from collections.abc import Callable
+
+from keras import ops
+
+from anyvox_keras.ops import box_filter, integrate_velocity
+from anyvox_keras.registration.deformable.adam_settings import AdamSettings
+from anyvox_keras.registration.deformable.coupled_convex import sample_displaced
+from anyvox_keras.types import Array
+
+Pair = tuple[Array, Array]
+# ConvexAdam's weight of the similarity.
+_SIMILARITY = 12.0
+# side of the window of a local correlation
+_WINDOW = 5
+# variance, of an image's own, below which a window holds nothing to correlate
+_FLAT = 1e-3
+
+
+def descent_loss(
+    fixed: Array, moving: Array, settings: AdamSettings, weights: Pair | None = None,
+    images: Pair | None = None,
+) -> Callable[[Array], Array]:  # fmt: skip
+    """Return the loss as a function of the smoothed parameters.
+
+    With `w` the product of both sides' weights at `x` and `x + u`, a constant of each step, and
+    `r` the correlation over cubes of five voxels, weighted by `w`:
+
+        mean w (12 mean_c distance_c + correlation (1 - r^2)) + smoothness sum_a mean (D_a u)^2
+
+    The square makes it blind to the contrast: a bright edge may meet a dark one.
+
+    Args:
+        fixed: `(1, D, H, W, C)` float32 features.
+        moving: The same shape.
+        settings: See `AdamSettings`.
+        weights: `(1, D, H, W, 1)` each, how much of a voxel is known.
+        images: `(1, D, H, W, 1)` each, zero where dark, of variance one; none compares features
+            only.
+    """
+    channels, distance = fixed.shape[-1], _DISTANCE[settings.distance]
+    # What is unknown travels as one more channel: beyond the grid, zero, all is known.
+    unknown = None if weights is None else tuple(1.0 - ops.convert_to_tensor(w) for w in weights)
+    sides = [part for part in ((fixed, moving), unknown, images) if part is not None]
+    fixed, moving = (ops.concatenate(side, axis=-1) for side in zip(*sides, strict=True))
+
+    def mismatch(still: Array, moved: Array, displacement: Array) -> Array:
+        warped = sample_displaced(moved, displacement, settings.stretch)
+        different = _SIMILARITY * distance(warped[..., :channels] - still[..., :channels])
+        known = None
+        if weights is not None:
+            at = slice(channels, channels + 1)
+            known = ops.stop_gradient((1.0 - warped[..., at]) * (1.0 - still[..., at]))
+            different = different * known
+        if images is None:
+            return ops.mean(different)
+        unlike = 1.0 - squared_correlation(still[..., -1:], warped[..., -1:], known)
+        unlike = unlike if known is None else unlike * known
+        return ops.mean(different) + settings.correlation * ops.mean(unlike)
+
+    def loss(smooth: Array) -> Array:
+        penalty = settings.smoothness * _roughness(smooth)
+        if not settings.velocity:
+            return mismatch(fixed, moving, smooth) + penalty
+        forward = mismatch(fixed, moving, integrate_velocity(smooth, outside="zeros"))
+        if not settings.symmetric:
+            return forward + penalty
+        backward = mismatch(moving, fixed, integrate_velocity(-smooth, outside="zeros"))
+        return 0.5 * (forward + backward) + penalty
+
+    return loss
+
+
+def squared_correlation(first: Array, second: Array, known: Array | None = None) -> Array:
+    """Squared correlation of two images over the cube of five voxels around each.
+
+    Args:
+        first: `(B, D, H, W, 1)` float32, of a variance about one.
+        second: The same shape.
+        known: `(B, D, H, W, 1)`, how much each voxel counts; all by default.
+
+    Returns:
+        `(B, D, H, W, 1)` in `[0, 1]`; 0 where either is flat.
+    """
+    weight = ops.ones_like(first) if known is None else known
+    parts = ops.concatenate(
+        [ops.ones_like(first), first, second, first * first, second * second, first * second],
+        axis=-1,
+    )
+    means = box_filter(parts * weight, _WINDOW)
+    means = means[..., 1:] / (means[..., :1] + 1e-6)
+    a, b, aa, bb, ab = (means[..., n : n + 1] for n in range(5))
+    vary = (ops.relu(x - y * y) + _FLAT for x, y in ((aa, a), (bb, b)))
+    return ops.square(ab - a * b) / (next(vary) * next(vary))
+
+
+_DISTANCE: dict[str, Callable[[Array], Array]] = {
+    "squared": ops.square,
+    # one minus the cosine is half the squared distance of vectors of length one
+    "cosine": lambda difference: 0.5 * difference.shape[-1] * ops.square(difference),
+}
+
+
+def _roughness(u: Array) -> Array:
+    return sum(
+        ops.mean(ops.square(_part(u, axis, 1, None) - _part(u, axis, 0, -1))) for axis in (1, 2, 3)
+    )
+
+
+def _part(x: Array, axis: int, start: int, stop: int | None) -> Array:
+    return x[(slice(None),) * axis + (slice(start, stop),)]
