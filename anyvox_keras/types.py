@@ -77,6 +77,8 @@ OutputNorm = Literal["none", "instance", "demean"]
 FeatureNorm = Literal["none", "unit", "standard"]
 #: How features are compared: see `registration.cost_volume`.
 Distance = Literal["cosine", "squared"]
+#: The same in the descent, see `registration.AdamSettings`.
+DescentDistance = Literal["squared", "cosine", "chord"]
 #: Norm of a displacement's slope: see `registration.GradientPenalty`.
 Penalty = Literal["l1", "l2"]
 #: Which features a registration compares: see `registration.FeatureSettings`.

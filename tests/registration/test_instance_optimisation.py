@@ -8,6 +8,7 @@ from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.metrics import folds_percent
 from anyvox_keras.ops import identity_grid
 from anyvox_keras.registration import AdamSettings, instance_optimisation
+from anyvox_keras.registration.deformable.descent_loss import squared_correlation
 
 SHAPE = (10, 9, 11)
 
@@ -55,7 +56,13 @@ def test_equals_torch_adam(rng):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"distance": "cosine"}, {"velocity": True}, {"velocity": True, "symmetric": True}],
+    [
+        {},
+        {"distance": "cosine"},
+        {"distance": "chord"},
+        {"velocity": True},
+        {"velocity": True, "symmetric": True},
+    ],
 )
 def test_match_improves(rng, settings):
     moving = _smooth_images(rng, 3)
@@ -82,6 +89,44 @@ def test_velocity_folds_less_than_displacement(rng):
     free = folds_percent(_ours(fixed, moving, **options))
     assert free > 5
     assert folds_percent(_ours(fixed, moving, **options, velocity=True)) < 0.2 * free
+
+
+def test_what_matches_nowhere_pulls_less_by_the_chord(rng):
+    """A body that only one image shows: the rest should stay where it is."""
+    x = _smooth_images(rng, 3)
+    spoilt = x.copy()
+    spoilt[:3] = _smooth_images(rng, 3)[:3]
+    options = {"iterations": 40, "learning_rate": 0.3, "smoothness": 0.5}
+    moved = {
+        kind: np.abs(_ours(x, spoilt, distance=kind, **options)[5:]).mean()
+        for kind in ("cosine", "chord")
+    }
+    assert moved["chord"] < 0.7 * moved["cosine"], moved
+
+
+def test_squared_correlation_is_that_of_each_window(rng):
+    first, second = (_smooth_images(rng, 1)[None] for _ in range(2))
+    known = (rng.random(first.shape) < 0.7).astype("float32")
+    found = to_numpy(squared_correlation(first, second, known))[0, ..., 0]
+    at = (slice(3, 8), slice(2, 7), slice(4, 9))
+    here = known[0, ..., 0][at] > 0
+    expected = np.corrcoef(first[0, ..., 0][at][here], second[0, ..., 0][at][here])[0, 1] ** 2
+    assert abs(found[5, 4, 6] - expected) < 0.02
+
+
+def test_images_alone_lead_to_the_match_whatever_their_contrast(rng):
+    moving = _smooth_images(rng, 1)
+    fixed = 1 - _pull(moving, np.broadcast_to([0.8, -0.6, 0.5], (*SHAPE, 3)))
+    nothing = np.zeros((1, *SHAPE, 2), "float32")
+    settings = AdamSettings(iterations=40, learning_rate=0.3, smoothness=0.01, correlation=3.0)
+    run = compiled(
+        lambda f, m: instance_optimisation(
+            nothing, nothing, np.zeros((1, *SHAPE, 3), "float32"), settings, None, (f, m)
+        )
+    )
+    found = to_numpy(run(fixed[None], moving[None]))[0]
+    inner = found[3:-3, 3:-3, 3:-3].mean(axis=(0, 1, 2))
+    assert np.abs(inner - [0.8, -0.6, 0.5]).max() < 0.2, inner
 
 
 def test_stops_when_nothing_moves(rng):

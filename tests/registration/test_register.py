@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -340,6 +341,22 @@ def test_memory_is_bounded_by_slabs_that_change_nothing(rng):
     slabs, whole = (to_numpy(deform(*arguments, memory=m)) for m in (1 / 1024, 1.0))
     np.testing.assert_allclose(slabs, whole, atol=1e-4)
     assert np.abs(whole).mean() > 0.1
+
+
+def test_fine_channels_are_left_to_the_descent(rng):
+    fixed, moving = (rng.random((1, 12, 10, 11, 4)).astype("float32") for _ in range(2))
+    at_rest = AdamSettings(iterations=1, passes=1)  # the first step returns its start
+    settings = DeformSettings(levels=(Level(4, 1), Level(2, 2)), adam=at_rest)
+    plain, fine, longer = (
+        to_numpy(deform(*pair, (24, 20, 22), (2.0, 2.0, 2.0), chosen, fine=channels))
+        for pair, chosen, channels in (
+            ((fixed[..., :3], moving[..., :3]), settings, 0),
+            ((fixed, moving), settings, 1),
+            ((fixed, moving), replace(settings, adam=QUICK.adam), 1),
+        )
+    )
+    np.testing.assert_allclose(fine, plain, atol=1e-5)
+    assert np.abs(longer - plain).mean() > 0.01
 
 
 def test_room_is_what_the_program_and_the_images_leave():

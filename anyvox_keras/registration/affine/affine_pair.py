@@ -1,7 +1,6 @@
 """Two images on the lattices that an affine registration compares them on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -94,8 +93,7 @@ class AffinePair:
     ) -> None:  # fmt: skip
         """Find the surrounds."""
         self.images, self.given, self.clips = (fixed, moving), masks, clips
-        # finer descriptors are for what no affine map brings together
-        self.features = replace(features, dilations=features.dilations[:1])
+        self.features = features
         self.centre = fixed.grid.centre
         self.inside = [
             without_padding(image) if mask is None else mask

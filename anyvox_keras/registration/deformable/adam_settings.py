@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from anyvox_keras.errors import one_of
-from anyvox_keras.types import Distance
+from anyvox_keras.types import DescentDistance
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,9 @@ class AdamSettings:
         learning_rate: Adam's, in voxels a step.
         smoothness: Weight of the squared differences of neighbouring displacements.
         passes: 3x3x3 means (zeros outside count) that smooth the parameters before use.
-        distance: "squared" or "cosine" between feature vectors.
+        distance: Between feature vectors: "squared", "cosine" (squared, at length one), or
+            "chord", the distance itself at length one, so that what matches nowhere, an outline
+            that one image lacks, does not dominate.
         velocity: The parameters are a stationary velocity, integrated by scaling and squaring, so
             that the map is a diffeomorphism.
         symmetric: With `velocity`, compare in both directions, through the exponential of `v` and
@@ -29,7 +31,7 @@ class AdamSettings:
     learning_rate: float = 1.0
     smoothness: float = 0.75
     passes: int = 3
-    distance: Distance = "squared"
+    distance: DescentDistance = "squared"
     velocity: bool = False
     symmetric: bool = False
     tolerance: float = 0.0
@@ -46,6 +48,6 @@ class AdamSettings:
                 f"Received: {self.smoothness}, {self.tolerance}, {self.correlation}, "
                 f"{self.learning_rate}"
             )
-        one_of("distance", self.distance, Distance)
+        one_of("distance", self.distance, DescentDistance)
         if self.symmetric and not self.velocity:
             raise ValueError("`symmetric` needs `velocity=True`. Received: velocity=False")

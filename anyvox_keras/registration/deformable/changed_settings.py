@@ -70,11 +70,15 @@ def _fitting(where: str, name: str, before: Any, value: Any) -> Any:
     """Return the value in the setting's own type."""
     if name == "levels":
         return _levels(where, value)
+    if isinstance(before, tuple) and isinstance(value, list):
+        value = tuple(value)
     kind = float if before is None else type(before)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}
+        expected = {
+            bool: "true or false", int: "a whole number", float: "a number", tuple: "a list",
+        }  # fmt: skip
         raise UserError(f"{where}: expected {expected.get(kind, 'text')}, received {value}")
     return value
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -70,6 +70,7 @@ class ConvexSearch:
         _tell_of_masks(placed)
         masked = [mask is not None for mask in pair.given]
         tell("features")
+        features = replace(features, dilations=self.settings.dilations)
         known = known_features(placed, masked, pair.clips, features, pads, memory)
         shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
         field = deform(

@@ -58,6 +58,9 @@ def deform(
             in slabs, anew for each step: the same result, later.
         weights: `(1, d, h, w, 1)` in `[0, 1]`, how much of each voxel of the two is known; by
             default all. What is unknown neither pulls nor repels, and follows its surroundings.
+        fine: How many of the last channels only the descent compares.
+        images: `(1, d, h, w, 1)`, both images pooled by two, zero where dark, of variance one, for
+            `AdamSettings.correlation`; without them features alone are compared.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of the images.

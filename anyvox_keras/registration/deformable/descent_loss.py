@@ -12,6 +12,8 @@ from anyvox_keras.types import Array
 Pair = tuple[Array, Array]
 # ConvexAdam's weight of the similarity.
 _SIMILARITY = 12.0
+# squared chord below which a chord is as smooth as its square
+_ROUND = 1e-2
 # side of the window of a local correlation
 _WINDOW = 5
 # variance, of an image's own, below which a window holds nothing to correlate
@@ -39,7 +41,11 @@ def descent_loss(
         images: `(1, D, H, W, 1)` each, zero where dark, of variance one; none compares features
             only.
     """
-    channels, distance = fixed.shape[-1], _DISTANCE[settings.distance]
+    channels, distance = fixed.shape[-1], _chord if settings.distance == "chord" else ops.square
+    # one minus the cosine is half the squared distance of vectors of length one
+    factor = (
+        _SIMILARITY * {"squared": 1.0, "cosine": 0.5 * channels, "chord": 0.5}[settings.distance]
+    )
     # What is unknown travels as one more channel: beyond the grid, zero, all is known.
     unknown = None if weights is None else tuple(1.0 - ops.convert_to_tensor(w) for w in weights)
     sides = [part for part in ((fixed, moving), unknown, images) if part is not None]
@@ -47,17 +53,18 @@ def descent_loss(
 
     def mismatch(still: Array, moved: Array, displacement: Array) -> Array:
         warped = sample_displaced(moved, displacement, settings.stretch)
-        different = _SIMILARITY * distance(warped[..., :channels] - still[..., :channels])
+        different = distance(warped[..., :channels] - still[..., :channels])
         known = None
         if weights is not None:
             at = slice(channels, channels + 1)
             known = ops.stop_gradient((1.0 - warped[..., at]) * (1.0 - still[..., at]))
             different = different * known
+        total = factor * ops.mean(different)
         if images is None:
-            return ops.mean(different)
+            return total
         unlike = 1.0 - squared_correlation(still[..., -1:], warped[..., -1:], known)
         unlike = unlike if known is None else unlike * known
-        return ops.mean(different) + settings.correlation * ops.mean(unlike)
+        return total + settings.correlation * ops.mean(unlike)
 
     def loss(smooth: Array) -> Array:
         penalty = settings.smoothness * _roughness(smooth)
@@ -95,11 +102,9 @@ def squared_correlation(first: Array, second: Array, known: Array | None = None)
     return ops.square(ab - a * b) / (next(vary) * next(vary))
 
 
-_DISTANCE: dict[str, Callable[[Array], Array]] = {
-    "squared": ops.square,
-    # one minus the cosine is half the squared distance of vectors of length one
-    "cosine": lambda difference: 0.5 * difference.shape[-1] * ops.square(difference),
-}
+def _chord(difference: Array) -> Array:
+    square = ops.sum(ops.square(difference), axis=-1, keepdims=True)
+    return ops.sqrt(square + _ROUND)
 
 
 def _roughness(u: Array) -> Array:

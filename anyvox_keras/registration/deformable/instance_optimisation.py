@@ -1,6 +1,5 @@
 """Fine-tune one displacement by gradient descent."""
 
-
 from keras import ops
 
 from anyvox_keras.backend import value_and_gradient
@@ -58,7 +57,7 @@ def instance_optimisation(
     """
     settings = settings or AdamSettings()
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
-    if settings.distance == "cosine":
+    if settings.distance != "squared":
         fixed, moving = unit_length(fixed), unit_length(moving)
     images = images if settings.correlation else None
     gradient = value_and_gradient(descent_loss(fixed, moving, settings, weights, images))

@@ -55,6 +55,8 @@ class DeformSettings:
         align: Pad the images so that the pooled grids cover them exactly. Without, the trailing
             voxels that fill no block are dropped and the field is stretched over them.
         both_ways: Fine-tune from moving to fixed too, and average with that field's inverse.
+        dilations: Distances of MIND's neighbours, voxels: the search compares by the first, the
+            fine-tuning by all.
         adam: Settings of the fine-tuning, at half resolution.
     """
 
@@ -63,6 +65,7 @@ class DeformSettings:
     consistency: int = 15
     align: bool = True
     both_ways: bool = False
+    dilations: tuple[int, ...] = (2,)
     adam: AdamSettings = field(
         # The angle does not depend on how strong the features are, as squared distances do.
         default_factory=lambda: AdamSettings(smoothness=2.0, distance="cosine")
