@@ -22,7 +22,9 @@ from anyvox_keras.registration import (
 from anyvox_keras.registration.pair_inputs import Placed
 
 SETTINGS = DeformSettings(
-    levels=(Level(2, 1),), adam=AdamSettings(iterations=4, smoothness=2.0, distance="cosine")
+    levels=(Level(2, 1),),
+    dilations=(2, 1),
+    adam=AdamSettings(iterations=4, smoothness=2.0, distance="cosine", correlation=1.0),
 )
 MIND = FeatureSettings("mind")
 
