@@ -246,6 +246,7 @@ def test_every_job_is_understood(images, tmp_path, monkeypatch, capsys, job):
         ("", ["--set", "adam.smooth=1"], "adam.smooth"),
         ("", ["--set", "adam.passes=1.5"], "1.5"),
         ("", ["--set", "levels=3x1"], "grid=3"),
+        ("", ["--set", "dilations=[2, 0]"], "dilations=(2, 0)"),
         ("", ["--set", "passes"], "KEY=VALUE"),
         ("", ["--config", "no-such-job"], "no-such-job"),
     ],

@@ -71,6 +71,13 @@ class DeformSettings:
         default_factory=lambda: AdamSettings(smoothness=2.0, distance="cosine")
     )
 
+    def __post_init__(self) -> None:
+        """Refuse distances that are none."""
+        if not self.dilations or any(type(d) is not int or d < 1 for d in self.dilations):
+            raise ValueError(
+                f"`dilations` must be whole numbers from 1 up. Received: dilations={self.dilations}"
+            )
+
     def levels_for(
         self, shape: Sequence[int], spacing: Sequence[float] = (1.0, 1.0, 1.0)
     ) -> tuple[Level, ...]:
