@@ -6,16 +6,7 @@ from typing import Any
 import jax
 from keras import ops
 
-from anyvox_keras.backend.arrays import (
-    doubled_by_broadcasts,
-    gradient_on_request,
-    max_pooled_by_keras,
-    never_eager,
-    no_grid_sample,
-    one_replica,
-    repeat_in_graph,
-    standardize_with_gradient,
-)
+from anyvox_keras.backend import arrays
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
 from anyvox_keras.types import Function
@@ -27,13 +18,13 @@ BROKEN_PASSES = "--xla_disable_hlo_passes=topk-splitter,topk-specializer"
 if "xla_disable_hlo_passes" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {BROKEN_PASSES}".strip()
 
-repeat, no_gradient = repeat_in_graph, gradient_on_request
-grid_sample, is_eager_on_cpu = no_grid_sample, never_eager
+repeat, no_gradient = arrays.repeat_in_graph, arrays.gradient_on_request
+grid_sample, is_eager_on_cpu = arrays.no_grid_sample, arrays.never_eager
 # The hand-written gradient is faster than automatic differentiation.
-standardize_over_space = standardize_with_gradient
-double = doubled_by_broadcasts
-max_pool = max_pooled_by_keras
-replicas = one_replica
+standardize_over_space = arrays.standardize_with_gradient
+double = arrays.doubled_by_broadcasts
+max_pool = arrays.max_pooled_by_keras
+replicas = arrays.one_replica
 value_and_gradient = jax.value_and_grad
 
 

@@ -6,8 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.volume import Volume
+from anyvox_keras.geometry import Grid, Volume
 from anyvox_keras.io.form_codes import FORMS, require_no_shear
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.io.simpleitk_images import WRITTEN, write_image

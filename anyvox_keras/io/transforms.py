@@ -10,8 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.warp import Warp
+from anyvox_keras.geometry import Grid, Warp
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
 from anyvox_keras.io.load import open_image, read_values
 from anyvox_keras.io.output import atomic, check_output

@@ -9,17 +9,10 @@ from typing import Any, NamedTuple, Self, Unpack, cast
 
 import numpy as np
 
+from anyvox_keras import io
 from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
-from anyvox_keras.io import (
-    TO_LPS,
-    load_labels,
-    load_mask,
-    load_points,
-    load_transform,
-    load_volume,
-)
 from anyvox_keras.types import AffineModel, PairOptions
 
 Clip = Sequence[float] | None
@@ -70,7 +63,7 @@ class PairInputs:
         Raises:
             UserError: One line says which and why.
         """
-        images = load_volume(fixed, "fixed image"), load_volume(moving, "moving image")
+        images = io.load_volume(fixed, "fixed image"), io.load_volume(moving, "moving image")
         given = _two(options, "mask", images, _mask)
         labels = _two(options, "seg", images, _labels)
         _require_shared_label(*labels)
@@ -132,7 +125,7 @@ def _two(
 
 def _mask(source: Any, image: Volume, side: str) -> np.ndarray:
     """The mask's voxels that hold a finite value."""
-    inside = load_mask(source, of=image, what=f"{side} mask").array
+    inside = io.load_mask(source, of=image, what=f"{side} mask").array
     inside = inside if image.finite is None else inside & image.finite
     if not inside.any():
         raise UserError(f"{side} mask: expected finite voxels inside, received none")
@@ -158,7 +151,7 @@ def _clip(source: Sequence[float], image: Volume, side: str) -> Sequence[float]:
 
 
 def _labels(source: Any, image: Volume, side: str) -> Volume:
-    labels = load_labels(source, f"{side} label map")
+    labels = io.load_labels(source, f"{side} label map")
     if isinstance(source, np.ndarray):
         labels = Volume(labels.array, image.affine, None, None, labels.name)
     require_same_grid(labels, image)
@@ -200,7 +193,7 @@ def _initial(source: Any) -> np.ndarray:
 
 
 def _linear(path: str | os.PathLike[str]) -> np.ndarray:
-    matrix = load_transform(path).matrix
+    matrix = io.load_transform(path).matrix
     if matrix is None:
         raise UserError(f"{path}: expected a linear transform to start from, received a field")
     return matrix
@@ -287,7 +280,7 @@ def landmarks_of(
 def _points(source: Any, ras: bool) -> np.ndarray:
     """Points in RAS, of a file or as they are."""
     if isinstance(source, str | os.PathLike):
-        return load_points(source, ras) * TO_LPS
+        return io.load_points(source, ras) * io.TO_LPS
     try:
         points = np.asarray(source, "float64")
     except (TypeError, ValueError) as error:

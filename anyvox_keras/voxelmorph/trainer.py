@@ -11,8 +11,7 @@ from anyvox_keras.backend import replicas
 from anyvox_keras.export import export
 from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
-from anyvox_keras.registration.layers import SpatialTransformer
-from anyvox_keras.registration.losses import GradientPenalty
+from anyvox_keras.registration import GradientPenalty, SpatialTransformer
 from anyvox_keras.training.stream_trained import StreamTrained
 from anyvox_keras.types import Array
 from anyvox_keras.voxelmorph.pairs import DeformedPairs
