@@ -21,6 +21,7 @@ import numpy as np
 from anyvox_keras.io import list_images, save_volume
 from anyvox_keras.segmentation import (
     Predictor,
+    Scaling,
     SegmentationRun,
     SegmentationSettings,
     evaluate,
@@ -68,13 +69,16 @@ def main() -> None:
 
     sizes = {"weights": args.weights} if args.data else TINY
     data = args.data or made_data(Path(tempfile.mkdtemp()))
-    # Everything that is not named here is the paper's by default.
-    settings = SegmentationSettings(data=str(data), seed=args.seed, **sizes)
+    published = SegmentationSettings.PAPER
+    settings = SegmentationSettings(data=str(data), seed=args.seed, **{**published, **sizes})
     run = SegmentationRun(args.out, settings)
     run.train(report=print)
 
     segmenter, settings = load_run(args.out)
-    predictor = Predictor(segmenter, settings.side, settings.spacing_mm, settings.overlap)
+    scaled = Scaling(settings.scaling, settings.window)
+    predictor = Predictor(
+        segmenter, settings.crop, settings.spacing_mm, settings.overlap, scaled=scaled
+    )
     predictions = args.out / "predictions"
     for path in list_images([data / "imagesTs"]):
         labels = predictor(path)

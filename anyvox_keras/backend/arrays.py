@@ -1,6 +1,7 @@
 """What every backend's module needs, written once in `keras.ops`."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,24 @@ def to_numpy(x: Array) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(x))
 
 
-def doubled_by_broadcasts(x: Array) -> Array:
-    """Repeat each voxel of `(B, D, H, W, C)` twice along each axis of space.
+def doubled_by_broadcasts(x: Array, strides: Sequence[int] = (2, 2, 2)) -> Array:
+    """Repeat each voxel of `(B, D, H, W, C)` `strides` times along the axes of space.
 
     Each axis is a rank-4 broadcast, from the innermost: TensorFlow broadcasts no more than rank 5.
     """
     b, d, h, w, c = ops.shape(x)
-    x = ops.broadcast_to(ops.reshape(x, (-1, w, 1, c)), (b * d * h, w, 2, c))
-    x = ops.broadcast_to(ops.reshape(x, (-1, h, 1, 2 * w * c)), (b * d, h, 2, 2 * w * c))
-    x = ops.broadcast_to(ops.reshape(x, (-1, d, 1, 4 * h * w * c)), (b, d, 2, 4 * h * w * c))
-    return ops.reshape(x, (b, 2 * d, 2 * h, 2 * w, c))
+    i, j, k = strides
+    row = k * w * c
+    x = ops.broadcast_to(ops.reshape(x, (-1, w, 1, c)), (b * d * h, w, k, c))
+    x = ops.broadcast_to(ops.reshape(x, (-1, h, 1, row)), (b * d, h, j, row))
+    x = ops.broadcast_to(ops.reshape(x, (-1, d, 1, j * h * row)), (b, d, i, j * h * row))
+    return ops.reshape(x, (b, i * d, j * h, k * w, c))
 
 
-def max_pooled_by_keras(x: Array) -> Array:
-    """Largest of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; a last odd plane is left out."""
-    return ops.max_pool(x, (2, 2, 2), strides=(2, 2, 2), data_format="channels_last")
+def max_pooled_by_keras(x: Array, strides: Sequence[int] = (2, 2, 2)) -> Array:
+    """Largest of each block of `strides` voxels of `(B, D, H, W, C)`; odd planes are left out."""
+    size = tuple(strides)
+    return ops.max_pool(x, size, strides=size, data_format="channels_last")
 
 
 def mean_over_space(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """The backend's functions on PyTorch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -139,16 +140,17 @@ def has_bfloat16() -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def double(x: Tensor) -> Tensor:
-    """Repeat each voxel of `(B, D, H, W, C)` twice along each axis of space."""
+def double(x: Tensor, strides: Sequence[int] = (2, 2, 2)) -> Tensor:
+    """Repeat each voxel of `(B, D, H, W, C)` `strides` times along the axes of space."""
     first = x.permute(0, 4, 1, 2, 3)
-    y = torch.nn.functional.interpolate(first, scale_factor=2, mode="nearest")
+    factors = tuple(float(s) for s in strides)
+    y = torch.nn.functional.interpolate(first, scale_factor=factors, mode="nearest")
     return y.permute(0, 2, 3, 4, 1)
 
 
-def max_pool(x: Tensor) -> Tensor:
-    """Largest of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; a last odd plane is left out."""
-    y = torch.nn.functional.max_pool3d(x.permute(0, 4, 1, 2, 3), 2)
+def max_pool(x: Tensor, strides: Sequence[int] = (2, 2, 2)) -> Tensor:
+    """Largest of each block of `strides` voxels of `(B, D, H, W, C)`; odd planes are left out."""
+    y = torch.nn.functional.max_pool3d(x.permute(0, 4, 1, 2, 3), tuple(strides))
     return y.permute(0, 2, 3, 4, 1)
 
 

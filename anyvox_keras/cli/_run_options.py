@@ -18,7 +18,11 @@ Kind = TypeVar("Kind", bound=Settings)
 
 RUN = (
     click.option("--out", required=True, type=Path, help="Folder of the run."),
-    click.option("--config", type=Path, help="TOML file of settings; flags win over it."),
+    click.option(
+        "--config",
+        type=Path,
+        help="TOML file of settings, or paper for the published protocol; flags win over it.",
+    ),
     click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it."),
     click.option("--overwrite", is_flag=True, help="Begin anew where a run exists."),
     QUIET,
@@ -71,8 +75,17 @@ def given_settings(
     kind: type[Settings], config: Path | None, flags: dict[str, Any]
 ) -> dict[str, Any]:
     """Join a TOML file and the flags, which win over it."""
-    given = {} if config is None else kind.require_known(read_toml(config), str(config))
-    return given | {name: value for name, value in flags.items() if value is not None}
+    told = {name: value for name, value in flags.items() if value is not None}
+    if config is None:
+        return told
+    if is_paper(config) and kind.PAPER:
+        return kind.PAPER | told
+    return kind.require_known(read_toml(config), str(config)) | told
+
+
+def is_paper(config: Path | None) -> bool:
+    """Whether the published protocol is asked for: a length to be told before it begins."""
+    return config == Path("paper")
 
 
 def settle(
@@ -94,28 +107,29 @@ def settle(
     return settings
 
 
-def train_run(run: Any, shown: Sequence[str], introduce: Any = None) -> None:
+def train_run(run: Any, shown: Sequence[str], began: float, foretell: bool = False) -> None:
     """Train to the end: a bar on a terminal, else a line for each row of the log.
 
     Args:
         run: A `TrainingRun`.
         shown: The row's columns, where it has them.
-        introduce: As of `TrainingRun.train`.
+        began: As of `TrainingRun`; before a framework was imported, which takes seconds.
+        foretell: As of `TrainingRun`.
     """
 
     def print_row(row: dict[str, Any]) -> None:
         numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
         click.echo(f"step {row['step']}: {numbers}")
 
-    def begin(text: str) -> None:
+    def introduce(text: str) -> None:
         clear_line()
-        if introduce is not None:
-            introduce(text)
-        note("compiling: the first step takes longest")
+        click.echo(text)
 
+    run.began, run.foretell = began, foretell
     on_terminal = sys.stderr.isatty()
+    note("compiling: the first step takes longest")
     try:
-        run.train(None if on_terminal else print_row, int(on_terminal), begin)
+        run.train(None if on_terminal else print_row, int(on_terminal), introduce)
     except FloatingPointError as error:
         click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)

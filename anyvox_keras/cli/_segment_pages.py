@@ -16,7 +16,9 @@ def class_names(run: Path) -> dict[int, str]:
     path = run / "classes.json"
     if not path.exists():
         return {}
-    return dict(enumerate(json.loads(path.read_text(encoding="utf-8"))["classes"], start=1))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    numbers = found.get("numbers") or range(1, len(found["classes"]) + 1)
+    return dict(zip(numbers, found["classes"], strict=True))
 
 
 def save_prediction_page(path: Path, image: Any, labels: Any, names: dict[int, str]) -> None:

@@ -1,11 +1,12 @@
 """`anyvox pretrain`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.contrastive.run_settings import RunSettings
 
 SHOWN = ("loss", "alignment", "val_loss", "val_alignment", "pairs_per_second")
@@ -19,6 +20,7 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
     OUT/backbone is then a preset for --weights. A run killed at any moment goes on with --resume,
     on another backend too.
     """
+    began = time.time()
     given = given_settings(RunSettings, config, flags)
     settings = settle(RunSettings, out, given, resume, overwrite)
     from anyvox_keras.contrastive.pretraining_run import PretrainingRun
@@ -28,7 +30,7 @@ def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **fl
         click.echo(f"{out}: finished at step {run.step}")
         return
     _introduce(run)
-    train_run(run, SHOWN, click.echo)
+    train_run(run, SHOWN, began, is_paper(config))
     click.echo(f"{out}: step {run.step}; use it with --weights {out}")
 
 
@@ -37,4 +39,5 @@ def _introduce(run: Any) -> None:
     sizes = f"{s.side}^3 voxels, {s.batch_size} a step"
     click.echo(f"pairs: seed {s.seed}, shapes {', '.join(s.templates)}, {sizes}")
     click.echo(f"training: {s.recipe} recipe, rate {s.learning_rate:g} {s.schedule}, {s.precision}")
-    click.echo(f"steps: {run.step} of {s.steps} done; settings in {run.folder / 'config.toml'}")
+    steps = s.steps if run.planned else "as many as fit"
+    click.echo(f"steps: {run.step} of {steps} done; settings in {run.folder / 'config.toml'}")

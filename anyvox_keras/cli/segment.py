@@ -1,6 +1,7 @@
 """`anyvox segment train|predict|evaluate`."""
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import click
 
 from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET
-from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.cli._segment_pages import class_names, save_prediction_page, save_scores_page
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 
+#: settings by which networks see scans alike
+SEEN = ("crop", "spacing", "scaling", "window")
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
 
 
@@ -26,6 +29,7 @@ def segment() -> None:
 @run_options(SegmentationSettings)
 def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
     """Train on the cases of a folder in the Medical Segmentation Decathlon's layout."""
+    began = time.time()
     given = given_settings(SegmentationSettings, config, flags)
     settings = settle(SegmentationSettings, out, given, resume, overwrite)
     settings.require("data")
@@ -38,7 +42,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
     training, validation = run.cases
     classes = ", ".join(run.classes)
     click.echo(f"{len(training)} cases for training, {len(validation)} for validation: {classes}")
-    train_run(run, SHOWN)
+    train_run(run, SHOWN, began, is_paper(config))
     click.echo(f"{out}: step {run.step}; use it with anyvox segment predict --run {out}")
 
 
@@ -48,7 +52,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 )
 @click.option("--images", required=True, multiple=True, type=Path, help="Folder or file; repeats.")
 @click.option("--out", required=True, type=Path, help="Folder of the label maps.")
-@click.option("--overlap", default=0.7, show_default=True, help="Of the windows.")
+@click.option("--overlap", default=0.5, show_default=True, help="Of the windows.")
 @click.option("--flips", is_flag=True, help="Average over the eight flips of each window.")
 @click.option("--largest", is_flag=True, help="Keep the largest component of each class.")
 @click.option("--report", is_flag=True, help="Write NAME.html too: the image with its labels.")
@@ -150,16 +154,26 @@ def evaluate(
 
 def _predictor(runs: tuple[Path, ...], **options: Any) -> Any:
     """Load one run, or several that see scans alike."""
-    from anyvox_keras.segmentation import Predictor, load_run
+    from anyvox_keras.segmentation import Predictor, Scaling, class_numbers, load_run
 
     models, settings = zip(*(load_run(run) for run in runs), strict=True)
     first = settings[0]
     for run, other in zip(runs, settings, strict=True):
-        if (other.side, other.spacing_mm) != (first.side, first.spacing_mm):
-            raise UserError(f"{run}: expected the side and spacing of {runs[0]}, received others")
+        if any(getattr(other, name) != getattr(first, name) for name in SEEN):
+            raise UserError(f"{run}: expected {', '.join(SEEN)} of {runs[0]}, received others")
     if len({model.classes for model in models}) > 1:
         raise UserError("--run: expected runs of the same classes, received others")
-    return Predictor(models, first.side, first.spacing_mm, **options)
+    numbers = {class_numbers(run) for run in runs}
+    if len(numbers) > 1:
+        raise UserError("--run: expected runs of the same labels, received others")
+    return Predictor(
+        models,
+        first.crop,
+        first.spacing_mm,
+        scaled=Scaling(first.scaling, first.window),
+        numbers=numbers.pop(),
+        **options,
+    )
 
 
 def save_picture(

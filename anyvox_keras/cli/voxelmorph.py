@@ -1,5 +1,6 @@
 """`anyvox voxelmorph train|register`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
 from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
-from anyvox_keras.cli._run_options import given_settings, run_options, settle, train_run
+from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.progress import tell
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
@@ -28,6 +29,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
 
     A run killed at any moment goes on with --resume, on another backend too.
     """
+    began = time.time()
     given = given_settings(VoxelMorphSettings, config, flags)
     settings = settle(VoxelMorphSettings, out, given, resume, overwrite)
     from anyvox_keras.voxelmorph import VoxelMorphRun
@@ -36,7 +38,7 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
         return
-    train_run(run, SHOWN, click.echo)
+    train_run(run, SHOWN, began, is_paper(config))
     click.echo(f"{out}: step {run.step}; use it with anyvox voxelmorph register --run {out}")
 
 

@@ -126,8 +126,13 @@ class PretrainingRun(TrainingRun):
             seed=s.seed,
             dtype=self.policy,
         )
-        model.compile(recipe(s.recipe).optimizer(learning_rate=self._rate(), **self._options()))
+        self.compile(model)
         return model
+
+    def compile(self, model: Any) -> None:
+        """Configure training by the recipe's optimizer."""
+        own = self._options()
+        model.compile(recipe(self.settings.recipe).optimizer(learning_rate=self.rate(), **own))
 
     def _backbone(self) -> UNet:
         s = self.settings
@@ -141,7 +146,8 @@ class PretrainingRun(TrainingRun):
         chosen = self.settings.augmentation
         return {"recipe": "recipe", "on": RECIPES["released"].augmentation(), "off": None}[chosen]
 
-    def _rate(self) -> Any:
+    def rate(self) -> Any:
+        """Learning rate by the settings' schedule."""
         s = self.settings
         if s.schedule == "stepped":
             return stepped_decay(s.learning_rate, s.steps)

@@ -1,7 +1,7 @@
 """All settings of a pretraining run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import ARCHITECTURES
@@ -14,7 +14,7 @@ SIZE = " By default the architecture's."
 
 @dataclass(frozen=True)
 class RunSettings(Settings):
-    """Settings of `PretrainingRun`; the defaults are the released script's.
+    """Settings of `PretrainingRun`; the defaults are the released script's, its length aside.
 
     `anyvox pretrain --help` tells what each of them means.
 
@@ -29,7 +29,9 @@ class RunSettings(Settings):
         ```
     """
 
-    steps: int = 600_000
+    logged: ClassVar[tuple[str, ...]] = ("validate_every", "pictures_every")
+    PAPER: ClassVar[dict[str, Any]] = {"steps": 600_000, "log_every": 50, "validate_every": 1000}
+
     templates: tuple[str, ...] = setting(
         ("geometric",),
         "Where shapes come from: geometric, anatomical, a bank file or a folder of segmentations, "
@@ -138,7 +140,6 @@ class RunSettings(Settings):
     def check(self) -> None:
         """Refuse settings that do not fit together."""
         super().check()
-        self.require_multiple_of("log_every", "pictures_every")
         if self.crop is not None and self.crop > self.side:
             raise UserError(f"crop: expected at most side ({self.side}), received {self.crop}")
         if self.crop is None and self.cubes > 1:

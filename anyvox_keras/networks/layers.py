@@ -107,11 +107,13 @@ class ReflectPadToMultiple(keras.layers.Layer):
     and voxel grid stay, so pooled grids remain aligned with the input.
 
     Args:
-        multiple: The side's divisor.
-        minimum: The least side.
+        multiple: The side's divisor, one number or one per axis.
+        minimum: The least side, one number or one per axis.
     """
 
-    def __init__(self, multiple: int, minimum: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, multiple: int | Sequence[int], minimum: int | Sequence[int] = 1, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.multiple = multiple
         self.minimum = minimum
@@ -121,28 +123,38 @@ class ReflectPadToMultiple(keras.layers.Layer):
         outputs = inputs
         for axis in (1, 2, 3):
             side = ops.shape(inputs)[axis]
-            if not isinstance(side, int) or self._target(side) != side:
-                outputs = ops.take(outputs, self._mirrored(side), axis=axis)
+            target = self._target(side, axis - 1)
+            if not isinstance(side, int) or target != side:
+                outputs = ops.take(outputs, _mirrored(side, target), axis=axis)
         return outputs
 
-    def _target(self, side: Any) -> Any:
-        multiple = -(-side // self.multiple) * self.multiple
-        least = -(-self.minimum // self.multiple) * self.multiple
+    def _target(self, side: Any, axis: int) -> Any:
+        divisor, minimum = per_axis(self.multiple)[axis], per_axis(self.minimum)[axis]
+        multiple = -(-side // divisor) * divisor
+        least = -(-minimum // divisor) * divisor
         return max(multiple, least) if isinstance(side, int) else ops.maximum(multiple, least)
-
-    def _mirrored(self, side: Any) -> Array:
-        period = ops.maximum(2 * (side - 1), 1)
-        phase = ops.arange(self._target(side), dtype="int32") % period
-        return ops.minimum(phase, period - phase)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Round each known side up."""
         batch, *space, channels = input_shape
-        return (batch, *(None if n is None else self._target(n) for n in space), channels)
+        sides = (None if n is None else self._target(n, axis) for axis, n in enumerate(space))
+        return (batch, *sides, channels)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "multiple": self.multiple, "minimum": self.minimum}
+
+
+def _mirrored(side: Any, target: Any) -> Array:
+    """Numbers of the planes that an axis of `side` planes is extended to `target` by."""
+    period = ops.maximum(2 * (side - 1), 1)
+    phase = ops.arange(target, dtype="int32") % period
+    return ops.minimum(phase, period - phase)
+
+
+def per_axis(value: int | Sequence[int]) -> tuple[int, ...]:
+    """Return one number for each of the three axes."""
+    return (value,) * 3 if isinstance(value, int) else tuple(value)
 
 
 @export
@@ -153,31 +165,31 @@ class CropLike(keras.layers.Layer):
     `stride` of the reference's. Each axis keeps `max(1, side // stride)` voxels.
 
     Args:
-        stride: Reference voxels for one voxel of `x`.
+        stride: Reference voxels for one voxel of `x`, one number or one per axis.
     """
 
-    def __init__(self, stride: int = 1, **kwargs: Any) -> None:
+    def __init__(self, stride: int | Sequence[int] = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stride = stride
 
     def call(self, inputs: Array, reference: Array) -> Array:
         """Slice off what padding added."""
-        d, h, w = (self._kept(side) for side in ops.shape(reference)[1:4])
+        d, h, w = (self._kept(side, axis) for axis, side in enumerate(ops.shape(reference)[1:4]))
         static = all(isinstance(side, int) for side in (d, h, w))
         if static and (d, h, w) == tuple(ops.shape(inputs)[1:4]):
             return inputs
         return inputs[:, :d, :h, :w]
 
-    def _kept(self, side: Any) -> Any:
-        if isinstance(side, int):
-            return max(1, side // self.stride)
-        return ops.maximum(1, side // self.stride)
+    def _kept(self, side: Any, axis: int) -> Any:
+        kept = side // per_axis(self.stride)[axis]
+        return max(1, kept) if isinstance(side, int) else ops.maximum(1, kept)
 
     def compute_output_shape(
         self, inputs_shape: Sequence[int | None], reference_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
         """Give space by the reference, channels by the input."""
-        space = (None if n is None else self._kept(n) for n in reference_shape[1:4])
+        sides = enumerate(reference_shape[1:4])
+        space = (None if n is None else self._kept(n, axis) for axis, n in sides)
         return (inputs_shape[0], *space, inputs_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
@@ -187,7 +199,7 @@ class CropLike(keras.layers.Layer):
 
 @export
 class UpSample(keras.layers.Layer):
-    """Double each side of `(B, D, H, W, C)`.
+    """Double the sides of `(B, D, H, W, C)`.
 
     `nearest` repeats each voxel; `trilinear` interpolates between voxel centres (half-pixel, the
     border voxel repeated; PyTorch's `align_corners=False`), which at a factor of two is a weight of
@@ -196,32 +208,54 @@ class UpSample(keras.layers.Layer):
 
     Args:
         method: `"nearest"`, `"trilinear"` or `"corners"`.
+        strides: 2 for each axis that is doubled, 1 for one that is not; None doubles all.
+
+    Example:
+        ```python
+        y = UpSample(strides=(2, 2, 1))(np.zeros((1, 8, 8, 9, 4), "float32"))  # (1, 16, 16, 9, 4)
+        ```
     """
 
-    def __init__(self, method: Upsampling = "nearest", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        method: Upsampling = "nearest",
+        strides: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         one_of("method", method, Upsampling)
-        self.method = method
+        self.method, self.strides = method, _checked_strides(strides)
 
     def call(self, inputs: Array) -> Array:
-        """Double the three spatial axes."""
+        """Double the axes of the strides."""
+        strides = self.strides or (2, 2, 2)
         if self.method == "nearest":
-            return double(inputs)
+            return double(inputs, strides)
         if self.method == "corners":
-            return resize(inputs, [2 * side for side in inputs.shape[1:4]], align="corners")
+            sides = [s * side for s, side in zip(strides, inputs.shape[1:4], strict=True)]
+            return resize(inputs, sides, align="corners")
         outputs = inputs
-        for axis in (1, 2, 3):
-            outputs = _interpolate(outputs, axis)
+        for axis, stride in enumerate(strides, 1):
+            outputs = _interpolate(outputs, axis) if stride == 2 else outputs
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Double the known sides."""
+        """Double the known sides of the axes."""
         batch, *space, channels = input_shape
-        return (batch, *(None if n is None else 2 * n for n in space), channels)
+        pairs = zip(space, self.strides or (2, 2, 2), strict=True)
+        return (batch, *(None if n is None else s * n for n, s in pairs), channels)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "method": self.method}
+        return {**super().get_config(), "method": self.method, "strides": self.strides}
+
+
+def _checked_strides(strides: Sequence[int] | None) -> tuple[int, ...] | None:
+    if strides is None:
+        return None
+    if len(strides) != 3 or not set(strides) <= {1, 2}:
+        raise ValueError(f"`strides` must be three of 1 and 2. Received: strides={strides}")
+    return tuple(int(s) for s in strides)
 
 
 def _interpolate(x: Array, axis: int) -> Array:
@@ -242,21 +276,29 @@ class MaxPool(keras.layers.Layer):
 
     Keras's own layer copies volumes to and fro on torch, which takes five times as long.
 
+    Args:
+        strides: 2 for each axis that is pooled, 1 for one that is not; None pools all.
+
     Example:
         ```python
         y = MaxPool()(np.zeros((1, 16, 16, 16, 4), "float32"))  # (1, 8, 8, 8, 4)
         ```
     """
 
+    def __init__(self, strides: Sequence[int] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.strides = _checked_strides(strides)
+
     def call(self, inputs: Array) -> Array:
-        """Halve the three spatial axes."""
-        return max_pool(inputs)
+        """Halve the axes of the strides."""
+        return max_pool(inputs, self.strides or (2, 2, 2))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Halve the known sides."""
+        """Halve the known sides of the axes."""
         batch, *space, channels = input_shape
-        return (batch, *(None if n is None else n // 2 for n in space), channels)
+        pairs = zip(space, self.strides or (2, 2, 2), strict=True)
+        return (batch, *(None if n is None else n // s for n, s in pairs), channels)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments; none is its own."""
-        return super().get_config()
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "strides": self.strides}

@@ -1,9 +1,12 @@
 """The UNet as a plain PyTorch module: it needs PyTorch alone, no Keras."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from anyvox_keras.networks.strides import multiples, pooling_strides
 
 
 class TorchUNet(nn.Module):
@@ -23,6 +26,7 @@ class TorchUNet(nn.Module):
         pooling: `"max"` or `"average"`.
         upsampling: `"nearest"` or `"trilinear"`.
         skips: Whether the decoder sees the encoder's activations.
+        spacing: As of `UNet`: voxel size along each axis, by which thick slices are pooled later.
 
     Example:
         ```python
@@ -45,10 +49,13 @@ class TorchUNet(nn.Module):
         pooling: str = "max",
         upsampling: str = "nearest",
         skips: bool = True,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.levels, self.skips = levels, skips
         self.normalization, self.epsilon = normalization, epsilon
+        strides = pooling_strides(spacing, levels)
+        self.multiples = multiples(strides)
         pool = nn.MaxPool3d if pooling == "max" else nn.AvgPool3d
         corners = None if upsampling == "nearest" else False
         widths = [width, *(width * 2**level for level in range(levels + 1))]
@@ -60,13 +67,15 @@ class TorchUNet(nn.Module):
             modules += self._block(widths[level], widths[level + 1])
             modules += self._block(widths[level + 1], widths[level + 1])
             self.seen.append(len(modules) - 1)
-            modules.append(pool(2))
+            modules.append(pool(strides[level]))
         deep = width * 2**levels
         modules += self._block(widths[levels], deep) + self._block(deep, deep)
         for level in range(levels, 0, -1):
             narrow = width * 2 ** (level - 1)
             self.ups.append(len(modules))
-            modules.append(nn.Upsample(scale_factor=2, mode=upsampling, align_corners=corners))
+            factors = tuple(float(stride) for stride in strides[level - 1])
+            up = nn.Upsample(scale_factor=factors, mode=upsampling, align_corners=corners)
+            modules.append(up)
             modules += self._block(2 * narrow + (narrow if skips else 0), narrow)
             modules += self._block(narrow, narrow)
         modules.append(self._conv(width, output_channels))
@@ -106,8 +115,7 @@ class TorchUNet(nn.Module):
 
     def _padded(self, x: torch.Tensor) -> torch.Tensor:
         """Mirror the far ends until every side is a multiple that the poolings divide."""
-        multiple = 2**self.levels
-        for axis in (2, 3, 4):
+        for axis, multiple in enumerate(self.multiples, 2):
             side = x.shape[axis]
             target = max((side + multiple - 1) // multiple, 2) * multiple
             # An exported graph, whose sides are free, cannot ask.

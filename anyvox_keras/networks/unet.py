@@ -20,6 +20,7 @@ from anyvox_keras.networks.layers import (
 )
 from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
 from anyvox_keras.networks.presets import Presets
+from anyvox_keras.networks.strides import multiples, pooling_strides
 from anyvox_keras.types import Array, Normalization, Pooling, Upsampling
 
 OPTIONS = {"normalization": Normalization, "pooling": Pooling, "upsampling": Upsampling}
@@ -53,6 +54,9 @@ class UNet(Presets, keras.Model):
         pooling: `"max"` or `"average"`.
         upsampling: `"nearest"` or `"trilinear"`.
         skips: Whether the decoder sees the encoder's activations.
+        spacing: Voxel size along each axis, in any unit. A pooling leaves out an axis whose voxels
+            are at least twice as long as the shortest by then, so that scans of thick slices keep
+            them; None pools all axes alike.
         seed: Seed of the initial weights; None draws one.
 
     Example:
@@ -77,6 +81,7 @@ class UNet(Presets, keras.Model):
         pooling: Pooling = "max",
         upsampling: Upsampling = "nearest",
         skips: bool = True,
+        spacing: Sequence[float] | None = None,
         seed: int | None = None,
         dtype: Any = None,
         name: str | None = None,
@@ -90,6 +95,7 @@ class UNet(Presets, keras.Model):
             levels=levels,
             epsilon=epsilon,
             skips=skips,
+            spacing=None if spacing is None else tuple(float(mm) for mm in spacing),
             seed=seed,
             **given,
         )
@@ -100,7 +106,7 @@ class UNet(Presets, keras.Model):
         self.width, self.levels, self.skips = width, levels, skips
         self.normalization, self.epsilon = normalization, epsilon
         self.pooling, self.upsampling = pooling, upsampling
-        self.seed = seed
+        self.spacing, self.seed = config["spacing"], seed
         self._arguments = tuple(config)
         self._policy = graph.policy
         self.tap_names: dict[int, str] = graph.tap_names
@@ -146,13 +152,15 @@ class UNet(Presets, keras.Model):
             )
         return name
 
-    def _stride(self, tap: int | str) -> int:
+    def _stride(self, tap: int | str) -> tuple[int, ...]:
+        """Voxels of the input for one voxel of a tap, along each axis."""
         block, *rest = self._tap_name(tap).split("_")
-        if block == "bottleneck":
-            return 2**self.levels
-        if block == "encoder":
-            return 2 ** (int(rest[0]) - 1 + (rest[1] == "pool"))
-        return 2 ** (self.levels - int(rest[0])) if block == "decoder" else 1
+        poolings = {"bottleneck": self.levels, "stem": 0, "output": 0}.get(block)
+        if poolings is None:
+            level = int(rest[0])
+            poolings = self.levels - level if block == "decoder" else level - 1
+            poolings += rest[1] == "pool"
+        return multiples(pooling_strides(self.spacing, self.levels)[:poolings])
 
     def to_torch(self) -> Any:
         """Return a plain PyTorch module with the same weights, in evaluation mode, on any backend.
@@ -209,18 +217,22 @@ class _Graph:
 
     def _lay_out(self) -> Array:
         width, levels = self.config["width"], self.config["levels"]
-        multiple = 2**levels
-        pad = ReflectPadToMultiple(multiple, 2 * multiple, dtype=self.policy, name="pad")
+        strides = pooling_strides(self.config["spacing"], levels)
+        multiple = multiples(strides)
+        least = [2 * n for n in multiple]
+        pad = ReflectPadToMultiple(multiple, least, dtype=self.policy, name="pad")
         x = self._block(pad(self.inputs), "stem", width)
         skips = []
         for level in range(1, levels + 1):
             x = self._blocks(x, f"encoder_{level}", width * 2 ** (level - 1))
             skips.append(x)
-            x = self._tap(self._pool(f"encoder_{level}_pool"), x)
-        x = self._blocks(x, "bottleneck", width * multiple)
+            x = self._tap(self._pool(f"encoder_{level}_pool", strides[level - 1]), x)
+        x = self._blocks(x, "bottleneck", width * 2**levels)
         for level in range(1, levels + 1):
             name = f"decoder_{level}"
-            up = UpSample(self.config["upsampling"], dtype=self.policy, name=f"{name}_up")
+            up = UpSample(
+                self.config["upsampling"], strides[-level], dtype=self.policy, name=f"{name}_up"
+            )
             x = self._tap(up, x)
             if self.config["skips"]:
                 join = keras.layers.Concatenate(dtype=self.policy, name=f"{name}_join")
@@ -261,8 +273,8 @@ class _Graph:
         # Keeps the flat sequence's count where there is nothing to normalise.
         return keras.layers.Identity(**common)
 
-    def _pool(self, name: str) -> keras.layers.Layer:
+    def _pool(self, name: str, strides: tuple[int, ...]) -> keras.layers.Layer:
         if self.config["pooling"] == "max":
-            return MaxPool(dtype=self.policy, name=name)
+            return MaxPool(strides, dtype=self.policy, name=name)
         pool = keras.layers.AveragePooling3D
-        return pool(2, data_format="channels_last", dtype=self.policy, name=name)
+        return pool(strides, data_format="channels_last", dtype=self.policy, name=name)

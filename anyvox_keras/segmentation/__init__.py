@@ -35,8 +35,10 @@ if TYPE_CHECKING:
         Predictor as Predictor,
         largest_components as largest_components,
     )
+    from anyvox_keras.segmentation.scaling import Scaling as Scaling
     from anyvox_keras.segmentation.segmentation_run import (
         SegmentationRun as SegmentationRun,
+        class_numbers as class_numbers,
         load_run as load_run,
     )
     from anyvox_keras.segmentation.segmentation_settings import (

@@ -10,7 +10,7 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.export import export
 from anyvox_keras.random.random_layer import Params, RandomLayer
-from anyvox_keras.segmentation.dataset import Case, pad_to
+from anyvox_keras.segmentation.dataset import Case, pad_to, sides_of
 from anyvox_keras.synthesis.appearance import (
     Appearance,
     BiasField,
@@ -38,6 +38,22 @@ EFFECTS: dict[str, tuple[type[Effect], dict[str, Any]]] = {
     "blur": (GaussianBlur, {"probability": 0.33, "sigma": (0.0, 0.1)}),
     "sharpen": (Sharpen, {"probability": 0.33}),
 }
+#: Settings that change crops less, for short trainings: a network of few steps has to see the scans
+#: as they are. Noise and affine maps are rarer and smaller, contrast changes by a mild gamma.
+LIGHT: dict[str, Any] = {
+    "noise": {"probability": 0.15, "std": (0.0, 0.05)},
+    "bias": {"probability": 0.15},
+    "gibbs": None,
+    "gamma": {"probability": 0.3, "gamma": (0.7, 1.5)},
+    "blur": {"probability": 0.15, "sigma": (0.3, 0.8)},
+    "sharpen": None,
+    "affine": {
+        "probability": 0.5,
+        "degrees": (-15.0, 15.0),
+        "scale": (0.85, 1.15),
+        "shear": (-0.05, 0.05),
+    },
+}
 #: What the stream's appearance model lacks, for contrasts turned around.
 TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
 
@@ -51,7 +67,7 @@ class CropStream(SeekableStream):
 
     Args:
         cases: The volumes.
-        side: Side of the crops.
+        side: Sides of the crops in voxels, one number or one per axis.
         batch_size: Crops a step.
         seed: Seed of the draws.
         steps: Steps an epoch.
@@ -82,7 +98,7 @@ class CropStream(SeekableStream):
     def __init__(
         self,
         cases: Sequence[Case],
-        side: int = 128,
+        side: int | Sequence[int] = 128,
         batch_size: int = 4,
         seed: int = 0,
         *,
@@ -94,13 +110,14 @@ class CropStream(SeekableStream):
         **kwargs: Any,
     ) -> None:
         super().__init__(batch_size, seed, steps, split, fixed, **kwargs)
-        if not cases or side < 1:
+        self.sides = sides_of(side)
+        if not cases or min(self.sides) < 1:
             raise ValueError(
                 f"`cases` must not be empty and `side` be >= 1. Received: {len(cases)} cases, "
                 f"side={side}"
             )
-        self.side, self.balanced, self.layer = side, balanced, augmentation
-        self.cases = [_padded(case, side) for case in cases]
+        self.balanced, self.layer = balanced, augmentation
+        self.cases = [_padded(case, self.sides) for case in cases]
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
         """Cut the crops of these numbers: `image`, `label_map`, and `keys` to augment by."""
@@ -115,14 +132,15 @@ class CropStream(SeekableStream):
         return {"keys": keys, "image": images[..., None], "label_map": label_maps}
 
     def _crop(self, case: Case, sample: int, label: int, voxel: int) -> tuple[Any, Any]:
-        room = np.asarray(case.image.shape) - self.side
+        room = np.asarray(case.image.shape) - self.sides
         if self.balanced:
             places = case.places[case.labels[label % len(case.labels)]]
             centre = np.unravel_index(places[voxel % len(places)], case.image.shape)
-            corner = np.clip(np.asarray(centre) - self.side // 2, 0, room)
+            corner = np.clip(np.asarray(centre) - np.asarray(self.sides) // 2, 0, room)
         else:
             corner = self._draw(range(sample, sample + 1), "corner", 0, room + 1, 3)[0]
-        place = tuple(slice(int(start), int(start) + self.side) for start in corner)
+        ends = zip(corner, self.sides, strict=True)
+        place = tuple(slice(int(start), int(start) + side) for start, side in ends)
         return case.image[place], case.label_map[place]
 
     def _draw(self, samples: range, what: str, low: int, high: Any, *shape: int) -> np.ndarray:
@@ -130,8 +148,8 @@ class CropStream(SeekableStream):
         return np.asarray(random.integers(keys, shape, low, high, xp=np))
 
 
-def _padded(case: Case, side: int) -> Case:
-    image, place = pad_to(case.image, (side,) * 3)
+def _padded(case: Case, sides: Sequence[int]) -> Case:
+    image, place = pad_to(case.image, sides)
     if image.shape == case.image.shape:
         return case
     label_map = np.zeros(image.shape, "int32")
@@ -145,7 +163,8 @@ class SegmentationAugmentation(RandomLayer):
 
     Each with probability 0.33: noise (std U(0, 0.1)), bias (coefficients U(0, 0.05)), Gibbs ringing
     (alpha U(0, 0.33)), gamma U(0.5, 4.5), blur (sigma U(0, 0.1)), sharpening; then an affine
-    (0.98), which the labels share; then the image is rescaled to [0, 1]. The identity in inference.
+    (0.98), which the labels share; then the image is rescaled to [0, 1], unless `rescaled` is
+    False: windows of prediction keep the scan's scale. The identity in inference.
 
     With `appearance` the effects that paint synthetic volumes (`Appearance`, but its mixture) take
     the place of those of the image, intensities turned around in half of the crops: a network that
@@ -154,6 +173,7 @@ class SegmentationAugmentation(RandomLayer):
     Args:
         appearance: Settings of `Appearance`'s effects by name; `{}` takes all as they are, None is
             the fine-tuning's own set.
+        rescaled: Whether each crop ends in [0, 1].
         seed: Seed of the draws made without keys.
         **settings: Settings of `noise`, `bias`, `gibbs`, `gamma`, `blur`, `sharpen` or `affine`;
             what they do not name stays as it is, None leaves the step out. What is left are
@@ -178,11 +198,18 @@ class SegmentationAugmentation(RandomLayer):
 
     augments = True
 
-    def __init__(self, appearance: Settings = None, seed: int = 0, **settings: Any) -> None:
+    def __init__(
+        self,
+        appearance: Settings = None,
+        seed: int = 0,
+        rescaled: bool = True,
+        **settings: Any,
+    ) -> None:
         names = ("affine", *EFFECTS)
         chosen = {name: settings.pop(name) for name in list(settings) if name in names}
         super().__init__(seed=seed, **settings)
-        self._settings = {"appearance": appearance, **chosen}
+        self._settings = {"appearance": appearance, "rescaled": rescaled, **chosen}
+        self.rescaled = rescaled
         affine = chosen.get("affine", {})
         self.affine = None if affine is None else AffineAugmentation(**affine)
         self.effects: dict[str, Effect] = {
@@ -208,7 +235,8 @@ class SegmentationAugmentation(RandomLayer):
         pair = {"image": image, "label_map": label_map}
         if self.affine is not None:
             pair = self.affine.apply(pair, params["affine"])
-        return {"image": rescale(pair["image"]), "label_map": pair["label_map"]}
+        image = rescale(pair["image"]) if self.rescaled else pair["image"]
+        return {"image": image, "label_map": pair["label_map"]}
 
     def call(self, x: Batch, keys: Array | None = None, training: bool | None = None) -> Batch:
         """Augment in training, by the batch's own keys where it has them."""

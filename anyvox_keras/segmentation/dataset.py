@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +29,10 @@ class Dataset:
 
     Args:
         training: Labelled cases to learn from.
-        validation: Labelled cases that choose the best weights.
-        classes: Names of labels 1, 2 ...; empty where nothing tells them.
+        validation: Labelled cases that choose the best weights; empty for `held_out` ones.
+        classes: Names of the labels, in the order of their numbers; empty where none are told.
         ignore: The label whose voxels count nowhere, if one is named "ignore".
+        numbers: Numbers of the labels in the files, rising; empty where none are told.
 
     Example:
         ```python
@@ -46,26 +47,49 @@ class Dataset:
     validation: Sequence[CaseFiles]
     classes: tuple[str, ...] = ()
     ignore: int | None = None
+    numbers: tuple[int, ...] = ()
 
 
 def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
     """Find the cases of a folder in the layout of the Medical Segmentation Decathlon.
 
-    `imagesTr/NAME.nii.gz` goes with `labelsTr/NAME.nii.gz`, `imagesVal` with `labelsVal`; the
-    names of the classes come from `dataset.json`, where there is one.
+    `imagesTr/NAME.nii.gz` goes with `labelsTr/NAME.nii.gz`, and `imagesVal`, where there is such a
+    folder, with `labelsVal`; the names of the classes come from `dataset.json`, where there is one.
 
     Args:
         folder: Holds those folders; `imagesTs` is for prediction and not read.
 
     Raises:
-        UserError: An absent or empty folder, an image without labels, a `dataset.json` whose
-            labels do not count up from 0.
+        UserError: An absent or empty folder, an image without labels, a `dataset.json` without
+            a background 0.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder with imagesTr and labelsTr, received none")
-    training, validation = _cases(folder, "Tr", "training"), _cases(folder, "Val", "validation")
+    training, validation = _cases(folder, "Tr", "training"), []
+    if (folder / "imagesVal").exists():
+        validation = _cases(folder, "Val", "validation")
     return Dataset(training, validation, *_class_names(folder / "dataset.json"))
+
+
+def held_out(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
+    """Cases to validate on where none are set apart: every fifth; none of fewer than five.
+
+    Example:
+        ```python
+        >>> [case.name for case in held_out([CaseFiles(name, "", "") for name in "abcdefg"])]
+        ['e']
+        ```
+    """
+    return list(cases[_HELD - 1 :: _HELD])
+
+
+def kept(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
+    """The cases that `held_out` leaves to learn from."""
+    return [case for place, case in enumerate(cases, 1) if place % _HELD]
+
+
+_HELD = 5
 
 
 def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
@@ -79,10 +103,10 @@ def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
     return cases
 
 
-def _class_names(path: Path) -> tuple[tuple[str, ...], int | None]:
+def _class_names(path: Path) -> tuple[tuple[str, ...], int | None, tuple[int, ...]]:
     """Read both fashions of `labels`, number to name and name to number, and which is ignored."""
     if not path.exists():
-        return (), None
+        return (), None, ()
     try:
         labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("labels", {})
         named = {int(number): str(name) for number, name in _by_number(labels).items()}
@@ -90,10 +114,11 @@ def _class_names(path: Path) -> tuple[tuple[str, ...], int | None]:
         raise UserError(f"{path}: expected labels by number ({error})") from error
     ignored = [number for number, name in named.items() if name.lower() == "ignore"]
     classes = {number: name for number, name in named.items() if number not in ignored}
-    if sorted(classes) != list(range(len(classes))) or len(ignored) > 1:
-        raise UserError(f"{path}: expected labels 0, 1, 2 ..., received {sorted(named)}")
-    names = tuple(classes[number] for number in range(1, len(classes)))
-    return names, ignored[0] if ignored else None
+    numbers = tuple(sorted(classes))
+    if not numbers or numbers[0] != 0 or len(ignored) > 1:
+        raise UserError(f"{path}: expected labels 0 and above, received {sorted(named)}")
+    names = tuple(classes[number] for number in numbers[1:])
+    return names, ignored[0] if ignored else None, numbers[1:]
 
 
 def _by_number(labels: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +133,7 @@ class Case:
 
     Args:
         name: What to call it.
-        image: `(D, H, W)` float32, min-max normalised to [0, 1].
+        image: `(D, H, W)` float32, in [0, 1].
         label_map: `(D, H, W)` int32.
 
     Raises:
@@ -146,27 +171,57 @@ class Case:
         return {label: np.flatnonzero(self.label_map == label) for label in self.labels}
 
 
-def load_case(files: CaseFiles, spacing: Sequence[float] | None = None) -> Case:
+def load_case(
+    files: CaseFiles,
+    spacing: Sequence[float] | None = None,
+    scaled: Callable[[np.ndarray], np.ndarray] = min_max,
+    numbers: Sequence[int] = (),
+    ignore_label: int | None = None,
+) -> Case:
     """Read a case, and bring it to the working grid: image linearly, labels by nearest.
 
     Args:
         files: Of the case.
         spacing: Mm along R, A, S; None keeps the scan's.
+        scaled: What brings intensities to [0, 1].
+        numbers: Numbers of the labels, which become 1, 2 ...; empty leaves all as they are.
+        ignore_label: The label that counts nowhere; beside `numbers` it becomes the last.
 
     Raises:
-        UserError: A file that can't be used, labels that are not integers, image and labels on
-            different grids.
+        UserError: A file that can't be used, labels that are not integers or not among the numbers,
+            image and labels on different grids.
     """
     image, labels = load_volume(files.image), load_labels(files.labels)
     require_same_grid(labels, image)
     # Headers of one scan differ by rounding: the image's counts.
     labels = Volume(labels.array, image.affine, labels.header, None, labels.name)
     grid = image.grid.to_ras(spacing)
-    return Case(
-        files.name,
-        min_max(resample_to(image, grid).array),
-        resample_to(labels, grid).array.astype("int32"),
-    )
+    label_map = resample_to(labels, grid).array.astype("int32")
+    if numbers:
+        known = [0, *numbers, *([] if ignore_label is None else [ignore_label])]
+        label_map = _renumbered(label_map, known, files.name)
+    return Case(files.name, scaled(resample_to(image, grid).array), label_map)
+
+
+def _renumbered(label_map: np.ndarray, known: Sequence[int], name: str) -> np.ndarray:
+    """Give each known number its place."""
+    present, places = np.unique(label_map, return_inverse=True)
+    if beyond := sorted(set(present.tolist()) - set(known)):
+        listed = ", ".join(map(str, known))
+        raise UserError(f"{name}: expected labels {listed}, received {beyond[0]}")
+    found = np.asarray([known.index(number) for number in present.tolist()], "int32")
+    return found[places].reshape(label_map.shape)
+
+
+def label_numbers(cases: Sequence[CaseFiles], ignore_label: int | None = None) -> tuple[int, ...]:
+    """Numbers of the labels that the files hold, background and ignored ones left out.
+
+    Args:
+        cases: Files to look at.
+        ignore_label: A label that is no class.
+    """
+    found = {int(n) for files in cases for n in np.unique(load_labels(files.labels).array)}
+    return tuple(sorted(found - {0, ignore_label}))
 
 
 def count_classes(
@@ -197,6 +252,11 @@ def count_classes(
         if beyond := sorted(set(case.labels) - wanted - {0, ignore_label}):
             raise UserError(f"{case.name}: expected labels 0..{classes}, received {beyond[0]}")
     return classes
+
+
+def sides_of(side: int | Sequence[int]) -> tuple[int, ...]:
+    """Return three sides; one number stands for all."""
+    return (side,) * 3 if isinstance(side, int) else tuple(int(n) for n in side)
 
 
 def pad_to(array: np.ndarray, sides: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]]:

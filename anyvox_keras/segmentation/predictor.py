@@ -1,7 +1,7 @@
 """Label maps of whole scans."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.features import sliding_window_slabs
 from anyvox_keras.geometry import Grid, Volume, min_max, resample_to
 from anyvox_keras.io import load_volume
-from anyvox_keras.segmentation.dataset import pad_to
+from anyvox_keras.segmentation.dataset import pad_to, sides_of
 
 
 class Predictor:
     """Segment scans of any size, orientation and spacing by overlapping windows.
 
-    A scan is brought to the working grid and min-max normalised. Class probabilities of windows,
+    A scan is brought to the working grid and to [0, 1]. Class probabilities of windows,
     averaged over networks and flips, are blended with Gaussian weights, slab after slab, so that
     memory holds as many planes as a window is deep; the likeliest class of each voxel is then
     looked up, by nearest, on the scan's own grid.
@@ -25,13 +25,16 @@ class Predictor:
     Args:
         segmenters: A `Segmenter`, or several that are averaged; anything with `classes` and
             `predict_on_batch` will do.
-        side: Side of the windows; a smaller scan is padded by its minimum and cropped back.
+        side: Sides of the windows, one number or one per axis; a smaller scan is padded by its
+            minimum and cropped back.
         spacing: Mm of the working grid along R, A, S; None keeps each scan's own.
         overlap: Share of a window that its neighbour covers too.
         sigma: Std of the blending weights, as a share of the side.
         flips: Whether to average over the eight flips of each window.
         largest: Whether to keep the largest connected component of each class only.
         window_batch: Windows computed at once.
+        scaled: What brings intensities to [0, 1].
+        numbers: Numbers of classes 1, 2 ... in the label maps of scans; None for these themselves.
 
     Raises:
         ValueError: If there is no network, or networks have other numbers of classes.
@@ -51,22 +54,25 @@ class Predictor:
     def __init__(
         self,
         segmenters: Any,
-        side: int = 128,
+        side: int | Sequence[int] = 128,
         spacing: Sequence[float] | None = None,
         overlap: float = 0.7,
         sigma: float = 0.25,
         flips: bool = False,
         largest: bool = False,
         window_batch: int = 1,
+        scaled: Callable[[np.ndarray], np.ndarray] = min_max,
+        numbers: Sequence[int] | None = None,
     ) -> None:
         models = list(segmenters) if isinstance(segmenters, Sequence) else [segmenters]
         if len({model.classes for model in models}) != 1:
             counts = [model.classes for model in models]
             raise ValueError(f"`segmenters` must agree on classes. Received: classes={counts}")
         self.segmenters = models
-        self.window, self.spacing = (side,) * 3, spacing
+        self.window, self.spacing, self.scaled = sides_of(side), spacing, scaled
         self.overlap, self.sigma, self.window_batch = overlap, sigma, window_batch
         self.flips, self.largest = flips, largest
+        self.numbers = numbers
 
     def __call__(self, image: Any) -> Volume:
         """Return the label map of an image, on its grid and with its header.
@@ -79,14 +85,16 @@ class Predictor:
         """
         volume = load_volume(image)
         grid = volume.grid.to_ras(self.spacing)
-        labels = self.label_map(min_max(resample_to(volume, grid).array))
+        labels = self.label_map(self.scaled(resample_to(volume, grid).array))
+        if self.numbers is not None:
+            labels = np.asarray([0, *self.numbers], "int32")[labels]
         return self._back(labels, grid, volume)
 
     def probabilities(self, image: Any) -> np.ndarray:
         """Return `(D, H, W, classes + 1)` float32 on the image's grid, by linear interpolation."""
         volume = load_volume(image)
         grid = volume.grid.to_ras(self.spacing)
-        whole = np.concatenate(list(self.slabs(min_max(resample_to(volume, grid).array))))
+        whole = np.concatenate(list(self.slabs(self.scaled(resample_to(volume, grid).array))))
         classes = [
             # Beyond the working grid lies background, class 0.
             resample_to(Volume(p, grid.affine), volume.grid, outside=float(label == 0)).array

@@ -2,26 +2,43 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import keras
+import numpy as np
+
+from anyvox_keras.backend import device_name
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
-from anyvox_keras.networks import ARCHITECTURES, UNet, preset_metadata
-from anyvox_keras.segmentation.crops import CropStream, SegmentationAugmentation
-from anyvox_keras.segmentation.dataset import Case, Dataset, count_classes, load_case, read_dataset
+from anyvox_keras.networks import ARCHITECTURES, UNet
+from anyvox_keras.segmentation.crops import EFFECTS, LIGHT, CropStream, SegmentationAugmentation
+from anyvox_keras.segmentation.dataset import (
+    Case,
+    CaseFiles,
+    Dataset,
+    count_classes,
+    held_out,
+    kept,
+    label_numbers,
+    load_case,
+    read_dataset,
+)
 from anyvox_keras.segmentation.dice import DiceCrossEntropy
 from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates
+from anyvox_keras.segmentation.fingerprint import read_fingerprint
 from anyvox_keras.segmentation.predictor import Predictor
+from anyvox_keras.segmentation.scaling import Scaling
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.training.checkpoint import BEST, LAST
 from anyvox_keras.training.schedules import EpochCosine
-from anyvox_keras.training.training_run import TrainingRun
+from anyvox_keras.training.training_run import TrainingRun, policy_of
 from anyvox_keras.types import Part
 
 CLASSES = "classes.json"
@@ -74,9 +91,11 @@ class SegmentationRun(TrainingRun):
         if absent := sorted(set(chosen) - {case.name for case in whole.training}):
             raise UserError(f"cases: expected names of training cases, received {absent[0]}")
         training = [case for case in whole.training if not chosen or case.name in chosen]
-        if not training or not whole.validation:
-            raise UserError("data: expected cases for training and validation, received none")
-        return replace(whole, training=training)
+        if not training:
+            raise UserError("data: expected cases for training, received none")
+        if whole.validation:
+            return replace(whole, training=training)
+        return replace(whole, training=kept(training), validation=held_out(training))
 
     @property
     def ignored(self) -> int | None:
@@ -87,56 +106,135 @@ class SegmentationRun(TrainingRun):
     @cached_property
     def cases(self) -> tuple[list[Case], list[Case]]:
         """Training and validation cases on the working grid, in memory."""
+        self.fit_scans()
         parts = (self.dataset.training, self.dataset.validation)
-        training, validation = (
-            [load_case(files, self.settings.spacing_mm) for files in part] for part in parts
-        )
+        training, validation = ([self.read(files) for files in part] for part in parts)
         return training, validation
+
+    def read(self, files: CaseFiles) -> Case:
+        """Read a case as the network sees it; the scans' own settings are then settled."""
+        s = self.settings
+        gaps = self.numbers if self._gaps else ()
+        return load_case(files, s.spacing_mm, self.scaled, gaps, self.ignored)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Numbers of the classes in the files: of `dataset.json`, else those that occur."""
+        return self.dataset.numbers or label_numbers(self.dataset.training, self.ignored)
+
+    @property
+    def _gaps(self) -> bool:
+        """Whether the numbers do not count 1, 2 ...; the network's classes do."""
+        # Without names a missing number is a gap; a Dataset of one's own may have names alone.
+        named = self.dataset.classes and not self.dataset.numbers
+        return not named and self.numbers != tuple(range(1, len(self.numbers) + 1))
+
+    @property
+    def _ignored_class(self) -> int | None:
+        """The number that stands for the ignored label beside the network's classes."""
+        return len(self.numbers) + 1 if self._gaps and self.ignored is not None else self.ignored
+
+    @property
+    def scaled(self) -> Scaling:
+        """What brings intensities to [0, 1]."""
+        return Scaling(self.settings.scaling, self.settings.window)
 
     @cached_property
     def classes(self) -> list[str]:
         """Names of labels 1, 2 ...; without names their numbers."""
         names = self.dataset.classes
-        count = count_classes(*self.cases, names, self.ignored)
+        count = count_classes(*self.cases, names, self._ignored_class)
         given = self.settings.class_weights
         if given and len(given) != count + 1:
             raise UserError(
                 f"class_weights: expected {count + 1} numbers, background first, received "
                 f"{len(given)}"
             )
-        return list(names) or [str(label) for label in range(1, count + 1)]
+        return list(names) or [str(number) for number in self.numbers]
 
     def prepare(self) -> None:
         """Read the data, and find the weights."""
         self.classes  # noqa: B018
-        if self.settings.weights != "scratch":
-            preset_metadata(self.settings.weights)
+
+    def fit_scans(self) -> None:
+        """Settle what hangs on the scans and is not given: voxel size, crops, CT's window."""
+        s = self.settings
+        if s.crop is not None and s.voxel is not None:
+            return
+        facts = read_fingerprint(self.dataset.training, self.ignored)
+        spacing = s.spacing_mm or (None if facts.alike else facts.spacing)
+        if spacing is not None:
+            facts = facts.on(spacing)
+        voxel, side = s.voxel or facts.spacing, s.side or _usual_side(s)
+        self.settings = replace(
+            s,
+            side=side,
+            spacing=spacing,
+            voxel=voxel,
+            crop=s.crop or replace(facts, spacing=voxel).crop(side, self._start.levels),
+            window=s.window or facts.window,
+        )
+
+    @cached_property
+    def _start(self) -> UNet:
+        """The network that training starts from, as it was made: it pools all axes alike."""
+        s = self.settings
+        if s.weights != "scratch":
+            return UNet.from_preset(s.weights, dtype=self.policy)
+        sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v is not None}
+        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
 
     def begin(self) -> None:
         """Name the classes in the folder as well."""
         super().begin()
-        save_json(self.folder / CLASSES, {"classes": self.classes}, overwrite=True)
+        named: dict[str, Any] = {"classes": self.classes}
+        if self._gaps:
+            named["numbers"] = self.numbers
+        save_json(self.folder / CLASSES, named, overwrite=True)
 
-    def streams(self) -> tuple[CropStream, Sequence[Case]]:
-        """Make the endless crops, and the validation cases."""
-        s = self.settings
+    def streams(self) -> tuple[CropStream, Sequence[Case] | None]:
+        """Make the endless crops, and the validation cases, if there are any."""
         training, validation = self.cases
+        s = self.settings
         stream = CropStream(
-            training, s.side, s.batch_size, s.seed, steps=s.steps, balanced=s.balanced,
-            augmentation=SegmentationAugmentation({} if s.generalise else None),
+            training, s.crop, s.batch_size, s.seed, steps=s.steps, balanced=s.balanced,
+            augmentation=self._augmentation(),
         )  # fmt: skip
-        return stream, validation
+        return stream, validation or None
+
+    def _augmentation(self) -> SegmentationAugmentation:
+        s = self.settings
+        appearance: dict[str, Any] | None = {} if s.generalise else None
+        own: dict[str, Any] = {}
+        if s.augmentation == "none":
+            own = {"rescaled": False, **dict.fromkeys((*EFFECTS, "affine"))}
+        if s.augmentation == "light":
+            affine = {**LIGHT["affine"], "spacing": s.voxel}
+            own = {**LIGHT, "rescaled": s.generalise, "affine": affine}
+        return SegmentationAugmentation(appearance, **own)
 
     def model(self) -> Segmenter:
         """Make the segmenter, compiled."""
-        s = self.settings
         segmenter = self.segmenter(len(self.classes))
-        loss = DiceCrossEntropy(
-            background=s.background, class_weights=s.class_weights, ignore_label=self.ignored
-        )
-        rate = EpochCosine(s.learning_rate, s.steps, s.epoch_steps)
-        segmenter.compile(LayerRates(rate, s.backbone_rate), loss)
+        self.compile(segmenter)
         return segmenter
+
+    def compile(self, model: Any) -> None:
+        """Configure training by Adam, and by Dice with cross-entropy."""
+        s = self.settings
+        loss = DiceCrossEntropy(
+            background=s.background, class_weights=s.class_weights, ignore_label=self._ignored_class
+        )
+        average: dict[str, Any] = {} if s.ema is None else {"use_ema": True, "ema_momentum": s.ema}
+        decay = s.weight_decay or None
+        model.compile(LayerRates(self.rate(), s.backbone_rate, weight_decay=decay, **average), loss)
+
+    def rate(self) -> Any:
+        """Learning rate by the settings' schedule."""
+        s = self.settings
+        if s.schedule == "cosine":
+            return EpochCosine(s.learning_rate, s.steps, s.epoch_steps)
+        return keras.optimizers.schedules.PolynomialDecay(s.learning_rate, s.steps, 0.0, power=0.9)
 
     def segmenter(self, classes: int) -> Segmenter:
         """Make the network with the weights that training starts from."""
@@ -145,11 +243,25 @@ class SegmentationRun(TrainingRun):
         return Segmenter(self._backbone(), classes, train, s.seed, dtype=self.policy)
 
     def _backbone(self) -> UNet:
-        s = self.settings
-        if s.weights != "scratch":
-            return UNet.from_preset(s.weights, dtype=self.policy)
-        sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v is not None}
-        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
+        """The network, with poolings that fit the scans' slices; no weight hangs on them."""
+        config = self._start.get_config()
+        fitted = UNet.from_config({**config, "spacing": self.settings.voxel})
+        fitted.set_weights(self._start.get_weights())
+        return fitted
+
+    def loss_of(self, row: dict[str, Any]) -> float:
+        """Loss of the validation; without one, the latest weights are the best."""
+        return float(row.get("val_loss", -row["step"]))
+
+    def validation_seconds(self, model: Any, validation: Any) -> float:
+        """Time the smallest case, and count voxels."""
+        voxels = [case.image.size for case in validation]
+        smallest = [validation[int(np.argmin(voxels))]]
+        # The first time, it is compiled.
+        self.validate(model, smallest)
+        begin = time.monotonic()
+        self.validate(model, smallest)
+        return (time.monotonic() - begin) * sum(voxels) / min(voxels)
 
     def columns(self, model: Any) -> list[str]:
         """Dice of each class, and their mean."""
@@ -157,8 +269,15 @@ class SegmentationRun(TrainingRun):
 
     def validate(self, model: Any, validation: Any) -> dict[str, float]:
         """Segment the validation cases whole."""
-        predictor = Predictor(model, self.settings.side, overlap=self.settings.overlap)
-        return validate(predictor, validation, self.ignored)
+        s = self.settings
+        predictor = Predictor(model, s.crop, overlap=s.overlap)
+        return validate(predictor, validation, self._ignored_class)
+
+
+def _usual_side(settings: SegmentationSettings) -> int:
+    if device_name() != "CPU":
+        return 96
+    return 48 if settings.minutes is not None and settings.minutes <= 20 else 64
 
 
 def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSettings]:
@@ -173,13 +292,28 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSet
         raise UserError(f"{folder}: expected a run of `anyvox segment train`, with its weights")
     classes = _read_classes(folder / CLASSES)
     settings: SegmentationSettings = SegmentationRun.read_settings(folder)
-    segmenter = Segmenter(UNet.from_preset(folder), len(classes))
+    policy = policy_of(settings.precision)
+    segmenter = Segmenter(UNet.from_preset(folder, policy), len(classes), dtype=policy)
     try:
         segmenter.load_weights(folder / found[0])
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{folder / found[0]}: cannot be loaded ({reason})") from error
     return segmenter, settings
+
+
+def class_numbers(folder: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Return the numbers that the classes of a run have in label maps.
+
+    Raises:
+        UserError: If the folder names no classes.
+    """
+    path = Path(folder) / CLASSES
+    count = len(_read_classes(path))
+    numbers = json.loads(path.read_text(encoding="utf-8")).get("numbers") or range(1, count + 1)
+    if len(numbers) != count:
+        raise UserError(f"{path}: expected {count} numbers, received {numbers}")
+    return tuple(int(number) for number in numbers)
 
 
 def _read_classes(path: Path) -> list[str]:

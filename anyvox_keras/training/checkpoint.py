@@ -172,6 +172,10 @@ class Checkpoint(keras.callbacks.Callback):
         """Save where the training ended."""
         self.save()
 
+    def done(self, steps: int) -> bool:
+        """Whether a run of so many steps is at its end, or was stopped before."""
+        return self.step >= steps or self.stopped
+
     def due(self) -> bool:
         """Whether the next step might end too late."""
         if self._saved_at is None:

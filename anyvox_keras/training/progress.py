@@ -26,6 +26,11 @@ class RunProgress(keras.callbacks.Callback):
         columns: Metrics of the log beside the loss.
         validate: Measures a model; its values are logged with `val_` in front.
         report: Called with each row of the log.
+        deadline: When a run of so many minutes should end, in seconds since the epoch.
+
+    Attributes:
+        replanned: Number of steps to end in time with, where the pace has changed; `fit` then ends
+            for the caller to `go_on` with it.
     """
 
     def __init__(
@@ -35,9 +40,13 @@ class RunProgress(keras.callbacks.Callback):
         columns: Sequence[str],
         validate: Callable[[keras.Model], dict[str, float]],
         report: Report | None,
+        deadline: float | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.pairs_per_step = run.settings, run.pairs_per_step
+        self.loss_of = run.loss_of
+        self.clock = None if deadline is None else Clock(deadline)
+        self.replanned: int | None = None
         self.checkpoint = checkpoint
         self.validate = validate
         self.report = report
@@ -66,11 +75,17 @@ class RunProgress(keras.callbacks.Callback):
             logs["pairs_per_second"] = self._pairs_per_second()
         if step % self.settings.log_every == 0 or done:
             self._write_row(step, dict(logs or {}), done)
-        if done or self.checkpoint.stopped:
+            if self.clock is not None and not done:
+                self.replanned = self.clock.replan(step, self.settings)
+        if done or self.checkpoint.stopped or self.replanned is not None:
             self.model.stop_training = True
             self.checkpoint.save()
         elif self.checkpoint.due():
             self.checkpoint.save()
+
+    def go_on(self, settings: Any) -> None:
+        """Take the new number of steps."""
+        self.settings, self.replanned = settings, None
 
     def _write_row(self, step: int, logs: dict[str, Any], done: bool) -> None:
         facts = {"step": step, "pairs": step * self.pairs_per_step}
@@ -78,7 +93,7 @@ class RunProgress(keras.callbacks.Callback):
         sync_state(self.model)
         if step % self.settings.validate_every == 0 or done:
             row |= self._validate()
-            self._judge(float(row.get("val_loss", row["loss"])))
+            self._judge(self.loss_of(row))
         self.model.reset_metrics()
         self.log.append(row)
         if self.report is not None:
@@ -100,6 +115,42 @@ class RunProgress(keras.callbacks.Callback):
         improved = self.checkpoint.improve(loss)
         waited_enough = patience is not None and self.checkpoint.waited >= patience
         self.checkpoint.stopped = not improved and waited_enough
+
+
+class Clock:
+    """Whether a run of so many minutes keeps its plan, and what number of steps would.
+
+    Args:
+        deadline: When the run should end, in seconds since the epoch.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.rows: list[tuple[float, int]] = [(time.time(), 0)]
+        self.replans = 0
+
+    def replan(self, step: int, settings: Any) -> int | None:
+        """Look at the time; return another number of steps if the plan is missed by too much.
+
+        The pace is that of the latest third of the steps, validations included. What lies within a
+        fiftieth of the run's length is left alone, and so are runs replanned often enough.
+        """
+        now = time.time()
+        self.rows.append((now, step))
+        then, since = next(row for row in self.rows if row[1] >= 2 * step // 3 or row[1] == step)
+        if since == step:
+            then, since = self.rows[-2]
+        pace, left = (now - then) / max(step - since, 1), self.deadline - now
+        missed = abs(left - pace * (settings.steps - step))
+        if self.replans >= _REPLANS or missed < _TOLERANCE * settings.seconds:
+            return None
+        self.replans += 1
+        return step + max(1, int(_KEPT * left / pace))
+
+
+#: how often a run is replanned at most; by which share of its length it may miss its end; the share
+#: of the time left that is planned with
+_REPLANS, _TOLERANCE, _KEPT = 6, 0.04, 0.98
 
 
 class RunLog:

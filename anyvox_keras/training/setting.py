@@ -33,6 +33,7 @@ class Setting:
         below: Bound that a number must stay under.
         choices: The words allowed, which a `Literal` names; empty allows all.
         none: Number that stood for None in version 0.1, and still does.
+        planned: Whether it may be None until the run that it is a setting of plans it.
     """
 
     help: str
@@ -42,6 +43,7 @@ class Setting:
     below: float = math.inf
     choices: Sequence[str] = ()
     none: int | None = None
+    planned: bool = False
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a number out of bounds or a word that is no choice."""
@@ -133,7 +135,7 @@ def _field(kind: type, field: Any) -> Field:
         vars(base).get("__dataclass_fields__", {}).get(field.name) for base in kind.__mro__
     )
     rule = next(one.metadata["setting"] for one in inherited if one and "setting" in one.metadata)
-    of, optional, length = field.type, False, None
+    of, optional, length = field.type, rule.planned, None
     if get_origin(of) in (Union, types.UnionType):
         of, optional = get_args(of)[0], True
     if get_origin(of) is tuple:

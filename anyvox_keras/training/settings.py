@@ -5,11 +5,14 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.training.setting import fields_of, setting
 from anyvox_keras.types import Precision
+
+#: length of a run for which neither steps nor minutes are given
+MINUTES = 60.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,23 @@ class Settings:
         ```
     """
 
-    steps: int = setting(1000, "Length of the run in steps.", least=1)
+    #: settings that are multiples of log_every
+    logged: ClassVar[tuple[str, ...]] = ("validate_every",)
+
+    #: what `--config paper` stands for; empty where there is no published protocol
+    PAPER: ClassVar[dict[str, Any]] = {}
+
+    steps: int = setting(
+        None, "Length of the run in steps. By default as many as fit into minutes.", least=1,
+        planned=True,
+    )  # fmt: skip
+    minutes: float | None = setting(
+        None,
+        "Length of the run in minutes, all of it: steps, the law of the learning rate and "
+        "validations are planned by what the machine is measured to do. By default 60, where there "
+        "are no steps.",
+        above=0,
+    )
     batch_size: int = setting(1, "Samples per step.", least=1)
     seed: int = setting(0, "Seed of everything that is drawn: data and initial weights.")
     precision: Precision = setting(
@@ -41,9 +60,16 @@ class Settings:
         "Type of number that the network computes in; auto is bfloat16 where the device has "
         "arithmetic for it, else float32.",
     )
-    log_every: int = setting(50, "Steps between two rows of log.csv.", least=1)
+    log_every: int = setting(
+        None, "Steps between two rows of log.csv. By default a fortieth of the run.", least=1,
+        planned=True,
+    )  # fmt: skip
     validate_every: int = setting(
-        1000, "Steps between two validations, a multiple of log-every.", least=1
+        None,
+        "Steps between two validations, a multiple of log-every. By default a tenth of the run, or "
+        "more where they take long.",
+        least=1,
+        planned=True,
     )
     patience: int | None = setting(
         None,
@@ -61,7 +87,24 @@ class Settings:
 
     def check(self) -> None:
         """Refuse settings that do not fit together; subclasses add theirs."""
-        self.require_multiple_of("log_every", "validate_every")
+        # A stored plan holds both, and how often it validates.
+        if None not in (self.steps, self.minutes) and self.validate_every is None:
+            raise UserError(f"minutes: expected none beside steps, received {self.minutes:g}")
+        if self.log_every is not None:
+            self.require_multiple_of("log_every", *self.logged)
+
+    @property
+    def seconds(self) -> float:
+        """How long a run without steps goes on."""
+        return 60 * (MINUTES if self.minutes is None else self.minutes)
+
+    def agrees_with(self, stored: Self) -> bool:
+        """Whether they are a run's stored settings, but for what a run plans itself."""
+        return all(
+            getattr(self, name) == getattr(stored, name)
+            or (field.rule.planned and getattr(self, name) is None)
+            for name, field in fields_of(type(self)).items()
+        )
 
     def require_multiple_of(self, step: str, *names: str) -> None:
         """Refuse numbers that are no multiple of another setting."""

@@ -1,10 +1,13 @@
 """A training in a folder: begun, watched, killed, resumed."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,19 @@ import keras
 from anyvox_keras.backend import has_bfloat16
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic, exclusive, prepare_folder
+from anyvox_keras.progress import note
 from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint, read_facts
+from anyvox_keras.training.plan import Pace, duration, planned, steps_pace, with_steps
 from anyvox_keras.training.progress import LOG, Report, RunProgress, StopOnNonFinite
 from anyvox_keras.training.settings import Settings
+from anyvox_keras.types import Precision
 
 CONFIG = "config.toml"
+PLANNED_HOUR = ", since neither steps nor minutes are given"
+#: steps of a run whose length is not known yet
+PROVISIONAL = 1000
+#: seconds of a run by which the look before it is measured
+LOOK = 300.0
 #: everything that a run writes; nothing else in its folder is its own to remove
 FILES = (STATE, LOG, LAST, BEST, CONFIG, "classes.json", "network.keras")
 FOLDERS = ("backbone", "features", "pictures", "tensorboard")
@@ -34,6 +45,13 @@ class TrainingRun:
         settings: Of `settings_class`.
         overwrite: Whether a run that exists is removed when this one begins.
 
+    Attributes:
+        settings: As given, then with all that the run settles and plans.
+        planned: Whether the number of steps is settled.
+        began: When a run's minutes begin to count, in seconds since the epoch; None for the call
+            of `train`.
+        foretell: Whether the length of a run of given steps is measured and told.
+
     Raises:
         UserError: If the folder's run has other settings.
     """
@@ -44,11 +62,19 @@ class TrainingRun:
         self, folder: str | os.PathLike[str], settings: Any, overwrite: bool = False
     ) -> None:
         self.folder = Path(folder)
-        self.settings = settings
+        self._given = settings
+        self.planned = settings.steps is not None
+        self.began: float | None = None
+        self.foretell = False
+        # Until it is planned, any length does.
+        self.settings = with_steps(settings, settings.steps or PROVISIONAL)
         self._replaces = overwrite
         config = self.folder / CONFIG
-        if config.exists() and not overwrite and self.read_settings(folder) != settings:
-            raise UserError(f"{folder}: the run was begun with other settings, see {config}")
+        if config.exists() and not overwrite:
+            stored = self.read_settings(folder)
+            if not settings.agrees_with(stored):
+                raise UserError(f"{folder}: the run was begun with other settings, see {config}")
+            self.settings, self.planned = stored, True
 
     @classmethod
     def read_settings(cls, folder: str | os.PathLike[str]) -> Any:
@@ -80,13 +106,17 @@ class TrainingRun:
         Args:
             report: Called with each row of the log.
             verbose: Of `fit`: 1 shows Keras's progress bar.
-            introduce: Called with a description of the network and the pipeline, once they exist.
+            introduce: Called with a description of the network and the pipeline, once they exist,
+                and with the plan of a run of so many minutes.
 
         Returns:
             The trained model; None if the run was finished before.
         """
         if self.finished:
             return None
+        began = time.time() if self.began is None else self.began
+        tell = introduce or _silence
+        deadline = None
         with contextlib.ExitStack() as held:
             with _nothing_left_if_refused(self.folder, held):
                 self._keep_inputs()
@@ -94,10 +124,15 @@ class TrainingRun:
                 held.enter_context(exclusive(self.folder))
                 stream, validation = self.streams()
                 model = self.model()
+                if introduce is not None:
+                    introduce(self.describe(model, stream))
+                if not self.planned:
+                    deadline = began + self._given.seconds
+                    self._plan(deadline, model, stream, validation, tell)
+                elif self.foretell:
+                    self._foretell(model, stream, validation, tell)
                 self.begin()
-            if introduce is not None:
-                introduce(self.describe(model, stream))
-            self._fit(model, stream, validation, report, verbose)
+            self._fit(model, stream, validation, report, verbose, deadline)
         return model
 
     def _keep_inputs(self) -> None:
@@ -116,21 +151,76 @@ class TrainingRun:
                         f"{name}: {path} lies in the run {self.folder} that it replaces"
                     )
 
+    def _plan(
+        self, deadline: float, model: Any, stream: Any, validation: Any, tell: Callable[[str], Any]
+    ) -> None:
+        """Measure, and settle how many steps there are; the model is then as it was."""
+        given = self._given
+        tell(f"planning {duration(given.seconds)}" + ("" if given.minutes else PLANNED_HOUR))
+        pace = self._pace(model, stream, validation, given.seconds)
+        free = {name: getattr(given, name) for name in ("steps", "log_every", "validate_every")}
+        unplanned = dataclasses.replace(self.settings, **free)
+        self.settings, self.planned = planned(unplanned, pace, deadline - time.time()), True
+        s = self.settings
+        tell(
+            f"plan: {s.steps} steps of {pace.step:.2g} s, a validation of {pace.validation:.2g} s "
+            f"every {s.validate_every}, done at {_clock(deadline)}"
+        )
+        self.compile(model)
+
+    def _foretell(self, model: Any, stream: Any, validation: Any, tell: Any) -> None:
+        """Measure, and tell how long it takes."""
+        pace = self._pace(model, stream, validation, LOOK)
+        length = pace.length(self.settings)
+        tell(
+            f"length: {self.settings.steps} steps of {pace.step:.2g} s, {duration(length)}, done "
+            f"at {_clock(time.time() + length)}"
+        )
+        self.compile(model)
+
+    def _pace(self, model: Any, stream: Any, validation: Any, seconds: float) -> Pace:
+        model.bind(stream)
+        start, step = steps_pace(model, stream, seconds)
+        check = 0.0 if validation is None else self.validation_seconds(model, validation)
+        # PyTorch does not compile the step; the others do so anew for the planned rates.
+        compiled = 0.0 if keras.backend.backend() == "torch" else start
+        return Pace(compiled, step, check)
+
     def _fit(
-        self, model: Any, stream: Any, validation: Any, report: Report | None, verbose: int
+        self,
+        model: Any,
+        stream: Any,
+        validation: Any,
+        report: Report | None,
+        verbose: int,
+        deadline: float | None,
     ) -> None:
         """Go on from the last checkpoint to the end."""
         model.bind(stream)
         checkpoint = Checkpoint(self.folder, stream)
         checkpoint.restore(model)
-        stream.steps = self.settings.steps - checkpoint.step
 
         def validate(model: Any) -> dict[str, float]:
             return {} if validation is None else self.validate(model, validation)
 
-        progress = RunProgress(self, checkpoint, self.columns(model), validate, report)
+        progress = RunProgress(self, checkpoint, self.columns(model), validate, report, deadline)
         callbacks = [StopOnNonFinite(stream), *self.extras(checkpoint, validation), progress]
-        model.fit(stream, callbacks=callbacks, verbose=verbose)
+        while not checkpoint.done(self.settings.steps):
+            stream.seek(checkpoint.step * stream.batch_size)
+            stream.steps = self.settings.steps - checkpoint.step
+            model.fit(stream, callbacks=callbacks, verbose=verbose)
+            if progress.replanned is not None:
+                self._replan(model, progress)
+
+    def _replan(self, model: Any, progress: RunProgress) -> None:
+        """Go on with as many steps as the rest of the time holds, at the pace seen since."""
+        self.settings = dataclasses.replace(self.settings, steps=progress.replanned)
+        self.note_settings()
+        note(f"plan: {self.settings.steps} steps now, at the pace of late")
+        progress.go_on(self.settings)
+        model.optimizer.learning_rate = self.rate()
+        # What was traced holds the former rates.
+        model.train_function = None
 
     @property
     def pairs_per_step(self) -> int:
@@ -140,10 +230,7 @@ class TrainingRun:
     @property
     def policy(self) -> str:
         """Name of the network's dtype policy."""
-        precision = self.settings.precision
-        if precision == "auto":
-            precision = "bfloat16" if has_bfloat16() else "float32"
-        return "float32" if precision == "float32" else f"mixed_{precision}"
+        return policy_of(self.settings.precision)
 
     def prepare(self) -> None:
         """Find the mistakes that show before training; nothing is written.
@@ -162,6 +249,10 @@ class TrainingRun:
             self._replaces = False
         for stale in self.folder.glob(".????????-*"):
             stale.unlink()
+        self.note_settings()
+
+    def note_settings(self) -> None:
+        """Write the settings into the folder."""
         with atomic(self.folder / CONFIG) as temporary:
             temporary.write_text(self.settings.to_toml(), encoding="utf-8")
 
@@ -171,6 +262,14 @@ class TrainingRun:
 
     def model(self) -> Any:
         """Make the network, compiled."""
+        raise NotImplementedError
+
+    def compile(self, model: Any) -> None:
+        """Configure a network's training anew: its optimizer, with the settings' rates."""
+        raise NotImplementedError
+
+    def rate(self) -> Any:
+        """Learning rate, a number or a schedule of the settings' length."""
         raise NotImplementedError
 
     def describe(self, model: Any, stream: Any) -> str:
@@ -186,6 +285,22 @@ class TrainingRun:
         results: dict[str, float] = model.evaluate(validation, verbose=0, return_dict=True)
         return results
 
+    def loss_of(self, row: dict[str, Any]) -> float:
+        """The number of a row of the log whose lowest value marks the best weights."""
+        return float(row.get("val_loss", row["loss"]))
+
+    def validation_seconds(self, model: Any, validation: Any) -> float:
+        """Measure how long `validate` takes, on a part of it."""
+        steps, validation.steps = validation.steps, 1
+        try:
+            # The first time, it is compiled.
+            self.validate(model, validation)
+            begin = time.monotonic()
+            self.validate(model, validation)
+            return steps * (time.monotonic() - begin)
+        finally:
+            validation.steps = steps
+
     def extras(self, checkpoint: Checkpoint, validation: Any) -> list[Any]:
         """Make further callbacks."""
         return []
@@ -197,6 +312,23 @@ def _holds(folder: Path, path: Path) -> bool:
     inside = [one.resolve() for one in own if one.exists()]
     place = path.resolve()
     return place == folder.resolve() or any(one in (place, *place.parents) for one in inside)
+
+
+def policy_of(precision: Precision) -> str:
+    """Name of the dtype policy of a precision."""
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16() else "float32"
+    return "float32" if precision == "float32" else f"mixed_{precision}"
+
+
+def _silence(text: str) -> None:
+    """Tell no one."""
+
+
+def _clock(moment: float) -> str:
+    """Spell a moment: the time of today, with the date where it is another day."""
+    then, now = datetime.fromtimestamp(moment), datetime.now()
+    return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M}"
 
 
 @contextlib.contextmanager

@@ -230,11 +230,19 @@ class VoxelMorphRun(TrainingRun):
             deform=DeformedPairs(LabelEnsemble(s.side).labels, s.deform_scale, s.deform_std),
             dice=s.synthetic or self.scans.labelled,
         )  # fmt: skip
-        rate = s.learning_rate
-        if s.schedule == "cosine":
-            rate = warm_cosine(s.learning_rate, s.steps, min(100, s.steps // 10))
-        trainer.compile(keras.optimizers.Adam(rate))
+        self.compile(trainer)
         return trainer
+
+    def compile(self, model: Any) -> None:
+        """Configure training by Adam."""
+        model.compile(keras.optimizers.Adam(self.rate()))
+
+    def rate(self) -> Any:
+        """Learning rate by the settings' schedule."""
+        s = self.settings
+        if s.schedule == "cosine":
+            return warm_cosine(s.learning_rate, s.steps, min(100, s.steps // 10))
+        return s.learning_rate
 
     def _loss(self, name: str) -> tuple[str, keras.losses.Loss]:
         """What a loss compares, and the loss."""

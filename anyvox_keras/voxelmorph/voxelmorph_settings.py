@@ -27,8 +27,6 @@ class VoxelMorphSettings(Settings):
         ```
     """
 
-    steps: int = 20_000
-    validate_every: int = 500
     data: str | None = setting(
         None,
         "Scans to train on: a folder of NIfTI files, or a CSV with the column image and, where "

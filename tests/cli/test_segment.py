@@ -72,11 +72,11 @@ def test_an_ensemble_of_a_run_with_itself_is_that_run(place, tmp_path):
 def test_runs_that_see_scans_otherwise_are_no_ensemble(place, tmp_path, capsys):
     shutil.copytree(place / "run", tmp_path / "other")
     config = tmp_path / "other" / "config.toml"
-    config.write_text(config.read_text().replace("side = 12", "side = 8"))
+    config.write_text(config.read_text().replace("crop = [12", "crop = [8"))
     image = place / "data" / "imagesTs" / "case_91.nii.gz"
     words = ["--images", image, "--out", tmp_path / "out", "--run", tmp_path / "other"]
     assert segment("predict", place, *words) == 2
-    assert refused(capsys, "expected the side and spacing of")
+    assert refused(capsys, "expected crop, spacing, scaling, window of")
 
 
 def test_evaluation_writes_every_case_and_draws(place, tmp_path):

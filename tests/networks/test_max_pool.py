@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from anyvox_keras.backend import double, max_pool, to_numpy
-from anyvox_keras.networks.layers import MaxPool
+from anyvox_keras.networks.layers import MaxPool, UpSample
 
 
 @pytest.mark.parametrize("sides", [(6, 4, 8), (5, 4, 7)])
@@ -18,6 +18,21 @@ def test_pooling_takes_the_largest_of_eight(sides, rng):
     layer = MaxPool()
     np.testing.assert_array_equal(to_numpy(layer(x)), expected)
     assert layer.compute_output_shape((None, *sides, 3)) == (None, d, h, w, 3)
+
+
+def test_slices_may_be_left_alone(rng):
+    x = rng.normal(size=(1, 4, 3, 6, 2)).astype("float32")
+    pooled = to_numpy(MaxPool(strides=(2, 1, 2))(x))
+    np.testing.assert_array_equal(pooled, x.reshape(1, 2, 2, 3, 3, 2, 2).max((2, 5)))
+    for method in ("nearest", "trilinear"):
+        up = UpSample(method, strides=(2, 1, 2))
+        doubled = to_numpy(up(pooled))
+        assert doubled.shape == x.shape == up.compute_output_shape(pooled.shape)
+        # Alike in every slice, as slice by slice.
+        one = to_numpy(up(pooled[:, :, :1]))
+        np.testing.assert_allclose(doubled[:, :, :1], one, atol=1e-6)
+    with pytest.raises(ValueError, match="three of 1 and 2"):
+        MaxPool(strides=(2, 3, 1))
 
 
 def test_doubling_repeats_each_voxel(rng):

@@ -16,7 +16,7 @@ VARIANTS = [
     dict(
         normalization="instance", pooling="average", upsampling="trilinear", epsilon=1e-2, levels=1
     ),
-    dict(normalization="instance_affine", skips=False),
+    dict(normalization="instance_affine", skips=False, spacing=(1.0, 3.0, 1.0)),
 ]
 
 

@@ -157,6 +157,21 @@ def test_taps_by_name_and_by_index_are_the_same_layers(rng):
     assert by_name["decoder_2_1_conv"].shape == (1, 10, 8, 8, 8)
 
 
+def test_thick_slices_are_pooled_when_the_others_have_grown_to_them(rng):
+    unet, cubes = tiny(spacing=(1.5, 1.5, 5.0)), tiny()
+    unet.set_weights(cubes.get_weights())
+    x = rng.random((1, 9, 8, 5, 1)).astype("float32")
+    outputs = unet.with_taps(["encoder_1_2_conv", "bottleneck_1_conv"]).predict_on_batch(x)
+    shapes = [tuple(outputs[n].shape[1:4]) for n in ("output", "encoder_1_2_conv")]
+    assert shapes == [(9, 8, 5)] * 2
+    assert tuple(outputs["bottleneck_1_conv"].shape[1:4]) == (2, 2, 2)  # 3 -> 6 mm, then all halve
+    assert UNet.from_config(unet.get_config()).spacing == (1.5, 1.5, 5.0)
+    alike = tiny(spacing=(2, 2, 2))
+    alike.set_weights(cubes.get_weights())
+    expected = to_numpy(cubes.predict_on_batch(x))
+    np.testing.assert_array_equal(to_numpy(alike.predict_on_batch(x)), expected)
+
+
 def test_an_unknown_tap_or_switch_is_refused():
     with pytest.raises(ValueError, match="tap must be one of"):
         tiny().with_taps([999])

@@ -40,6 +40,21 @@ def test_affine_equals_monai(rng):
     np.testing.assert_allclose(to_numpy(ours["image"])[0, ..., 0], expected, atol=1e-4)
 
 
+def test_affine_of_thick_slices_keeps_them_and_turns_in_mm(rng):
+    layer = AffineAugmentation(1.0, degrees=(30, 30), scale=1.0, shear=0.1, spacing=(1, 2, 8))
+    labels = np.broadcast_to(np.arange(6, dtype="int32"), (1, 9, 9, 6))
+    out = to_numpy(layer({"label_map": labels}, training=True)["label_map"])[0]
+    for number in range(1, 6):
+        # 0 stands for what came from beyond the slice.
+        assert set(np.unique(out[..., number])) <= {0, number}
+    # A quarter turn in mm about the slice's normal takes 2 voxels along x to 1 along y.
+    turn = AffineAugmentation(1.0, degrees=(90, 90), scale=1.0, shear=0.0, spacing=(1, 2, 8))
+    point = np.zeros((1, 9, 9, 5), "int32")
+    point[0, 6, 4, 2] = 1
+    found = np.argwhere(to_numpy(turn({"label_map": point}, training=True)["label_map"])[0])
+    assert sorted(abs(found - 4).tolist())[0][:2] == [0, 1]
+
+
 def test_augmentation_passes_the_battery(crops):
     keys = random.keys_for(0, range(2))
     output = check_layer(SegmentationAugmentation, {"seed": 1}, crops, keys, False, 1e-4)

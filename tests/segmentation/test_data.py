@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -15,6 +16,7 @@ from anyvox_keras.segmentation import (
     CropStream,
     SegmentationRun,
     SegmentationSettings,
+    class_numbers,
     count_classes,
     load_case,
     pair_files,
@@ -94,7 +96,7 @@ def test_a_spacing_asks_for_no_giant_grid():
     [
         ("{", "dataset.json: expected labels by number"),
         ("[]", "dataset.json: expected labels by number"),
-        ('{"labels": {"0": "background", "2": "back"}}', "dataset.json: expected labels 0, 1, 2"),
+        ('{"labels": {"1": "front", "2": "back"}}', "dataset.json: expected labels 0 and above"),
     ],
 )
 def test_a_spoilt_dataset_json_is_one_clear_line(folder, text, reason):
@@ -144,6 +146,35 @@ def load_all(folder):
         [load_case(files) for files in part] for part in (dataset.training, dataset.validation)
     )
     return count_classes(training, validation, dataset.classes)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_gaps_between_labels_are_no_classes(folder, named):
+    """Files hold 0, 3, 7 and an ignored 5, which the network counts as 0, 1, 2 and 3."""
+    for path in [*folder.glob("labelsTr/*"), *folder.glob("labelsVal/*")]:
+        labels = np.array([0, 3, 7])[np.asarray(nib.load(path).dataobj)]
+        labels[-1] = 5
+        write(path, labels.astype("uint8"), nib.load(path).affine)
+    names = {"0": "air", "3": "front", "7": "back", "5": "ignore"}
+    (folder / "dataset.json").write_text(json.dumps({"labels": names}))
+    if not named:
+        (folder / "dataset.json").unlink()
+    own = {} if named else {"ignore_label": 5}
+    settings = SegmentationSettings(data=str(folder), steps=2, weights="scratch", **own)
+    run = SegmentationRun(folder / "run", settings)
+    run.prepare()
+    run.folder.mkdir()
+    run.begin()
+    assert run.classes == (["front", "back"] if named else ["3", "7"])
+    assert class_numbers(folder / "run") == run.numbers == (3, 7)
+    for case in (*run.cases[0], *run.cases[1]):
+        assert case.labels == [0, 1, 2, 3]
+        assert (case.label_map[-1] == 3).all() or (case.label_map[0] == 3).all()
+    labels = np.asarray(nib.load(folder / "labelsVal" / "case_90.nii.gz").dataobj)
+    labels[0] = 4
+    write(folder / "labelsVal" / "case_90.nii.gz", labels, np.diag([-1.0, 1.0, 1.5, 1.0]))
+    with pytest.raises(UserError, match="case_90: expected labels 0, 3, 7, 5, received 4"):
+        SegmentationRun(folder / "run", settings).prepare()
 
 
 def test_classes_are_counted(folder):

@@ -35,6 +35,8 @@ def test_one_window_is_one_pass(segmenter, rng):
     predictor = Predictor(segmenter, side=12)
     np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
     np.testing.assert_array_equal(predictor(image).array, expected.argmax(-1))
+    numbered = Predictor(segmenter, side=12, numbers=(4, 9))(image).array
+    np.testing.assert_array_equal(numbered, np.array([0, 4, 9])[expected.argmax(-1)])
 
 
 def test_ensembles_and_flips_are_means(segmenter, rng):

@@ -23,7 +23,7 @@ from anyvox_keras.training import EpochCosine
 
 SETTINGS = SegmentationSettings(
     weights="scratch", width=4, levels=1, steps=6, epoch_steps=2, side=12, batch_size=2, seed=3,
-    balanced=True, learning_rate=1e-2, log_every=2, validate_every=2,
+    balanced=True, learning_rate=1e-2, log_every=2, validate_every=2, precision="float32",
 )  # fmt: skip
 
 
@@ -73,6 +73,8 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(unbroken):
     scores = unbroken.validate(segmenter, unbroken.cases[1])
     assert scores["loss"] == pytest.approx(min(losses), abs=1e-5)
     assert settings == unbroken.settings
+    # Settled by the scans: 14 x 12 x 13 voxels of 1 x 1 x 1.5 mm.
+    assert (settings.crop, settings.voxel) == ((12, 12, 12), (1.0, 1.0, 1.5))
 
 
 @pytest.mark.slow
@@ -137,8 +139,36 @@ def test_cases_may_come_as_lists_in_place_of_a_folder(data, tmp_path):
     assert [case.name for case in validation] == ["mine"]
     assert len(stream.cases) == 1
     assert run.classes == ["front", "back"]
-    with pytest.raises(UserError, match="cases for training and validation, received none"):
-        SegmentationRun(tmp_path, SETTINGS, Dataset(pair, [])).train()
+    with pytest.raises(UserError, match="cases for training, received none"):
+        SegmentationRun(tmp_path, SETTINGS, Dataset([], pair)).train()
+
+
+def test_without_validation_cases_every_fifth_is_held_out_or_the_last_weights_are_kept(data):
+    files = [CaseFiles(f"case_{i}", "image", "labels") for i in range(11)]
+    found = SegmentationRun("unused", SETTINGS, Dataset(files, ())).dataset
+    assert [case.name for case in found.validation] == ["case_4", "case_9"]
+    assert {case.name for case in found.training} == {f.name for f in files} - {"case_4", "case_9"}
+    few = SegmentationRun("unused", SETTINGS, Dataset(files[:4], ()))
+    assert (len(few.dataset.training), len(few.dataset.validation)) == (4, 0)
+    assert few.loss_of({"step": 4, "loss": 2.0}) < few.loss_of({"step": 2, "loss": 1.0})
+
+
+def test_minutes_become_steps_that_a_resume_finds(data, tmp_path):
+    settings = of(data, steps=None, log_every=None, validate_every=None, minutes=0.2)
+    told = []
+    run = SegmentationRun(tmp_path, settings)
+    run.train(introduce=told.append)
+    assert run.finished
+    assert [line.split()[0] for line in told[:3]] == ["network:", "planning", "plan:"]
+    stored = SegmentationRun.read_settings(tmp_path)
+    assert stored == run.settings
+    assert (stored.minutes, stored.steps) == (0.2, run.step)
+    assert rows_of(run)[-1]["val_dice"]
+    again = SegmentationRun(tmp_path, settings)  # they agree, but for the plan
+    assert again.settings == stored
+    assert again.train() is None
+    with pytest.raises(UserError, match="begun with other settings"):
+        SegmentationRun(tmp_path, dataclasses.replace(settings, minutes=3.0))
 
 
 def test_the_rate_falls_by_a_cosine_once_an_epoch():

@@ -60,17 +60,24 @@ def test_values_are_brought_to_their_types(given, expected):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("steps", 0), ("steps", 1.5), ("steps", True), ("steps", "3"), ("steps", None),
+        ("steps", 0), ("steps", 1.5), ("steps", True), ("steps", "3"),
         ("width", -1), ("share", 1), ("share", math.nan), ("share", "0.5"), ("name", "c"),
         ("scales", "1,nan"), ("scales", "1,inf"), ("scales", "0"), ("scales", "a"),
         ("span", "1"), ("span", (1, 2, 3)), ("span", (1.5, 2)), ("quick", 1), ("taps", 3),
-        ("precision", "half"), ("validate_every", 75),
+        ("precision", "half"), ("minutes", 0),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_line_that_names_it(name, value):
     with pytest.raises(UserError, match=f"^{name}: expected .*received") as caught:
         Sizes(**{name: value})
     assert "\n" not in str(caught.value)
+
+
+def test_settings_that_do_not_fit_together_are_refused():
+    with pytest.raises(UserError, match=r"^validate_every: expected a multiple of log_every"):
+        Sizes(log_every=50, validate_every=75)
+    with pytest.raises(UserError, match=r"^minutes: expected none beside steps, received 5"):
+        Sizes(minutes=5)
 
 
 def test_a_default_may_change_below_and_the_meaning_stays():
@@ -103,6 +110,8 @@ def test_runs_of_version_0_1_are_read():
     assert (run.templates, run.width, run.samples) == (("geometric",), 2, 16)
     run = SegmentationSettings.from_toml(SAVED / "segment" / "config.toml")
     assert (run.cases, run.spacing, run.ignore_label) == (None,) * 3
+    assert (run.scaling, run.augmentation, run.schedule) == ("minmax", "paper", "cosine")
+    assert run.crop == (run.side,) * 3
     assert run.class_weights == (1.0, 1.0, 2.0)
     run = VoxelMorphSettings.from_toml(SAVED / "voxelmorph" / "config.toml")
     assert (run.data, run.loss, run.spacing) == (None,) * 3

@@ -243,6 +243,9 @@ class AffineAugmentation(PairLayer):
         degrees: Range of the angle about each axis.
         scale: Range of the scale along each axis; 1.25 shrinks the image, as in MONAI.
         shear: Range of each shear.
+        spacing: Voxel size along each axis, in any unit: the map is then one of space, and leaves
+            slices as they are that are more than three times as thick as their voxels are wide.
+            None takes voxels for cubes.
         seed: Seed of the draws that are made without keys.
 
     Call arguments:
@@ -269,6 +272,7 @@ class AffineAugmentation(PairLayer):
         degrees: random.RangeLike = (-45.0, 45.0),
         scale: random.RangeLike = (0.8, 1.2),
         shear: random.RangeLike = (-0.2, 0.2),
+        spacing: Sequence[float] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -280,6 +284,7 @@ class AffineAugmentation(PairLayer):
         self.degrees = random.Range(degrees, "degrees")
         self.scale = random.Range(scale, "scale", minimum=1e-3)
         self.shear = random.Range(shear, "shear")
+        self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
         """`active` (B,), `degrees` and `scale` (B, 3), `shear` (B, 6)."""
@@ -293,7 +298,7 @@ class AffineAugmentation(PairLayer):
     def apply(self, x: Pair, params: Params) -> Pair:
         """Transform every volume with the same parameters."""
         shape = spatial_shape(x)
-        matrix = about_centre(_sheared(params), shape)
+        matrix = about_centre(self._matrix(params), shape)
 
         def warped(volume: Array) -> Array:
             sample = sample_nearest if len(volume.shape) == 4 else sample_linear
@@ -302,6 +307,16 @@ class AffineAugmentation(PairLayer):
         volumes = {name: ops.convert_to_tensor(volume) for name, volume in x.items()}
         return {name: only_where(params["active"], warped, v) for name, v in volumes.items()}
 
+    def _matrix(self, params: Params) -> Array:
+        """Output-to-input voxels, `(B, 3, 3)`."""
+        if self.spacing is None:
+            return _sheared(params)
+        mm = np.asarray(self.spacing, "float32")
+        mixes = np.maximum(mm[:, None] / mm, mm / mm[:, None]) <= THICK
+        degrees = params["degrees"] * np.asarray([mixes[1, 2], mixes[0, 2], mixes[0, 1]], "float32")
+        shear = params["shear"] * mixes[~np.eye(3, dtype=bool)].astype("float32")
+        return _sheared({**params, "degrees": degrees, "shear": shear}) * (mm / mm[:, None])
+
     def ranges(self) -> dict[str, str]:
         """Describe the ranges of the draws, by name."""
         return {name: str(getattr(self, name)) for name in ("degrees", "scale", "shear")}
@@ -309,7 +324,12 @@ class AffineAugmentation(PairLayer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         ranges = {name: getattr(self, name).pair for name in ("degrees", "scale", "shear")}
-        return {**super().get_config(), "probability": self.probability, **ranges}
+        own = {"probability": self.probability, "spacing": self.spacing}
+        return {**super().get_config(), **own, **ranges}
+
+
+#: slices this much thicker than their voxels are wide are turned within their plane only
+THICK = 3.0
 
 
 def _sheared(params: Params) -> Array:
