@@ -181,7 +181,7 @@ def test_the_rate_falls_by_a_cosine_once_an_epoch():
 @pytest.mark.parametrize(
     ("values", "reason"),
     [({"spacing": "1,2"}, "spacing"), ({"validate_every": 5}, "multiple"), ({"steps": 0}, "steps"),
-     ({"overlap": 1.0}, "overlap"), ({"weights": "a", "width": 4}, "none beside weights"),
+     ({"overlap": 1.0}, "overlap"), ({"weights": "a", "width": 4}, "cannot be set with weights"),
      ({"train": "most"}, "train: expected all, decoder, head or a number"),
      ({"train": "-1"}, "train: expected"), ({"backbone_rate": 1.5}, "backbone_rate"),
      ({"learning_rate": -1.0}, "learning_rate"), ({"learning_rate": math.nan}, "learning_rate"),
