@@ -41,7 +41,7 @@ def test_warp_of_images_that_are_none():
     still = np.zeros((1, 8, 9, 10, 3), "float32")
     with pytest.raises(ValueError, match=r"`x` must be \(B, D, H, W, C\)"):
         warp(LAST[..., 0], still)
-    with pytest.raises(ValueError, match=r"of one size\. Received: 2 and 1"):
+    with pytest.raises(ValueError, match=r"of the same size\. Received: 2 and 1"):
         warp(np.concatenate([LAST, LAST]), still)
     with pytest.raises(ValueError, match="`method` must be one of linear, nearest"):
         warp(LAST, still, method="cubic")

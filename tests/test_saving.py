@@ -137,7 +137,7 @@ def test_the_registry_knows_every_exported_class():
     marked = {
         name: ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         for path in PACKAGE.rglob("*.py")
-        for name in re.findall(r"^@export\nclass (\w+)", path.read_text(), re.MULTILINE)
+        for name in re.findall(r"^@export\nclass (\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
     assert marked == {name: home for home, names in CLASSES.items() for name in names}
     assert sorted(SAMPLES) == sorted(NAMES)

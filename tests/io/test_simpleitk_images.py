@@ -1,5 +1,7 @@
 """NRRD, MetaImage and DICOM lie where SimpleITK says, with its values."""
 
+import locale
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,6 +12,14 @@ from anyvox_keras.io import list_images, load_labels, load_reference, load_volum
 
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 INDEX = (3, 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def same_locale():
+    """GDCM, called by the tests themselves, leaves the process in the C locale."""
+    kept = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, kept)
 
 
 @pytest.fixture

@@ -196,5 +196,5 @@ def test_mistakes_are_named():
         DeformedPairs(0)
     with pytest.raises(ValueError, match="`scale` must be > 0"):
         DeformedPairs(2, scale=(8, 0))
-    with pytest.raises(ValueError, match="one batch size"):
+    with pytest.raises(ValueError, match="the same batch size"):
         JoinedPairs(stream(), ScanPairs(images, batch_size=2))

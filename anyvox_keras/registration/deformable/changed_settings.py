@@ -52,7 +52,7 @@ def _before(settings: Any, name: str, group: bool, where: str) -> Any:
     """Return what a setting is now; only a group has names of its own."""
     known = {field.name: getattr(settings, field.name) for field in fields(settings)}
     if name not in known or is_dataclass(known[name]) != group:
-        names = [f"{n}.…" if is_dataclass(value) else n for n, value in known.items()]
+        names = [f"{n}.*" if is_dataclass(value) else n for n, value in known.items()]
         raise UserError(f"set: expected one of {', '.join(names)}, received {where}")
     return known[name]
 
