@@ -1,7 +1,6 @@
 """Many pairs in one process."""
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -134,14 +133,15 @@ def require_made_from(pair: dict[str, Any], folder: Path) -> None:
 
 def _made_from(pair: dict[str, Any]) -> dict[str, Any]:
     """Checksums of files and whatever else is set, as JSON keeps it."""
+    from anyvox_keras.io.provenance import sha256_of
+
     found = {}
     for name, value in pair.items():
         if name in _NEUTRAL or value is None or value is False:
             continue
         path = Path(value) if isinstance(value, Path) or name == "weights" else None
         if path is not None and path.is_file():
-            with open(path, "rb") as file:
-                value = hashlib.file_digest(file, "sha256").hexdigest()
+            value = sha256_of(path)
         elif path is not None and path.is_dir():
             value = [str(path), *_stamps(path)]
         found[name] = json.loads(json.dumps(value, default=str))

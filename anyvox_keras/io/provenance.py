@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,26 +30,28 @@ def provenance_of(inputs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     name = keras.backend.backend()
     packages = (*_PACKAGES, name)
     versions = {"python": platform.python_version()}
-    versions |= {package: _version(package) for package in packages}
+    versions |= {package: installed_version(package) for package in packages}
     files = {str(path) for path in inputs.values() if path is not None and Path(path).is_file()}
     return {
         "version": versions["anyvox_keras"],
         "backend": name,
         **more,
-        "inputs": {path: _sha256(path) for path in sorted(files)},
+        "inputs": {path: sha256_of(path) for path in sorted(files)},
         "versions": versions,
     }
 
 
-def _version(package: str) -> str:
+def installed_version(package: str, absent: str = "unknown") -> str:
+    """Return the version of a package, or `absent`; TensorFlow for CPUs has a name of its own."""
     for name in (package, f"{package}-cpu"):
         try:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return "unknown"
+    return absent
 
 
-def _sha256(path: str) -> str:
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

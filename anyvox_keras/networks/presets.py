@@ -10,6 +10,7 @@ import keras
 
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic
+from anyvox_keras.io.provenance import sha256_of
 from anyvox_keras.networks import weights_file
 from anyvox_keras.networks.checkpoint import load_checkpoint
 from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, SCHEME, hub_checkpoint, hub_folder
@@ -219,7 +220,7 @@ def _in_dtype(config: dict[str, Any], dtype: Any) -> dict[str, Any]:
 
 def _require_digest(folder: Path, weights: Path) -> None:
     told = _read(folder / METADATA).get("sha256") if (folder / METADATA).is_file() else None
-    if told is not None and weights.is_file() and told != (found := weights_file.digest(weights)):
+    if told is not None and weights.is_file() and told != (found := sha256_of(weights)):
         raise UserError(
             f"{weights}: cannot be loaded (its SHA-256 is {found[:8]}..., {METADATA} says "
             f"{str(told)[:8]}...)"
@@ -265,7 +266,7 @@ def save_preset(
     else:
         with atomic(weights) as temporary:
             network.save(temporary)
-    about["sha256"] = weights_file.digest(weights)
+    about["sha256"] = sha256_of(weights)
     _write(folder / METADATA, json.dumps(about, indent=2))
     shown = about if own else {**about, "loader": ""}
     _write(folder / CARD, model_card(folder.name, shown, config["config"] if own else {}))

@@ -1,6 +1,5 @@
 """Files of a network's weights: HDF5 as Keras writes it, whole or half, and safetensors."""
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -64,12 +63,6 @@ def load_weights(network: keras.Model, path: Path) -> None:
     for weight in network.weights:
         if not np.isfinite(to_numpy(weight).astype("float32")).all():
             raise UserError(f"{path}: expected finite weights, received NaN or infinity")
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named(network: keras.Model) -> dict[str, np.ndarray]:
