@@ -38,7 +38,7 @@ class Viewer:
     Example:
         ```python
         import numpy as np
-                from anyvox_keras.pictures import Viewer
+        from anyvox_keras.pictures import Viewer
 
         noise = np.random.default_rng(0).normal(size=(8, 8, 8))
         content = Viewer(Grid((8, 8, 8), np.eye(4)), {"fixed": noise, "moved": noise}).content()
