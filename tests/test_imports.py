@@ -34,7 +34,8 @@ DOORS = {
     "networks/checkpoint.py",
     "networks/torch_unet.py",
     "registration/losses/registration_loss.py",
-    "synthesis/stream/seekable_stream.py",
+    "synthesis/stream/tensorflow_dataset.py",
+    "synthesis/stream/torch_dataset.py",
     "voxelmorph/weights.py",
 }
 # Extras and test tools: loaded where they are used, so that the package works without them.

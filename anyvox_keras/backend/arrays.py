@@ -102,3 +102,8 @@ def never_eager(x: Array) -> bool:
 def one_replica() -> int:
     """Number of devices that each see a part of a step's batch: PyTorch and JAX see it whole."""
     return 1
+
+
+def only_process() -> tuple[int, int]:
+    """Which of how many processes this is: the first of one, as far as the framework knows."""
+    return 0, 1

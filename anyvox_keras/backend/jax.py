@@ -37,6 +37,11 @@ def compiled(fn: Function) -> Function:
     return jax.jit(fn)
 
 
+def process_shard() -> tuple[int, int]:
+    """Which of how many processes this is, as `jax.distributed.initialize` was told."""
+    return jax.process_index(), jax.process_count()
+
+
 def recorded(fn: Function) -> Function:
     """Do the same as `compiled`; control flow may depend on shapes only."""
     return compiled(fn)

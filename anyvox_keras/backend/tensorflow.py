@@ -16,6 +16,7 @@ grid_sample, is_eager_on_cpu = arrays.no_grid_sample, arrays.never_eager
 standardize_over_space = arrays.standardize_with_gradient
 double = arrays.doubled_by_broadcasts
 max_pool = arrays.max_pooled_by_keras
+process_shard = arrays.only_process
 
 
 def compiled(fn: Function) -> Function:

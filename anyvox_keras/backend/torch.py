@@ -1,5 +1,6 @@
 """The backend's functions on PyTorch."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,19 @@ def compiled(fn: Function) -> Function:
     of this function starts an empty compilation cache.
     """
     return torch.compile(fn, dynamic=False) if torch.cuda.is_available() else fn
+
+
+def process_shard() -> tuple[int, int]:
+    """Which of how many processes this is, by the process group.
+
+    Before there is one, and in a loader's worker that was not forked, by what `torchrun` says.
+    """
+    group = torch.distributed
+    if group.is_available() and group.is_initialized():
+        return group.get_rank(), group.get_world_size()
+    if {"RANK", "WORLD_SIZE"} <= set(os.environ):
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return 0, 1
 
 
 def recorded(fn: Function) -> Function:

@@ -67,6 +67,74 @@ def test_workers_that_cannot_draw(stream, monkeypatch):
         next(iter(stream.as_torch_dataset()))
 
 
+def numbers_of(dataset):
+    """The numbers of the pairs that a dataset draws, as `numbered` tells them."""
+    return [int(pair) for batch in dataset for pair in np.ravel(batch["pair"])]
+
+
+@pytest.fixture
+def numbered(stream, monkeypatch):
+    """Draw each pair's number in place of its volumes."""
+    pairs = copy.copy(stream)
+    monkeypatch.setattr(pairs, "batch", lambda samples: {"pair": np.asarray(samples)})
+    pairs.layer = NumberLayer()
+    return pairs
+
+
+class NumberLayer:
+    def __call__(self, batch):
+        return batch
+
+    def compute_output_spec(self, batch):
+        return {"pair": keras.KerasTensor((2,), "int64")}
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_and_workers_see_each_pair_once(numbered, monkeypatch, ranks):
+    import torch
+
+    seen, lengths = [], []
+    for rank in range(ranks):
+        dataset = numbered.as_torch_dataset(count=7, shard=(rank, ranks))
+        alone = numbers_of(dataset)
+        assert alone == [n for b in range(rank, 7, ranks) for n in (2 * b, 2 * b + 1)]
+        lengths.append(len(dataset))
+        seen += alone
+        split = []
+        for worker in range(2):
+            asked = SimpleNamespace(id=worker, num_workers=2)
+            with monkeypatch.context() as patch:
+                patch.setattr("anyvox_keras.synthesis.stream.torch_dataset._require_fork", id)
+                patch.setattr(torch.utils.data, "get_worker_info", lambda asked=asked: asked)
+                split += numbers_of(dataset)
+        assert sorted(split) == alone
+    assert sorted(seen) == list(range(14))
+    assert sum(lengths) == 7
+
+
+def test_ranks_are_found(numbered, monkeypatch):
+    import torch
+
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2")):  # as torchrun sets them
+        monkeypatch.setenv(name, value)
+    assert numbers_of(numbered.as_torch_dataset(count=4)) == [2, 3, 6, 7]
+    group = torch.distributed
+    monkeypatch.setattr(group, "is_initialized", lambda: True)
+    monkeypatch.setattr(group, "get_rank", lambda: 2)
+    monkeypatch.setattr(group, "get_world_size", lambda: 3)
+    assert numbers_of(numbered.as_torch_dataset(count=4)) == [4, 5]
+    with pytest.raises(ValueError, match="`shard` must be"):
+        numbers_of(numbered.as_torch_dataset(count=4, shard=(2, 2)))
+
+
+def test_pipelines_see_each_pair_once(numbered):
+    tf = pytest.importorskip("tensorflow")
+    halves = [numbers_of(numbered.as_dataset(count=5, shard=(i, 2))) for i in range(2)]
+    assert halves == [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7]]
+    context = tf.distribute.InputContext(num_input_pipelines=2, input_pipeline_id=1)
+    assert numbers_of(numbered.as_dataset(count=5, shard=context)) == halves[1]
+
+
 def test_passes_begin_at_the_position(stream, batches):
     moved = copy.copy(stream)
     moved.seek(4)

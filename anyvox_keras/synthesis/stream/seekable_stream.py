@@ -1,18 +1,14 @@
-"""Streams that go on from any position, and as data sets of PyTorch and TensorFlow."""
+"""Streams that go on from any position."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-import torch
 
-from anyvox_keras.backend import device_name, no_gradient, to_numpy
+from anyvox_keras.backend import no_gradient, to_numpy
 from anyvox_keras.types import Array
-
-Batch = dict[str, torch.Tensor]
 
 
 class SeekableStream(keras.utils.PyDataset):
@@ -78,16 +74,19 @@ class SeekableStream(keras.utils.PyDataset):
             self.position += self.steps * self.batch_size
         self._begun = self._complete = False
 
-    def arrays(self, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    def arrays(
+        self, count: int | None = None, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[dict[str, np.ndarray]]:
         """Iterate over batches as numpy arrays, for your own training loop.
 
         Args:
-            count: Number of batches; endless by default.
+            count: Number of batches of all shards together; endless by default.
+            shard: `(i, n)` draws batches i, i + n, i + 2n ...: n loops see each batch once.
 
         Yields:
             `label_map`, `view1` and `view2` as `stream.layer` returns them.
         """
-        for step in itertools.count() if count is None else range(count):
+        for step in steps_of(count, shard):
             yield {name: to_numpy(array) for name, array in self.draw(step).items()}
 
     def draw(self, step: int) -> dict[str, Array]:
@@ -96,56 +95,23 @@ class SeekableStream(keras.utils.PyDataset):
             return self.layer(self[step][0])
 
 
-class TorchDataset(torch.utils.data.IterableDataset):
-    """Batches of a stream as tensors, for a `DataLoader` with `batch_size=None`.
-
-    On the torch backend the tensors are on the device that drew them and no copy is made. Workers
-    of a loader take turns, so that any number of them gives the same sequence; they can draw only
-    where a process may be forked: with PyTorch on a CPU.
+def steps_of(count: int | None, shard: tuple[int, int]) -> Iterable[int]:
+    """Return the numbers of the batches of one of n shards, which take turns.
 
     Args:
-        stream: The stream that draws the batches.
-        count: Number of batches; None is endless.
+        count: Number of batches of all shards together; None is endless.
+        shard: `(i, n)` with 0 <= i < n.
 
     Raises:
-        ValueError: On iteration, if a worker cannot draw.
+        ValueError: If `shard` is not of this kind.
+
+    Example:
+        ```python
+        >>> list(steps_of(5, (1, 2)))
+        [1, 3]
+        ```
     """
-
-    def __init__(self, stream: SeekableStream, count: int | None = None) -> None:
-        super().__init__()
-        self.stream, self.count = stream, count
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Draw from the stream's position onwards."""
-        worker = torch.utils.data.get_worker_info()
-        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        if worker is not None and (keras.config.backend() != "torch" or device_name() != "CPU"):
-            where = f"{keras.config.backend()} on {device_name()}"
-            raise ValueError(f"`num_workers` must be 0 on {where}. Received: num_workers={stride}")
-        endless = itertools.count(first, stride)
-        for step in endless if self.count is None else range(first, self.count, stride):
-            yield {name: _tensor(array) for name, array in self.stream.draw(step).items()}
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        if self.count is None:
-            raise TypeError("an endless dataset has no length")
-        return self.count
-
-
-def _tensor(array: Array) -> torch.Tensor:
-    if isinstance(array, torch.Tensor):
-        return array
-    return torch.from_numpy(np.array(to_numpy(array)))
-
-
-def tensorflow_dataset(stream: SeekableStream, count: int | None) -> Any:
-    """Make a `tf.data.Dataset` of a stream's batches, one of them drawn ahead.
-
-    A map of `tf.data` would run on the CPU, so the volumes are drawn before it, on the device.
-    """
-    spec = stream.layer.compute_output_spec({"keys": keras.KerasTensor((stream.batch_size, 2))})
-    signature = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in spec.items()}
-    return tf.data.Dataset.from_generator(
-        lambda: stream.arrays(count), output_signature=signature
-    ).prefetch(1)
+    index, parts = shard
+    if not 0 <= index < parts:
+        raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard}")
+    return itertools.count(index, parts) if count is None else range(index, count, parts)

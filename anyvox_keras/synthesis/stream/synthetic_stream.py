@@ -241,13 +241,19 @@ class SyntheticStream(SeekableStream):
         other.steps, other.split, other.fixed, other.position = steps, split, True, 0
         return other
 
-    def as_torch_dataset(self, count: int | None = None) -> Any:
+    def as_torch_dataset(
+        self, count: int | None = None, shard: tuple[int, int] | None = None
+    ) -> Any:
         """Make a `torch.utils.data.IterableDataset` of batches, on any backend.
 
-        Every pass begins at `position`, which `seek` sets.
+        Every pass begins at `position`, which `seek` sets. The processes of a distributed training
+        take turns, so that together they see each batch once; where `count` is no multiple of
+        their number, the last ones see one batch less.
 
         Args:
-            count: Number of batches of a pass; endless by default.
+            count: Number of batches of a pass, over all processes together; endless by default.
+            shard: `(i, n)` draws batches i, i + n, i + 2n ... By default the process group of
+                `torch.distributed`, or what `torchrun` set in the environment, says which.
 
         Returns:
             A dataset of dictionaries of tensors, batched already: a `DataLoader` takes it with
@@ -262,17 +268,21 @@ class SyntheticStream(SeekableStream):
                 print(batch["view1"].shape)
             ```
         """
-        from anyvox_keras.synthesis.stream.seekable_stream import TorchDataset
+        from anyvox_keras.synthesis.stream.torch_dataset import TorchDataset
 
-        return TorchDataset(self, count)
+        return TorchDataset(self, count, shard)
 
-    def as_dataset(self, count: int | None = None) -> Any:
+    def as_dataset(self, count: int | None = None, shard: Any = None) -> Any:
         """Make a `tf.data.Dataset` of batches, on any backend.
 
-        Every pass begins at `position`, which `seek` sets.
+        Every pass begins at `position`, which `seek` sets. Give the input context where a strategy
+        distributes datasets made by a function; a dataset that a strategy distributes by itself
+        (`fit`) is shared out by TensorFlow.
 
         Args:
-            count: Number of batches of a pass; endless by default.
+            count: Number of batches of a pass, over all pipelines together; endless by default.
+            shard: `(i, n)` draws batches i, i + n, i + 2n ..., or a `tf.distribute.InputContext`.
+                By default several processes of JAX take turns.
 
         Returns:
             A dataset of dictionaries of tensors, batched already, one batch drawn ahead.
@@ -283,9 +293,9 @@ class SyntheticStream(SeekableStream):
                 print(batch["view1"].shape)
             ```
         """
-        from anyvox_keras.synthesis.stream.seekable_stream import tensorflow_dataset
+        from anyvox_keras.synthesis.stream.tensorflow_dataset import tensorflow_dataset
 
-        return tensorflow_dataset(self, count)
+        return tensorflow_dataset(self, count, shard)
 
 
 def _views_of(labels: LabelEnsemble) -> PairedViews:
