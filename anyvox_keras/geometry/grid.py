@@ -69,8 +69,19 @@ class Grid:
     def __str__(self) -> str:
         """Say it as a person reads it."""
         shape = " x ".join(map(str, self.shape))
-        spacing = " x ".join(f"{step:.4g}" for step in self.spacing)
-        return f"{shape} voxels of {spacing} mm, {self.orientation}"
+        return f"{shape} voxels of {_numbers(self.spacing, ' x ')} mm, {self.orientation}"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What a person asks of it, by name, for tables."""
+        extent = np.multiply(self.shape, self.spacing)
+        return [
+            ("voxels", " x ".join(map(str, self.shape))),
+            ("spacing, mm", _numbers(self.spacing, " x ")),
+            ("axes run to", self.orientation),
+            ("field of view, mm", _numbers(extent, " x ")),
+            ("centre, mm (R, A, S)", _numbers(self.centre, ", ")),
+        ]
 
     def to_world(self, voxels: np.ndarray) -> np.ndarray:
         """Map `(..., 3)` voxel coordinates to millimetres."""
@@ -191,6 +202,10 @@ class Grid:
         spacing = np.array(self.spacing)
         shape = np.ceil(spacing * np.array(self.shape) / side - 1e-6).astype(int)
         return self.recentred(np.maximum(shape, FEWEST), self.affine[:3, :3] / spacing * side)
+
+
+def _numbers(values: Sequence[float] | np.ndarray, between: str) -> str:
+    return between.join(f"{value:.4g}" for value in values)
 
 
 def is_invertible(affine: np.ndarray) -> bool:

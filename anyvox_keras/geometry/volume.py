@@ -1,6 +1,7 @@
 """An image with its geometry, and checks of two."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -8,6 +9,7 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
+from anyvox_keras.glance import Glance, Shown
 
 # of the voxels, at either end
 _TAIL = 0.5
@@ -15,10 +17,12 @@ _TAIL = 0.5
 _HOT = 10.0
 # voxels that tell the range
 _SAMPLED = 100_000
+# labels that are told one by one
+_TOLD = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
+class Volume(Shown):
     """A 3D array, the affine that places it in the world, and the header to copy on saving.
 
     Args:
@@ -48,6 +52,28 @@ class Volume:
         """Check the layout, since every later step trusts it."""
         if self.array.ndim != 3:
             raise ValueError(f"`array` must be (D, H, W). Received: shape={self.array.shape}")
+
+    def __repr__(self) -> str:
+        """Say what it is in one line, without its values."""
+        return f"{type(self).__name__}({self.name}: {self.grid}, {self.array.dtype})"
+
+    def glance(self) -> Glance:
+        """Three planes, the geometry and the range of values."""
+        name = Path(self.name).name
+        facts = [*self.grid.facts, *self._facts_of_values()]
+        return Glance(name, facts, {name: self.array}, self.affine)
+
+    def _facts_of_values(self) -> list[tuple[str, str]]:
+        if self.array.dtype.kind == "f":
+            low, high = float(self.array.min()), float(self.array.max())
+            facts = [("values", f"{low:.5g} to {high:.5g}, {self.array.dtype}")]
+        else:
+            labels = np.unique(self.array)
+            told = ", ".join(map(str, labels[:_TOLD])) + ", ..." * (len(labels) > _TOLD)
+            facts = [("labels", f"{len(labels)}: {told}")]
+        if self.finite is not None:
+            facts.append(("voxels that are not finite", f"{int((~self.finite).sum())}"))
+        return facts
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,10 +9,11 @@ from anyvox_keras.errors import UserError
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.resample import by_slabs, continued, sample
 from anyvox_keras.geometry.volume import Volume
+from anyvox_keras.glance import Glance, Shown
 
 
 @dataclass(frozen=True, eq=False)
-class Warp:
+class Warp(Shown):
     """A displacement field in the world: the point `p` of its grid goes to `p + d(p)`.
 
     For a registration the grid is the fixed image's, and `p + d(p)` lies in the moving image.
@@ -43,6 +44,27 @@ class Warp:
         if self.vectors.shape != (*self.grid.shape, 3):
             expected = (*self.grid.shape, 3)
             raise ValueError(f"`vectors` must be {expected}. Received: {self.vectors.shape}")
+
+    def __repr__(self) -> str:
+        """Say what it is in one line, without its vectors."""
+        return f"Warp({self.grid}, by up to {self._lengths().max():.4g} mm)"
+
+    def glance(self) -> Glance:
+        """How far it moves each point, and where to."""
+        lengths = self._lengths()
+        longest = max(float(lengths.max()), 1e-6)
+        moved = [("moves by, mm", f"{lengths.mean():.4g} on average, at most {longest:.4g}")]
+        images = {
+            "displacement, mm": lengths.astype("float32"),
+            "its direction: red right, green front, blue head": (
+                0.5 + self.vectors / (2 * longest)
+            ).astype("float32"),
+        }
+        return Glance("warp", [*self.grid.facts, *moved], images, self.grid.affine)
+
+    def _lengths(self) -> np.ndarray:
+        lengths: np.ndarray = np.linalg.norm(self.vectors, axis=-1)
+        return lengths
 
     @classmethod
     def from_voxels(

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from typing import Any
 
 import nibabel as nib
@@ -24,11 +26,24 @@ PLANES = (("axial", 2, "R"), ("coronal", 1, "R"), ("sagittal", 0, "A"))
 def new_figure(width: float, height: float) -> Any:
     """Return an empty dark figure, inches, that needs no display and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor=BACKGROUND)
+    figure = _figure_class()(figsize=(width, height), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     return figure
+
+
+@cache
+def _figure_class() -> Any:
+    """A figure that a notebook shows: matplotlib's own is text there, unless pyplot made it."""
+    from matplotlib.figure import Figure
+
+    return type("Figure", (Figure,), {"_repr_png_": _png})
+
+
+def _png(figure: Any) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=100, facecolor=figure.get_facecolor())
+    return file.getvalue()
 
 
 def add_panel(figure: Any, box: tuple[float, float, float, float]) -> Any:
@@ -180,6 +195,19 @@ def show(axes: Any, cut: Cut, array: np.ndarray, axis: int, **style: Any) -> Any
     style = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "bilinear", **style}
     image = cut.plane(array, axis)
     return axes.imshow(image, origin="lower", extent=cut.extent(axis), **style)
+
+
+def middle(labels: np.ndarray) -> list[int] | None:
+    """Return the voxel in the middle of the labels, so that planes meet them; None without any.
+
+    Example:
+        ```python
+        >>> middle(np.pad(np.ones((2, 2, 3), int), 2))
+        [2, 2, 3]
+        ```
+    """
+    places = np.nonzero(labels)
+    return [round(float(axis.mean())) for axis in places] if places[0].size else None
 
 
 def checkerboard(a: np.ndarray, b: np.ndarray, tiles: int = 7) -> np.ndarray:

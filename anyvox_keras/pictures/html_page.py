@@ -172,14 +172,29 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Return what a cell says: numbers with at most four digits, nothing for what is unknown.
+
+    Example:
+        ```python
+        >>> cell_text(0.123456), cell_text(None)
+        ('0.1235', '')
+        ```
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.4g}" if number else str(value)
+
+
+def _cell(value: Any) -> str:
+    if not cell_text(value):
         return "<td></td>"
     if isinstance(value, Link):
         image = f'<img alt="" src="{data_uri(value.picture)}">' if value.picture else ""
         return f'<td><a href="{escape(value.href)}">{image}{escape(value.text)}</a></td>'
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f'<td class="number" data-value="{value}">{value:.4g}</td>'
+        return f'<td class="number" data-value="{value}">{cell_text(value)}</td>'
     kind = f' class="verdict {value}"' if value in ("PASS", "WARN", "FAIL", "failed") else ""
     return f"<td{kind}>{escape(str(value))}</td>"
 

@@ -51,8 +51,9 @@ def registration_report(
         >>> figure = registration_report(noise, noise, noise, still)
         ```
     """
-    middle = at if at is not None else _middle(segmentations)
-    cut = drawing.Cut.of(grid or Grid(fixed.shape, np.eye(4)), middle)
+    if at is None and segmentations is not None:
+        at = drawing.middle(segmentations[0])
+    cut = drawing.Cut.of(grid or Grid(fixed.shape, np.eye(4)), at)
     columns = {
         **_images(cut, (fixed, moving, moved), segmentations),
         "displaced grid, mm": _grid(cut, displacement, drawing.window(fixed)),
@@ -135,13 +136,6 @@ def _jacobian(cut: drawing.Cut, displacement: np.ndarray) -> Draw:
         return drawn
 
     return draw
-
-
-def _middle(segmentations: tuple[np.ndarray, ...] | None) -> list[int] | None:
-    """Return the centre of the fixed labels, so that the planes meet them."""
-    if segmentations is None or not (segmentations[0] > 0).any():
-        return None
-    return [round(float(axis.mean())) for axis in np.nonzero(segmentations[0])]
 
 
 #: inches between panels, above and below them

@@ -186,7 +186,7 @@ def cases_picture(cases: Sequence[CasePicture], width: float = 2.4) -> Any:
     gap, head, foot = 0.08, 0.3, 0.3
     figure = drawing.new_figure(3 * (width + gap) + gap, len(cases) * (width + head) + foot)
     for row, case in enumerate(cases):
-        cut = drawing.Cut.of(case.grid, _centre(case.expected))
+        cut = drawing.Cut.of(case.grid, drawing.middle(case.expected))
         top = row * (width + head) + head
         drawing.add_text(figure, gap, top - head / 2, case.title)
         scale = width / max(max(cut.size(axis)) for _, axis, _ in drawing.PLANES)
@@ -203,9 +203,3 @@ def cases_picture(cases: Sequence[CasePicture], width: float = 2.4) -> Any:
     words = "White outlines are the true labels, colours those found. R, A on the left."
     drawing.add_text(figure, gap, height - foot / 2, words, color=drawing.MUTED, fontsize=7)
     return figure
-
-
-def _centre(labels: np.ndarray) -> list[int] | None:
-    """Return the middle of the labels, so that the planes meet them."""
-    places = np.nonzero(labels)
-    return [round(float(axis.mean())) for axis in places] if places[0].size else None

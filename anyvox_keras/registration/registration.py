@@ -1,7 +1,7 @@
 """The result of `register`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from anyvox_keras import io, metrics
 from anyvox_keras.backend import compiled, no_gradient, to_numpy
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Volume, Warp, background, resample_to
+from anyvox_keras.glance import Glance, Shown
 from anyvox_keras.ops import identity_grid, inverse_points
 from anyvox_keras.progress import tell
 from anyvox_keras.registration.quality import Quality, quality_measures
 
 
-class Registration:
+class Registration(Shown):
     """A map from the fixed image to the moving image, and what it does.
 
     The map is an affine one in the world after a deformation of the fixed grid:
@@ -278,24 +279,50 @@ class Registration:
     def _save_report(
         self, folder: Path, names: Mapping[int, str], provenance: dict[str, Any]
     ) -> None:
-        from anyvox_keras.pictures import registration_report, save_figure
+        from anyvox_keras.pictures import save_figure
         from anyvox_keras.registration.registration_page import registration_page
+
+        figure = self._figure()
+        save_figure(figure, folder / "report.png", overwrite=True)
+        page = registration_page(self, figure, names, provenance)
+        io.save_page(folder / "report.html", page.html())
+
+    def _figure(self) -> Any:
+        from anyvox_keras.pictures import registration_report
 
         # scans that were far apart share nothing before the affine map
         aligned = np.array_equal(self.affine, np.eye(4))
-        figure = registration_report(
+        return registration_report(
             self.fixed.array,
             self.before,
             self.moved,
             self.deformation,
             self.fixed.grid,
             self.label_maps,
-            title=f"{Path(self.moving.name).name} to {Path(self.fixed.name).name}",
+            title=self.title,
             summary=self.summary + ("" if aligned else "; moving and before: after the affine map"),
         )
-        save_figure(figure, folder / "report.png", overwrite=True)
-        page = registration_page(self, figure, names, provenance)
-        io.save_page(folder / "report.html", page.html())
+
+    def __repr__(self) -> str:
+        """Say what was registered, in one line."""
+        return f"Registration({self.title}: {self.fixed.grid})"
+
+    def glance(self) -> Glance:
+        """The report's picture, the verdict and the measures; `show` is the whole report."""
+        from anyvox_keras.registration.registration_page import registration_page
+
+        return Glance(
+            self.title,
+            [("verdict", "; ".join([self.quality.verdict, *self.quality.reasons])),
+             *self._measures(), ("seconds", self.seconds)],
+            figure=self._figure,
+            page=lambda: registration_page(self, self._figure()),
+        )  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """What was brought onto what, by the files' names."""
+        return f"{Path(self.moving.name).name} to {Path(self.fixed.name).name}"
 
     @property
     def before(self) -> np.ndarray:
@@ -317,21 +344,24 @@ class Registration:
     @property
     def summary(self) -> str:
         """The results in one line: Dice and TRE where they are known, folds, seconds."""
-        found = self.metrics
-        parts = [
-            f"{name} {found[key]['before']:.{digits}f} -> {found[key]['after']:.{digits}f}{unit}"
-            for key, name, digits, unit in (
-                ("mean_dice", "mean Dice", 4, ""),
-                ("mean_hd95", "HD95", 2, " mm"),
-                ("tre_mm", "TRE", 2, " mm"),
-            )
-            if None not in found.get(key, {"after": None}).values()
-        ]
-        parts.append(f"folds {found['folds_percent']:.3f} %")
+        parts = [f"{name} {value}" for name, value in self._measures()]
         if self.seconds is not None:
             parts.append(f"{self.seconds:.1f} s")
         parts.append("; ".join([self.quality.verdict, *self.quality.reasons]))
         return ", ".join(parts)
+
+    def _measures(self) -> Iterator[tuple[str, str]]:
+        """What is known of the result, by name."""
+        found = self.metrics
+        for key, name, digits, unit in (
+            ("mean_dice", "mean Dice", 4, ""),
+            ("mean_hd95", "HD95", 2, " mm"),
+            ("tre_mm", "TRE", 2, " mm"),
+        ):
+            values = found.get(key, {"after": None})
+            if None not in values.values():
+                yield name, f"{values['before']:.{digits}f} -> {values['after']:.{digits}f}{unit}"
+        yield "folds", f"{found['folds_percent']:.3f} %"
 
 
 def _solve(displacement: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         validate as validate,
     )
     from anyvox_keras.segmentation.fine_tuning import LayerRates as LayerRates, unfreeze as unfreeze
+    from anyvox_keras.segmentation.prediction import Prediction as Prediction
     from anyvox_keras.segmentation.predictor import (
         Predictor as Predictor,
         largest_components as largest_components,

@@ -12,6 +12,7 @@ from anyvox_keras.features import sliding_window_slabs
 from anyvox_keras.geometry import Grid, Volume, min_max, resample_to
 from anyvox_keras.io import load_volume
 from anyvox_keras.segmentation.dataset import pad_to, sides_of
+from anyvox_keras.segmentation.prediction import Prediction
 
 
 class Predictor:
@@ -74,7 +75,7 @@ class Predictor:
         self.flips, self.largest = flips, largest
         self.numbers = numbers
 
-    def __call__(self, image: Any) -> Volume:
+    def __call__(self, image: Any) -> Prediction:
         """Return the label map of an image, on its grid and with its header.
 
         Args:
@@ -132,9 +133,11 @@ class Predictor:
             total = total + np.flip(special.softmax(to_numpy(logits), axis=-1), flipped)
         return np.asarray(total / len(ways))
 
-    def _back(self, labels: np.ndarray, grid: Grid, volume: Volume) -> Volume:
+    def _back(self, labels: np.ndarray, grid: Grid, volume: Volume) -> Prediction:
         array = resample_to(Volume(labels, grid.affine), volume.grid).array
-        return Volume(array, volume.affine, volume.header, None, volume.name)
+        return Prediction(
+            array, volume.affine, volume.header, None, volume.name, image=volume.array
+        )
 
 
 def largest_components(labels: np.ndarray) -> np.ndarray:

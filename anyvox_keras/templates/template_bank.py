@@ -82,6 +82,11 @@ class TemplateBank:
         """Count the shapes."""
         return len(self.offsets)
 
+    def __repr__(self) -> str:
+        """Say what it holds, in one line."""
+        longest, megabytes = int(self.sizes.max()), self.words.nbytes / 1e6
+        return f"TemplateBank({len(self)} shapes of up to {longest} voxels, {megabytes:.3g} MB)"
+
     @classmethod
     def from_masks(cls, masks: Iterable[np.ndarray], names: Sequence[str] | None = None) -> Any:
         """Pack masks `(D, H, W)`; empty ones are an error."""

@@ -10,6 +10,7 @@ from keras import ops
 from anyvox_keras import random
 from anyvox_keras.backend import recorded_over_samples
 from anyvox_keras.export import Float32Layer, export
+from anyvox_keras.glance import Glance, Shown
 from anyvox_keras.synthesis.appearance import Appearance, PairedViews
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
@@ -142,7 +143,7 @@ class _Resident(keras.Layer):
         """Load nothing."""
 
 
-class SyntheticStream(SeekableStream):
+class SyntheticStream(SeekableStream, Shown):
     """An endless, seekable stream of synthetic pairs for `fit`.
 
     The stream itself passes a few integers per pair: keys, and which shapes of the bank to paint
@@ -202,6 +203,30 @@ class SyntheticStream(SeekableStream):
         self.layer = SyntheticPairs(
             labels, views or _views_of(labels), bank if self.resident else None, name="synthesis"
         )
+
+    def __repr__(self) -> str:
+        """Say what it draws, in one line."""
+        return (
+            f"SyntheticStream(side={self.side}, batch_size={self.batch_size}, seed={self.seed}, "
+            f"steps={self.steps}, split={self.split!r}: {len(self.bank)} shapes)"
+        )
+
+    def glance(self) -> Glance:
+        """The next pair: its label map and two views, drawn now (and, once, compiled)."""
+        pair = next(self.arrays(1))
+        images = {
+            "label map": pair["label_map"][0],
+            "view 1": pair["view1"][0, ..., 0],
+            "view 2": pair["view2"][0, ..., 0],
+        }
+        facts = [
+            ("pair", f"{self.position} of seed {self.seed}, split {self.split}"),
+            ("shapes in the bank", len(self.bank)),
+            ("side, voxels", self.side),
+            ("classes of a label map", self.classes),
+            ("pairs per step, steps per epoch", f"{self.batch_size}, {self.steps}"),
+        ]
+        return Glance("synthetic pairs", facts, images)
 
     @property
     def classes(self) -> int:
