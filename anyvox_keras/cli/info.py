@@ -1,6 +1,9 @@
-"""`anyvox info`."""
+"""`anyvox info [FILE]`."""
 
+import itertools
 import platform
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -8,32 +11,63 @@ PACKAGES = ("keras", "tensorflow", "torch", "jax", "numpy", "scipy", "nibabel", 
 
 
 @click.command()
-def info() -> None:
-    """Show backend, device, versions and memory."""
+@click.argument("file", type=Path, required=False)
+def info(file: Path | None) -> None:
+    """Show backend, device, versions and memory; or what FILE is, and what is odd about it.
+
+    FILE is an image, a label map, a DICOM folder, a warp or another transform.
+    """
+    if file is not None:
+        _say_file(file)
+        return
+    for name, value in itertools.chain(_machine(), _backend()):
+        _say(name, value)
+
+
+def _say_file(file: Path) -> None:
+    from anyvox_keras.io import describe
+
+    found = describe(file)
+    click.echo(f"{file}: {found.kind}")
+    for name, value in found.facts:
+        _say(name, str(value))
+    for line in found.odd:
+        click.echo(f"! {line}")
+
+
+def _machine() -> Iterator[tuple[str, str]]:
+    """What is known at once."""
+    from anyvox_keras.io.provenance import installed_version
+
+    yield "anyvox_keras", installed_version("anyvox_keras", "not installed")
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    for name in PACKAGES:
+        yield name, installed_version(name, "not installed")
+
+
+def _backend() -> Iterator[tuple[str, str]]:
+    """What the framework knows, which takes seconds to load."""
     import keras
-    from rich.console import Console
-    from rich.table import Table
 
     from anyvox_keras import backend
     from anyvox_keras.backend.device import machine_memory_mb, processors
-    from anyvox_keras.io.provenance import installed_version
 
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column()
-    table.add_row("anyvox_keras", installed_version("anyvox_keras", "not installed"))
-    table.add_row("backend", keras.backend.backend())
-    table.add_row("device", backend.device_name())
-    table.add_row("precision", keras.config.dtype_policy().name)
-    narrow = (
-        "computed in by this device" if backend.has_bfloat16() else "no arithmetic on this device"
+    yield "backend", keras.backend.backend()
+    yield "device", backend.device_name()
+    yield "precision", keras.config.dtype_policy().name
+    yield (
+        "bfloat16",
+        (
+            "computed in by this device"
+            if backend.has_bfloat16()
+            else "no arithmetic on this device"
+        ),
     )
-    table.add_row("bfloat16", narrow)
-    table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
-    for name in PACKAGES:
-        table.add_row(name, installed_version(name, "not installed"))
-    table.add_row("processors", str(processors()))
+    yield "processors", str(processors())
     total, available = (mb / 1024 for mb in machine_memory_mb())
-    table.add_row("memory", f"{total:.1f} GB, {available:.1f} GB available")
-    table.add_row("peak so far", f"{backend.peak_memory_mb():.0f} MB")
-    Console(highlight=False, soft_wrap=True).print(table)
+    yield "memory", f"{total:.1f} GB, {available:.1f} GB available"
+    yield "peak so far", f"{backend.peak_memory_mb():.0f} MB"
+
+
+def _say(name: str, value: str) -> None:
+    click.echo(f"{click.style(f'{name:<24}', dim=True)}{value}")

@@ -26,7 +26,7 @@ COMMANDS = {
     "apply": "Warp images, labels or points with a saved warp.",
     "transform": "Convert, join and invert transforms.",
     "convert": "Turn a PyTorch checkpoint into a preset folder, or back.",
-    "info": "Show backend, device, versions and memory.",
+    "info": "Show backend, device, versions and memory; or what a file is.",
 }
 #: exit codes: a user's mistake, and Ctrl-C as shells count it
 MISTAKE, INTERRUPTED = 2, 130

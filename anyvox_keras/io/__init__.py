@@ -1,6 +1,7 @@
 """Files and their geometry: NIfTI, ITK transforms, points, HDF5 pairs."""
 
 from anyvox_keras.io.csv_table import read_table
+from anyvox_keras.io.describe import Description, describe
 from anyvox_keras.io.form_codes import prefer_form
 from anyvox_keras.io.label_names import load_label_names
 from anyvox_keras.io.load import (
@@ -36,6 +37,7 @@ from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save
 __all__ = [
     "REGISTRATION_FILES",
     "TO_LPS",
+    "Description",
     "Landmarks",
     "ResumableStore",
     "atomic",
@@ -43,6 +45,7 @@ __all__ = [
     "by_case",
     "case_name",
     "check_output",
+    "describe",
     "exclusive",
     "list_images",
     "load_affine",

@@ -5,7 +5,7 @@ import tempfile
 import webbrowser
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def _grid(glance: Glance) -> Grid:
     return Grid(shape, np.eye(4) if glance.affine is None else glance.affine)
 
 
-def _is_label_map(array: np.ndarray | None) -> bool:
+def _is_label_map(array: np.ndarray | None) -> TypeGuard[np.ndarray]:
     return array is not None and array.ndim == 3 and array.dtype.kind in "iub"
 
 
