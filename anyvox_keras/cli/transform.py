@@ -1,6 +1,7 @@
 """`anyvox transform convert|compose|invert|jacobian`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,19 +17,38 @@ REFERENCE = click.option(
 def transform() -> None:
     """Convert, join and invert transforms.
 
-    ITK's .tfm, .txt, .mat and .h5, FreeSurfer's .lta, displacement fields (.nii.gz) are read; .tfm,
-    .txt, .mat and .nii.gz are written. All map points of the fixed image to the moving one.
+    ITK's .tfm, .txt, .mat and .h5, FreeSurfer's .lta, FSL's .mat, displacement fields (.nii.gz) and
+    those in voxels (.npz, VoxelMorph's and Learn2Reg's) are read and written. All map points of the
+    fixed image to the moving one.
     """
 
 
 @transform.command()
 @click.argument("source", type=Path)
 @click.argument("out", type=Path)
+@click.option("--fixed", type=Path, help="Fixed image: FSL's reference, FreeSurfer's target.")
+@click.option("--moving", type=Path, help="Moving image: FSL's input, FreeSurfer's source.")
 @REFERENCE
 @OVERWRITE
-def convert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
-    """Write SOURCE in the format of OUT's ending."""
-    _join([source], out, reference, overwrite)
+def convert(
+    source: Path,
+    out: Path,
+    fixed: Path | None,
+    moving: Path | None,
+    reference: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write SOURCE in the format of OUT's ending.
+
+    FSL's .mat, FreeSurfer's .lta when written, and fields in voxels count in the images' voxels:
+    they need --fixed and --moving. With both, a .mat is written as FSL's, else as ITK's.
+    """
+    from anyvox_keras.io import check_output, load_transform, save_transform
+
+    check_output(out, overwrite, (source, reference, fixed, moving))
+    images = {"fixed": _grid(fixed), "moving": _grid(moving)}
+    chain = load_transform(source, **images)
+    save_transform(out, chain, _grid(reference), overwrite=True, **images)
 
 
 @transform.command()
@@ -38,7 +58,12 @@ def convert(source: Path, out: Path, reference: Path | None, overwrite: bool) ->
 @OVERWRITE
 def compose(sources: tuple[Path, ...], out: Path, reference: Path | None, overwrite: bool) -> None:
     """Join SOURCES into OUT: a point goes through the first, then through the next."""
-    _join(sources, out, reference, overwrite)
+    from anyvox_keras.geometry import Chain
+    from anyvox_keras.io import check_output, load_transform, save_transform
+
+    check_output(out, overwrite, (*sources, reference))
+    parts = [part for source in sources for part in load_transform(source).parts]
+    save_transform(out, Chain(tuple(parts)), _grid(reference), overwrite=True)
 
 
 @transform.command()
@@ -48,10 +73,10 @@ def compose(sources: tuple[Path, ...], out: Path, reference: Path | None, overwr
 @OVERWRITE
 def invert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
     """Write the way back of SOURCE; for a field, --reference is the moving image."""
-    from anyvox_keras.io import check_output, load_reference, load_transform, save_transform
+    from anyvox_keras.io import check_output, load_transform, save_transform
 
     check_output(out, overwrite, (source, reference))
-    grid = None if reference is None else load_reference(reference).grid
+    grid = _grid(reference)
     save_transform(out, load_transform(source).inverse(grid), grid, overwrite=True)
 
 
@@ -62,11 +87,10 @@ def invert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> 
 @OVERWRITE
 def jacobian(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
     """Write the Jacobian determinant of SOURCE: below 1 it shrinks, below 0 it folds."""
-    from anyvox_keras.io import check_output, load_reference, load_transform, save_volume
+    from anyvox_keras.io import check_output, load_transform, save_volume
 
     check_output(out, overwrite, (source, reference))
-    grid = None if reference is None else load_reference(reference).grid
-    warp = load_transform(source).to_warp(grid)
+    warp = load_transform(source).to_warp(_grid(reference))
     from anyvox_keras import backend
     from anyvox_keras.ops import jacobian_determinant
 
@@ -75,13 +99,7 @@ def jacobian(source: Path, out: Path, reference: Path | None, overwrite: bool) -
     save_volume(out, determinant, warp.grid, overwrite=True)
 
 
-def _join(
-    sources: tuple[Path, ...] | list[Path], out: Path, reference: Path | None, overwrite: bool
-) -> None:
-    from anyvox_keras.geometry import Chain
-    from anyvox_keras.io import check_output, load_reference, load_transform, save_transform
+def _grid(image: Path | None) -> Any:
+    from anyvox_keras.io import load_reference
 
-    check_output(out, overwrite, (*sources, reference))
-    grid = None if reference is None else load_reference(reference).grid
-    parts = [part for source in sources for part in load_transform(source).parts]
-    save_transform(out, Chain(tuple(parts)), grid, overwrite=True)
+    return None if image is None else load_reference(image).grid

@@ -1,36 +1,39 @@
-"""Transforms of any kind: ITK's text, MATLAB and HDF5 files, FreeSurfer's, displacement fields."""
+"""Transforms of any kind: ITK's, FreeSurfer's, FSL's, VoxelMorph's, Learn2Reg's, fields."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from scipy.io import loadmat, savemat
 
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.geometry.chain import Chain, Part
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.warp import Warp
+from anyvox_keras.io import freesurfer_fsl, itk_hdf5, voxel_fields
+from anyvox_keras.io.load import open_image, read_values
 from anyvox_keras.io.output import atomic, check_output
-from anyvox_keras.io.points import TO_LPS
-from anyvox_keras.io.transforms import linear_matrix, load_affine, load_warp, save_affine, save_warp
+from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
 
-LINEAR = (".tfm", ".txt", ".mat")
+LINEAR = (".tfm", ".txt", ".mat", ".lta")
+HDF5 = (".h5", ".hdf5")
 FIELDS = (".nii", ".nii.gz")
-KNOWN = (*LINEAR, ".h5", ".hdf5", ".lta", *FIELDS)
-_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
-_FIELD = "DisplacementFieldTransform"
+KNOWN = (*LINEAR, *HDF5, ".npz", *FIELDS)
 
 
-def load_transform(path: str | os.PathLike[str]) -> Chain:
+def load_transform(
+    path: str | os.PathLike[str], fixed: Grid | None = None, moving: Grid | None = None
+) -> Chain:
     """Read a transform, which maps points of the fixed image to the moving one, as ITK's do.
 
     Args:
         path: ITK's `.tfm`, `.txt`, `.mat` (as ANTs writes them) or `.h5` (composite; linear parts
-            and displacement fields), FreeSurfer's `.lta` (which maps moving to fixed points and is
-            turned round), or a displacement field, `.nii` or `.nii.gz` (see `load_warp`).
+            and displacement fields); FreeSurfer's `.lta` and FSL's `.mat` (which map moving to
+            fixed points and are turned round); a displacement field, `.nii` or `.nii.gz` (see
+            `load_warp`); a field in voxels, `.npz` or `(D, H, W, 3)` NIfTI (see `read_npz`).
+        fixed: Grid of the fixed image, for FSL and for fields in voxels, whose files don't know it.
+        moving: Grid of the moving image, likewise.
 
     Raises:
         UserError: A file of another kind, or one that cannot be read.
@@ -49,13 +52,32 @@ def load_transform(path: str | os.PathLike[str]) -> Chain:
         raise UserError(f"{path}: expected a transform ({', '.join(KNOWN)})")
     if not Path(path).exists():
         raise UserError(f"{path}: expected a transform, found no such file")
-    if name.endswith(FIELDS):
-        return Chain((load_warp(path),))
     if name.endswith((".tfm", ".txt")):
         return Chain((load_affine(path),))
-    read = {".mat": _of_matlab, ".lta": _of_freesurfer}.get(name[-4:], _of_hdf5)
+    if name.endswith(FIELDS):
+        return Chain((_of_nifti(path, fixed, moving),))
     with reading(path, "a transform"):
-        return Chain(tuple(read(path)))
+        return Chain(tuple(_parts(path, name, fixed, moving)))
+
+
+def _parts(path: Any, name: str, fixed: Grid | None, moving: Grid | None) -> Iterable[Part]:
+    if name.endswith(".lta"):
+        return freesurfer_fsl.read_lta(path)
+    if name.endswith(".npz"):
+        return [voxel_fields.read_npz(path, fixed, moving)]
+    if name.endswith(HDF5):
+        return itk_hdf5.read_hdf5(path)
+    if freesurfer_fsl.is_text(path):
+        return freesurfer_fsl.read_flirt(path, fixed, moving)
+    return _of_matlab(path)
+
+
+def _of_nifti(path: Any, fixed: Grid | None, moving: Grid | None) -> Part:
+    """A field in millimetres; one of four axes, which no program writes so, is in voxels."""
+    image, name = open_image(path, "warp")
+    if fixed is None or len(image.shape) != 4:
+        return load_warp(path)
+    return voxel_fields.in_voxels(read_values(image, name, "warp"), name, fixed, moving)
 
 
 def save_transform(
@@ -63,38 +85,62 @@ def save_transform(
     transform: Chain,
     grid: Grid | None = None,
     overwrite: bool = False,
+    fixed: Grid | None = None,
+    moving: Grid | None = None,
 ) -> None:
     """Write a transform, the format by the ending.
 
     Args:
-        path: `.tfm`, `.txt`, `.mat` for what is linear; `.nii`, `.nii.gz` for a field of anything.
+        path: `.tfm`, `.txt`, `.mat`, `.lta` for what is linear; `.h5` for anything; `.nii`,
+            `.nii.gz` and, in voxels, `.npz` for a field of anything.
         transform: What to write.
-        grid: Of the field; the default is that of the transform's first part.
+        grid: Of the field; the default is `fixed`, or that of the transform's first part.
         overwrite: Replace an existing file.
+        fixed: Grid of the fixed image. With both, `.mat` is FSL's, not ITK's; `.lta` needs both.
+        moving: Grid of the moving image.
 
     Raises:
         UserError: Another ending; a field for a linear ending; no grid; an existing file.
     """
     name = str(path).lower()
     if name.endswith(FIELDS):
-        warp = transform.to_warp(grid)
+        warp = transform.to_warp(grid or fixed)
         save_warp(path, warp.to_voxels(), warp.grid, overwrite=overwrite, beyond=warp.beyond)
-        return
-    if not name.endswith(LINEAR):
-        raise UserError(f"{path}: expected a name ending in {', '.join((*LINEAR, *FIELDS))}")
-    matrix = transform.matrix
+    elif name.endswith(".npz"):
+        voxel_fields.save_npz(path, transform.to_warp(grid or fixed), moving, overwrite)
+    elif name.endswith(HDF5):
+        itk_hdf5.save_hdf5(path, transform, overwrite)
+    elif name.endswith(LINEAR):
+        _save_linear(path, transform.matrix, overwrite, fixed, moving)
+    else:
+        raise UserError(f"{path}: expected a name ending in {', '.join(KNOWN)}")
+
+
+def _save_linear(
+    path: str | os.PathLike[str], matrix: np.ndarray | None, overwrite: bool,
+    fixed: Grid | None, moving: Grid | None,
+) -> None:  # fmt: skip
+    name = str(path).lower()
     if matrix is None:
-        raise UserError(f"{path}: expected a linear transform, received a field: write .nii.gz")
-    if not name.endswith(".mat"):
+        raise UserError(
+            f"{path}: expected a linear transform, received a field: write .nii.gz or .h5"
+        )
+    if name.endswith((".tfm", ".txt")):
         save_affine(path, matrix, overwrite)
-        return
-    lps = _FLIP @ matrix @ _FLIP
-    content = {
-        "AffineTransform_double_3_3": np.r_[lps[:3, :3].ravel(), lps[:3, 3]][:, None],
-        "fixed": np.zeros((3, 1)),
-    }
-    with atomic(check_output(path, overwrite)) as temporary:
-        savemat(temporary, content, format="4")
+    elif fixed is not None and moving is not None:
+        lta = name.endswith(".lta")
+        text = (freesurfer_fsl.lta_text if lta else freesurfer_fsl.flirt_text)(
+            matrix, fixed, moving
+        )
+        with atomic(check_output(path, overwrite)) as temporary:
+            temporary.write_text(text, encoding="ascii")
+    elif name.endswith(".lta"):
+        raise UserError(f"{path}: FreeSurfer's file holds both images' geometry: give both")
+    else:
+        parameters = itk_hdf5.linear_parameters(matrix)[:, None]
+        content = {"AffineTransform_double_3_3": parameters, "fixed": np.zeros((3, 1))}
+        with atomic(check_output(path, overwrite)) as temporary:
+            savemat(temporary, content, format="4")
 
 
 def _of_matlab(path: Any) -> Iterator[Part]:
@@ -104,67 +150,4 @@ def _of_matlab(path: Any) -> Iterator[Part]:
     (kind, parameters), *others = content.items()
     if others:
         raise ValueError(f"received several transforms: {', '.join(content)}")
-    yield _linear(kind, parameters, fixed)
-
-
-def _linear(kind: str, parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    lps = linear_matrix(kind.split("_")[0], np.asarray(parameters, "float64"), fixed)
-    matrix: np.ndarray = _FLIP @ lps @ _FLIP
-    return matrix
-
-
-def _of_hdf5(path: Any) -> Iterator[Part]:
-    """ITK's HDF5 file; of a composite, the last part acts first."""
-    with h5py.File(path) as file:
-        groups = file["TransformGroup"]
-        for number in sorted(groups, key=int, reverse=True):
-            group = groups[number]
-            kind = group["TransformType"][0].decode()
-            if kind.startswith("CompositeTransform"):
-                continue
-            # ITK once wrote the names with a fault
-            fixed, parameters = (
-                np.asarray(next(group[name] for name in group if name.endswith(end)), "float64")
-                for end in ("FixedParameters", "mParameters")
-            )
-            is_field = kind.startswith(_FIELD)
-            yield _field(parameters, fixed) if is_field else _linear(kind, parameters, fixed)
-
-
-def _field(parameters: np.ndarray, fixed: np.ndarray) -> Warp:
-    """A displacement field: its size, origin, spacing and direction are the fixed parameters."""
-    size = tuple(int(n) for n in fixed[:3])
-    affine = np.eye(4)
-    affine[:3, :3] = fixed[9:18].reshape(3, 3) * fixed[6:9]
-    affine[:3, 3] = fixed[3:6]
-    vectors = parameters.reshape(*size[::-1], 3).transpose(2, 1, 0, 3) * TO_LPS
-    return Warp(vectors, Grid(size, _FLIP @ affine))
-
-
-def _of_freesurfer(path: Any) -> Iterator[np.ndarray]:
-    """FreeSurfer's LTA: from voxels to voxels (type 0) or RAS to RAS (type 1), moving to fixed."""
-    lines = [line.split("#")[0].strip() for line in Path(path).read_text().splitlines()]
-    parted = (line.partition("=") for line in lines if "=" in line)
-    fields = [(name.strip(), text.strip()) for name, _, text in parted]
-    kind = int(dict(fields)["type"])
-    start = lines.index("1 4 4") + 1
-    matrix = np.array([line.split() for line in lines[start : start + 4]], "float64")
-    if kind == 0:
-        moving, fixed = (_lta_affine(fields, which) for which in (0, 1))
-        matrix = fixed @ matrix @ np.linalg.inv(moving)
-    elif kind != 1:
-        raise ValueError(f"received type {kind}: expected 0 (voxels) or 1 (RAS)")
-    yield np.linalg.inv(matrix)
-
-
-def _lta_affine(fields: list[tuple[str, str]], which: int) -> np.ndarray:
-    """Voxel to world matrix of the source (0) or the destination (1)."""
-    said: dict[str, np.ndarray] = {}
-    for name in ("volume", "voxelsize", "xras", "yras", "zras", "cras"):
-        texts = [field[1] for field in fields if field[0] == name]
-        said[name] = np.array(texts[which].split(), "float64")
-    affine = np.eye(4)
-    axes = np.stack([said["xras"], said["yras"], said["zras"]], 1)
-    affine[:3, :3] = axes * said["voxelsize"]
-    affine[:3, 3] = said["cras"] - affine[:3, :3] @ (said["volume"] / 2)
-    return affine
+    yield itk_hdf5.linear_part(kind, parameters, fixed)

@@ -4,10 +4,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from anyvox_keras.cli import main
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Chain, Grid, Warp
+from anyvox_keras.geometry import Chain, Grid, Volume, Warp
 from anyvox_keras.io import load_transform, save_transform
 
 LPS = np.array([-1.0, -1.0, 1.0])
@@ -36,7 +37,9 @@ def field(rng):
 
 
 def transform(command, folder, *names):
-    return main(["transform", command, *(str(folder / name) for name in names)])
+    """Run a command on files of a folder; what begins with a dash or a slash is left as it is."""
+    words = (name if name[:1] in "-/" else str(folder / name) for name in names)
+    return main(["transform", command, *words])
 
 
 def by_sitk(transform, points):
@@ -85,6 +88,84 @@ def test_freesurfer_maps_the_moving_image_to_the_fixed_one(tmp_path, points, kin
     )
     found = load_transform(tmp_path / "a.lta").points(points)
     np.testing.assert_allclose(found @ world[:3, :3].T + world[:3, 3], points, atol=1e-6)
+
+
+MOVING = Grid((9, 11, 10), np.array([[-2.0, 0, 0, 8], [0, 2, 0, -9], [0, 0, 2, -9], [0, 0, 0, 1]]))
+WORLD = np.array([[1.1, 0.1, 0, 3], [-0.1, 0.9, 0, 1], [0, 0, 1, -2], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Files of two scans: one whose axes are swapped, one that runs to the left."""
+    paths = []
+    for name, grid in (("fixed", GRID), ("moving", MOVING)):
+        paths.append(tmp_path / f"{name}.nii.gz")
+        nib.save(nib.Nifti1Image(np.zeros(grid.shape, "float32"), grid.affine), paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".mat", "fsl"), (".lta", "fs")])
+def test_fsl_and_freesurfer_are_read_and_written_as_by_nitransforms(
+    tmp_path, images, points, ending, kind
+):
+    nitransforms = pytest.importorskip("nitransforms")
+    fixed, moving = images
+    save_transform(tmp_path / "world.tfm", Chain((WORLD,)))
+    flags = ["--fixed", str(fixed), "--moving", str(moving)]
+    assert transform("convert", tmp_path, "world.tfm", f"a{ending}", *flags) == 0
+    read = nitransforms.linear.load(
+        tmp_path / f"a{ending}", fmt=kind, reference=str(fixed), moving=str(moving)
+    )
+    expected = points @ WORLD[:3, :3].T + WORLD[:3, 3]
+    np.testing.assert_allclose(read.map(points), expected, atol=1e-4)
+    assert transform("convert", tmp_path, f"a{ending}", "back.tfm", *flags) == 0
+    found = by_sitk(sitk.ReadTransform(str(tmp_path / "back.tfm")), points)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    # theirs, ours
+    theirs = nitransforms.linear.Affine(WORLD, reference=str(fixed))
+    theirs.to_filename(tmp_path / f"b{ending}", fmt=kind, moving=str(moving))
+    ours = load_transform(tmp_path / f"b{ending}", GRID, MOVING).points(points)
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def test_fsl_without_its_images_is_refused(tmp_path):
+    np.savetxt(tmp_path / "a.mat", np.eye(4))
+    with pytest.raises(UserError, match="needs both images"):
+        load_transform(tmp_path / "a.mat")
+
+
+def test_what_is_written_as_hdf5_is_read_by_simpleitk(tmp_path, points):
+    chain = Chain((smooth(), WORLD))
+    save_transform(tmp_path / "c.h5", chain)
+    read = sitk.ReadTransform(str(tmp_path / "c.h5"))
+    np.testing.assert_allclose(by_sitk(read, points), chain.points(points), atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["voxelmorph", "learn2reg", "nifti"])
+def test_displacements_in_voxels_move_images_as_by_scipy(tmp_path, rng, layout):
+    """As VoxelMorph and Learn2Reg apply them: `moving[x + u(x)]`."""
+    shift = np.stack([ndimage.gaussian_filter(rng.normal(size=GRID.shape), 2) for _ in range(3)])
+    moving = rng.normal(size=GRID.shape)
+    expected = ndimage.map_coordinates(moving, np.indices(GRID.shape) + shift, order=1)
+    if layout == "nifti":
+        nib.save(nib.Nifti1Image(np.moveaxis(shift, 0, -1), np.eye(4)), tmp_path / "u.nii.gz")
+        chain = load_transform(tmp_path / "u.nii.gz", GRID)
+    else:
+        np.savez(tmp_path / "u.npz", shift if layout == "learn2reg" else np.moveaxis(shift, 0, -1))
+        chain = load_transform(tmp_path / "u.npz", GRID)
+    warp = chain.to_warp(GRID)
+    found = warp.resample(Volume(moving.astype("float32"), GRID.affine)).array
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_allclose(found[inner], expected[inner], atol=1e-4)
+    save_transform(tmp_path / "back.npz", chain)
+    with np.load(tmp_path / "back.npz") as back:
+        np.testing.assert_allclose(back["arr_0"], np.moveaxis(shift, 0, -1), atol=1e-5)
+
+
+def test_half_a_field_of_learn2reg_is_enlarged(tmp_path):
+    np.savez(tmp_path / "u.npz", np.full((3, 6, 5, 4), 1.5, "float16"))
+    found = load_transform(tmp_path / "u.npz", GRID).to_warp(GRID).to_voxels()
+    np.testing.assert_allclose(found, 1.5, atol=1e-3)
 
 
 def smooth():
