@@ -2,6 +2,8 @@
 
 import keras
 
+from anyvox_keras.networks import ViT
+
 
 def conv(filters, name, strides=1):
     return keras.layers.Conv3D(
@@ -20,6 +22,12 @@ def plain_unet():
     inner = up()(conv(8, "coarse", strides=2)(fine))
     out = conv(6, "out")(keras.layers.Concatenate()([fine, inner]))
     return keras.Model(x, out, name="plain")
+
+
+def tiny_vit(**arguments):
+    """A ViT of 16 voxels per axis and four features."""
+    sizes = dict(side=16, channels=6, depth=1, heads=1, registers=2, width=2, output_channels=4)
+    return ViT(**sizes | {"seed": 0} | arguments)
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -20,6 +20,7 @@ if "xla_disable_hlo_passes" not in os.environ.get("XLA_FLAGS", ""):
 
 repeat, no_gradient = arrays.repeat_in_graph, arrays.gradient_on_request
 grid_sample, is_eager_on_cpu = arrays.no_grid_sample, arrays.never_eager
+is_eager_inference = arrays.never_eager
 # The hand-written gradient is faster than automatic differentiation.
 standardize_over_space = arrays.standardize_with_gradient
 double = arrays.doubled_by_broadcasts

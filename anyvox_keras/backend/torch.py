@@ -131,6 +131,14 @@ def _complex(real: Tensor, imag: Tensor | None) -> Tensor:
     return torch.complex(real, ops.zeros_like(real) if imag is None else imag)
 
 
+def is_eager_inference(x: Tensor) -> bool:
+    """Return whether `x` is computed with at once and no gradient will be asked for.
+
+    Only there does letting go of an array give memory back.
+    """
+    return not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+
+
 def is_eager_on_cpu(x: Tensor) -> bool:
     """Return whether values of `x` can be read for free: eager execution on a CPU.
 

@@ -18,7 +18,8 @@ TEMPLATES = click.option(
 WEIGHTS = click.option(
     "--weights",
     metavar="NAME|PATH",
-    help="Preset name, preset folder, or folder of a pretraining run; else anyvox-base.",
+    help="Network of the features: a preset's name or folder, the folder of a pretraining run, a "
+    ".keras file or a checkpoint of the paper (.pth); else anyvox-base.",
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 

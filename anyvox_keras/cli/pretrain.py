@@ -15,10 +15,11 @@ SHOWN = ("loss", "alignment", "val_loss", "val_alignment", "pairs_per_second")
 @click.command()
 @run_options(RunSettings)
 def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
-    """Pretrain a UNet on synthetic pairs, by the contrastive recipe.
+    """Pretrain a network on synthetic pairs, by the contrastive recipe.
 
-    OUT/backbone is then a preset for --weights. A run killed at any moment goes on with --resume,
-    on another backend too.
+    The network is a UNet, a ViT, or any Keras model: --weights net.keras goes on with one,
+    --backbone module:function builds one. OUT/backbone is then a preset for --weights. A run
+    killed at any moment goes on with --resume, on another backend too.
     """
     began = time.time()
     given = given_settings(RunSettings, config, flags)

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from anyvox_keras.backend import to_numpy
 from anyvox_keras.contrastive.contrastive_pretrainer import ContrastivePretrainer
 from anyvox_keras.contrastive.recipes import RECIPES, recipe
 from anyvox_keras.contrastive.run_settings import RunSettings
+from anyvox_keras.contrastive.starting_backbone import starting_backbone
 from anyvox_keras.errors import UserError
-from anyvox_keras.networks import ARCHITECTURES, UNet
+from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.pictures import feature_picture, save_figure
 from anyvox_keras.synthesis import SyntheticStream
 from anyvox_keras.templates import open_banks
@@ -61,11 +61,12 @@ class FeaturePictures(keras.callbacks.Callback):
     def draw(self, path: Path) -> None:
         """Draw the picture now."""
         sync_state(self.model)
-        backbone = self.model.backbone
-        features = [to_numpy(backbone.predict_on_batch(view))[0] for view in self.views]
+        # Views may be larger than what the network takes.
+        extractor = FeatureExtractor(self.model.backbone, rescale=False, overlap=0.5)
         images = [view[0, ..., 0] for view in self.views]
+        features = [extractor(image) for image in images]
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure = feature_picture(images, [f.astype("float32") for f in features])
+        figure = feature_picture(images, features)
         save_figure(figure, path, overwrite=True)
 
 
@@ -110,7 +111,7 @@ class PretrainingRun(TrainingRun):
         """Make the network, the heads and the optimizer, compiled."""
         s = self.settings
         model = ContrastivePretrainer(
-            self._backbone(),
+            starting_backbone(s, self.policy),
             taps=s.taps,
             tap_weights=s.tap_weights,
             samples=s.samples,
@@ -133,14 +134,6 @@ class PretrainingRun(TrainingRun):
         """Configure training by the recipe's optimizer."""
         own = self._options()
         model.compile(recipe(self.settings.recipe).optimizer(learning_rate=self.rate(), **own))
-
-    def _backbone(self) -> UNet:
-        s = self.settings
-        if s.weights is not None:
-            return UNet.from_preset(s.weights, dtype=self.policy)
-        given = dict(width=s.width, levels=s.levels, output_channels=s.output_channels)
-        sizes = {name: value for name, value in given.items() if value is not None}
-        return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
 
     def _augmentation(self) -> keras.layers.Layer | str | None:
         chosen = self.settings.augmentation

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.networks import ARCHITECTURES
+from anyvox_keras.networks import ARCHITECTURES, VIT
 from anyvox_keras.training.setting import setting
 from anyvox_keras.training.settings import Settings
 from anyvox_keras.types import RecipeName, Weighting
 
 SIZE = " By default the architecture's."
+SIZES = ("width", "levels", "output_channels")
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,16 @@ class RunSettings(Settings):
     )
     weights: str | None = setting(
         None,
-        "Preset that the network starts from, and whose sizes it takes. By default it starts from "
-        "random weights.",
+        "Network to start from, of any class: a preset, the folder of a run, a .keras file or a "
+        "checkpoint of the paper. By default it starts from random weights.",
+    )
+    backbone: str | None = setting(
+        None,
+        "Network of your own to build instead of an architecture: MODULE:FUNCTION, which is called "
+        "without arguments and returns a Keras model.",
     )
     architecture: str = setting(
-        "anatomix", "Network that is built for random weights.", choices=tuple(ARCHITECTURES)
+        "anatomix", "Network that is built for random weights.", choices=(*ARCHITECTURES, VIT)
     )
     width: int | None = setting(None, "Channels of the first level." + SIZE, least=1, none=0)
     levels: int | None = setting(None, "Number of poolings." + SIZE, least=1, none=0)
@@ -144,9 +150,18 @@ class RunSettings(Settings):
             raise UserError(f"crop: expected at most side ({self.side}), received {self.crop}")
         if self.crop is None and self.cubes > 1:
             raise UserError(f"cubes: expected 1 without crop, received {self.cubes}")
-        sizes = {name: getattr(self, name) for name in ("width", "levels", "output_channels")}
-        given = [name for name, value in sizes.items() if value is not None]
-        if self.weights is not None and given:
+        self._check_network()
+
+    def _check_network(self) -> None:
+        given = [name for name in SIZES if getattr(self, name) is not None]
+        own = [name for name in ("weights", "backbone") if getattr(self, name) is not None]
+        if len(own) > 1:
+            raise UserError("weights, backbone: expected one of them, received both")
+        if own and given:
             raise UserError(
-                f"{', '.join(given)}: cannot be set with weights, whose sizes are their own"
+                f"{', '.join(given)}: cannot be set with {own[0]}, whose sizes are their own"
             )
+        if self.backbone is not None and not all(self.backbone.partition(":")):
+            raise UserError(f"backbone: expected MODULE:FUNCTION, received {self.backbone}")
+        if self.architecture == VIT and self.levels is not None:
+            raise UserError(f"levels: cannot be set with architecture {VIT}, which has none")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from anyvox_keras.networks.architectures import (
         ARCHITECTURES as ARCHITECTURES,
         DEFAULT as DEFAULT,
+        VIT as VIT,
     )
     from anyvox_keras.networks.exporting import export_network as export_network
     from anyvox_keras.networks.hub import upload_preset as upload_preset

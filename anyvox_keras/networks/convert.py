@@ -3,8 +3,10 @@
 import os
 from typing import Any
 
+import keras
 import numpy as np
 
+from anyvox_keras.errors import UserError
 from anyvox_keras.extras import load_extra
 from anyvox_keras.io import atomic
 from anyvox_keras.networks.checkpoint import class_in, load_checkpoint, read_checkpoint, state_of
@@ -41,17 +43,28 @@ def from_torch(path: str | os.PathLike[str], **arguments: Any) -> UNet | ViT:
     return load_checkpoint(UNet, path, **arguments)
 
 
-def to_torch(network: UNet | ViT, path: str | os.PathLike[str]) -> None:
+def to_torch(network: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write a network as a PyTorch state dict with the paper's keys.
 
     Weights and statistics go over bit for bit. PyTorch's `num_batches_tracked`, which no
     computation of these networks reads, is written as 0.
+
+    Args:
+        network: A `UNet` or a `ViT`.
+        path: The `.pth` file.
+
+    Raises:
+        UserError: If the network is of another class.
+        ImportError: If PyTorch is not installed.
 
     Example:
         ```python
         to_torch(UNet(width=4, levels=2), "unet.pth")
         ```
     """
+    if not isinstance(network, UNet | ViT):
+        kind = type(network).__name__
+        raise UserError(f"{path}: a checkpoint holds a UNet or a ViT, received {kind}")
     torch = load_extra("torch", "a PyTorch checkpoint")
     state = {
         key: torch.from_numpy(np.ascontiguousarray(array)) if array.ndim else torch.tensor(0)

@@ -10,8 +10,8 @@ from anyvox_keras.io.output import cache_folder
 
 SCHEME = "hf://"
 REPOSITORY = "neeldey/anatomix"
-#: published checkpoints by name, and the class that holds each
-HUB_PRESETS = {"anatomix": "UNet", "anatomix-dev": "UNet", "anatomix-dev-vit": "ViT"}
+#: published checkpoints by name
+HUB_PRESETS = ("anatomix", "anatomix-dev", "anatomix-dev-vit")
 
 
 def hub_checkpoint(name: str) -> Path:

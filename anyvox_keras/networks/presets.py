@@ -12,7 +12,7 @@ from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic
 from anyvox_keras.io.provenance import sha256_of
 from anyvox_keras.networks import weights_file
-from anyvox_keras.networks.checkpoint import load_checkpoint
+from anyvox_keras.networks.checkpoint import class_in, load_checkpoint, read_checkpoint
 from anyvox_keras.networks.hub import HUB_PRESETS, REPOSITORY, SCHEME, hub_checkpoint, hub_folder
 from anyvox_keras.saving import PACKAGE, class_of, load_model
 
@@ -25,6 +25,8 @@ PACKAGED = Path(__file__).parent / "weights"
 CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
 #: what holds the weights: of a class of the package one of the first two, of any other the last
 WEIGHTS, MODEL = weights_file.HDF5, "model.keras"
+#: files that hold a network by themselves: Keras's own, and the paper's checkpoints
+SAVED, CHECKPOINTS = ".keras", (".pth", ".pt")
 
 
 def model_card(name: str, about: dict[str, Any], arguments: dict[str, Any]) -> str:
@@ -71,9 +73,10 @@ class Presets:
         """Load a network with its weights.
 
         Args:
-            preset: A preset folder, the folder of a pretraining run, a name (`anyvox-base` is
-                packaged; `anatomix`, `anatomix-dev` and `anatomix-dev-vit` are downloaded and
-                converted once), or `"hf://owner/repository[@revision]"`.
+            preset: A preset folder, the folder of a pretraining run, a checkpoint of the paper's
+                code (`.pth`), a name (`anyvox-base` is packaged; `anatomix`, `anatomix-dev` and
+                `anatomix-dev-vit` are downloaded and converted once), or
+                `"hf://owner/repository[@revision]"`.
             dtype: Dtype policy; None takes the global one.
 
         Raises:
@@ -104,11 +107,12 @@ class Presets:
 
 
 def preset_folder(preset: str | os.PathLike[str]) -> Path:
-    """Find the folder, or the published checkpoint, that a preset's name stands for.
+    """Find the folder, or the file, that a preset's name stands for.
 
     Args:
-        preset: A preset folder, the folder of a pretraining run (its `backbone/`), a packaged or
-            published name, or `"hf://owner/repository[@revision]"`.
+        preset: A preset folder, the folder of a pretraining run (its `backbone/`), a `.keras` file,
+            a checkpoint of the paper's code (`.pth`), a packaged or published name, or
+            `"hf://owner/repository[@revision]"`.
 
     Raises:
         UserError: If there is no such preset.
@@ -116,6 +120,8 @@ def preset_folder(preset: str | os.PathLike[str]) -> Path:
     text = os.fspath(preset)
     if text.startswith(SCHEME):
         return hub_folder(text)
+    if Path(text).suffix in (SAVED, *CHECKPOINTS) and Path(text).is_file():
+        return Path(text)
     for folder in (Path(text), Path(text) / "backbone", PACKAGED / text):
         if (folder / CONFIG).is_file():
             return folder
@@ -124,8 +130,9 @@ def preset_folder(preset: str | os.PathLike[str]) -> Path:
     if Path(text).exists():
         raise UserError(f"{text}: not a preset folder; it lacks {CONFIG} (or backbone/{CONFIG})")
     raise UserError(
-        f"unknown preset {text}; expected a preset folder, the folder of a pretraining run, "
-        f"hf://owner/repository, or one of {', '.join(preset_names())}"
+        f"unknown preset {text}; expected a preset folder, the folder of a pretraining run, a "
+        f"{SAVED} or {CHECKPOINTS[0]} file, hf://owner/repository, or one of "
+        f"{', '.join(preset_names())}"
     )
 
 
@@ -146,17 +153,19 @@ def preset_metadata(preset: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if os.fspath(preset) in HUB_PRESETS:
         return {"name": preset, "source": f"https://huggingface.co/{REPOSITORY}"}
-    path = preset_folder(preset) / METADATA
-    return _read(path) if path.is_file() else {}
+    found = preset_folder(preset)
+    return _read(found / METADATA) if (found / METADATA).is_file() else {}
 
 
 def load_network(preset: str | os.PathLike[str], dtype: Any = None) -> keras.Model:
     """Load the network of a preset, whatever its class.
 
     Args:
-        preset: As `preset_folder`.
-        dtype: Dtype policy of a class of the package; None takes the global one. Of others the
-            policy is stored with them.
+        preset: A preset folder, the folder of a pretraining run, a `.keras` file, a checkpoint of
+            the paper's code (`.pth`), a packaged or published name, or
+            `"hf://owner/repository[@revision]"`.
+        dtype: Dtype policy of a class of the package; None takes the global one. A `.keras` file,
+            and with it a network of another class, computes as it was stored.
 
     Raises:
         UserError: If there is no such preset, or it can't be loaded.
@@ -170,8 +179,10 @@ def load_network(preset: str | os.PathLike[str], dtype: Any = None) -> keras.Mod
         ```
     """
     folder = preset_folder(preset)
+    if folder.suffix == SAVED:
+        return load_model(folder, compile=False)
     if folder.is_file():
-        name = HUB_PRESETS.get(os.fspath(preset), "UNet")
+        name = class_in(read_checkpoint(folder))
     elif (folder / MODEL).is_file():
         _require_digest(folder, folder / MODEL)
         return load_model(folder / MODEL, compile=False)
@@ -193,6 +204,8 @@ def load_preset(cls: Any, preset: str | os.PathLike[str], dtype: Any = None) -> 
         dtype: Dtype policy; None takes the global one, whatever the network was trained in.
     """
     folder = preset_folder(preset)
+    if folder.suffix == SAVED:
+        raise UserError(f"{folder}: expected a preset of {cls.__name__}, received a {SAVED} file")
     if folder.is_file():
         return load_checkpoint(cls, folder, dtype)
     config = _read(folder / CONFIG)

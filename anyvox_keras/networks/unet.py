@@ -18,6 +18,7 @@ from anyvox_keras.networks.layers import (
     ReflectPadToMultiple,
     UpSample,
 )
+from anyvox_keras.networks.lean_inference import LeanInference
 from anyvox_keras.networks.normalization import BatchNorm, InstanceNorm
 from anyvox_keras.networks.presets import Presets
 from anyvox_keras.networks.strides import multiples, pooling_strides
@@ -27,7 +28,7 @@ OPTIONS = {"normalization": Normalization, "pooling": Pooling, "upsampling": Ups
 
 
 @export
-class UNet(Presets, keras.Model):
+class UNet(Presets, LeanInference, keras.Model):
     """3D UNet whose output has the input's grid (Dey et al., ICLR 2025).
 
     A stem convolution; `levels` encoder levels of two convolutions and 2x pooling, the first at

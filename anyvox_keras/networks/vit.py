@@ -10,6 +10,7 @@ from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.networks.layers import ZeroConv3D
+from anyvox_keras.networks.lean_inference import LeanInference
 from anyvox_keras.networks.normalization import InstanceNorm
 from anyvox_keras.networks.presets import Presets
 from anyvox_keras.networks.vit_layers import Demean, PatchGrid, PatchTokens, ViTBlock
@@ -22,7 +23,7 @@ _FORMAT = "channels_last"
 
 
 @export
-class ViT(Presets, keras.Model):
+class ViT(Presets, LeanInference, keras.Model):
     """3D vision transformer whose output has the input's grid (Wald et al., Primus, 2025).
 
     A convolutional tokenizer: a residual block at `width` channels, then three that halve the grid

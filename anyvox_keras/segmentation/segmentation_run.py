@@ -15,7 +15,8 @@ import numpy as np
 from anyvox_keras.backend import device_name
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
-from anyvox_keras.networks import ARCHITECTURES, UNet
+from anyvox_keras.networks import ARCHITECTURES, UNet, load_network
+from anyvox_keras.networks.signature import fixed_sides
 from anyvox_keras.segmentation.crops import EFFECTS, LIGHT, CropStream, SegmentationAugmentation
 from anyvox_keras.segmentation.dataset import (
     Case,
@@ -31,7 +32,7 @@ from anyvox_keras.segmentation.dataset import (
 from anyvox_keras.segmentation.dice import DiceCrossEntropy
 from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates
-from anyvox_keras.segmentation.fingerprint import read_fingerprint
+from anyvox_keras.segmentation.fingerprint import Fingerprint, read_fingerprint
 from anyvox_keras.segmentation.predictor import Predictor
 from anyvox_keras.segmentation.scaling import Scaling
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
@@ -42,6 +43,8 @@ from anyvox_keras.training.training_run import TrainingRun, policy_of
 from anyvox_keras.types import Part
 
 CLASSES = "classes.json"
+# poolings that crops are made to suit, of a network that does not tell its own
+_LEVELS = 5
 
 
 class SegmentationRun(TrainingRun):
@@ -171,16 +174,21 @@ class SegmentationRun(TrainingRun):
             side=side,
             spacing=spacing,
             voxel=voxel,
-            crop=s.crop or replace(facts, spacing=voxel).crop(side, self._start.levels),
+            crop=s.crop or self._crop(replace(facts, spacing=voxel), side),
             window=s.window or facts.window,
         )
 
+    def _crop(self, facts: Fingerprint, side: int) -> tuple[int, ...]:
+        """Sides that suit the scans, or those that the network insists on."""
+        levels = getattr(self._start, "levels", _LEVELS)
+        return fixed_sides(self._start) or facts.crop(side, levels)
+
     @cached_property
-    def _start(self) -> UNet:
+    def _start(self) -> keras.Model:
         """The network that training starts from, as it was made: it pools all axes alike."""
         s = self.settings
         if s.weights != "scratch":
-            return UNet.from_preset(s.weights, dtype=self.policy)
+            return load_network(s.weights, self.policy)
         sizes = {n: v for n, v in {"width": s.width, "levels": s.levels}.items() if v is not None}
         return UNet(**{**ARCHITECTURES[s.architecture], **sizes}, seed=s.seed, dtype=self.policy)
 
@@ -242,8 +250,12 @@ class SegmentationRun(TrainingRun):
         train = int(s.train) if s.train.isdecimal() else cast(Part, s.train)
         return Segmenter(self._backbone(), classes, train, s.seed, dtype=self.policy)
 
-    def _backbone(self) -> UNet:
-        """The network, with poolings that fit the scans' slices; no weight hangs on them."""
+    def _backbone(self) -> keras.Model:
+        """The network, a UNet's poolings fit to the scans' slices; no weight hangs on them."""
+        if (sides := fixed_sides(self._start)) not in (None, self.settings.crop):
+            raise UserError(f"crop: expected the network's, {sides}, received {self.settings.crop}")
+        if not isinstance(self._start, UNet):
+            return self._start
         config = self._start.get_config()
         fitted = UNet.from_config({**config, "spacing": self.settings.voxel})
         fitted.set_weights(self._start.get_weights())
@@ -293,7 +305,7 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSet
     classes = _read_classes(folder / CLASSES)
     settings: SegmentationSettings = SegmentationRun.read_settings(folder)
     policy = policy_of(settings.precision)
-    segmenter = Segmenter(UNet.from_preset(folder, policy), len(classes), dtype=policy)
+    segmenter = Segmenter(load_network(folder, policy), len(classes), dtype=policy)
     try:
         segmenter.load_weights(folder / found[0])
     except (OSError, ValueError, KeyError) as error:

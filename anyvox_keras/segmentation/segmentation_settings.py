@@ -61,7 +61,9 @@ class SegmentationSettings(Settings):
         None, "Names of the training cases to use. By default all are used."
     )
     weights: str = setting(
-        DEFAULT, "Preset that the network starts from; scratch starts from random weights."
+        DEFAULT,
+        "Network to start from, of any class: a preset, the folder of a run, a .keras file or a "
+        "checkpoint of the paper; scratch starts from random weights.",
     )
     architecture: str = setting(
         DEFAULT, "Network that is built for scratch.", choices=tuple(ARCHITECTURES)

@@ -3,10 +3,12 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from own_networks import plain_unet, tiny_vit
 
 from anyvox_keras.cli import main
 from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.networks import UNet
+from anyvox_keras.networks import UNet, save_preset
+from anyvox_keras.networks.convert import to_torch
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,24 @@ def test_features_are_the_extractors_on_the_images_grid(images, tmp_path, run_fo
     np.testing.assert_allclose(saved.affine, image.affine)
     extractor = FeatureExtractor(UNet.from_preset(run_folder / "backbone"))
     np.testing.assert_allclose(saved.get_fdata(), extractor(image.get_fdata()), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["preset of a ViT", "run", ".keras", ".pth"])
+def test_any_network_is_taken_in_any_form(images, tmp_path, kind):
+    weights, network = tmp_path / "network", tiny_vit() if "ViT" in kind else plain_unet()
+    if kind == "run":
+        save_preset(network, weights / "backbone")
+    elif kind == ".keras":
+        network.save(weights := weights.with_suffix(kind))
+    elif kind == ".pth":
+        network = UNet(output_channels=3, width=2, levels=1, seed=0)
+        to_torch(network, weights := weights.with_suffix(kind))
+    else:
+        network.save_to_preset(weights)
+    out = tmp_path / "out.nii.gz"
+    assert run(images, out, "--weights", weights) == 0
+    expected = FeatureExtractor(network)(nib.load(images["fixed"]).get_fdata())
+    np.testing.assert_allclose(nib.load(out).get_fdata(), expected, atol=1e-4)
 
 
 def test_the_packaged_network_is_the_default(images, tmp_path):

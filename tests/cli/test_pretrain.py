@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from own_networks import plain_unet
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.cli import main
@@ -113,6 +114,15 @@ def test_folder_that_cannot_be_written_is_one_line(run, capsys):
         (["--tap-weights", "1,nan"], "tap_weights: expected a finite number"),
         (["--templates", "nowhere"], "nowhere"),
         (["--weights", "nowhere"], "nowhere"),
+        (["--weights", "a", "--backbone", "b:c"], "weights, backbone: expected one of them"),
+        (["--backbone", "own_networks"], "backbone: expected MODULE:FUNCTION"),
+        (["--backbone", "own_networks:absent"], "own_networks:absent cannot be called"),
+        (["--backbone", "own_networks:up"], "to return a Keras model, received UpSampling3D"),
+        (
+            ["--backbone", "own_networks:tiny_vit", "--side", "24"],
+            "side: expected the network's, (16, 16, 16), received 24",
+        ),
+        (["--architecture", "anatomix-dev-vit", "--levels", "2"], "levels: cannot be set with"),
         (["--temperature", "nan"], "temperature: expected a finite number"),
     ],
 )
@@ -139,6 +149,20 @@ def test_a_stage_starts_from_the_weights_of_another(tmp_path):
         np.testing.assert_array_equal(to_numpy(own), to_numpy(given))
     with pytest.raises(UserError, match="width: cannot be set with weights"):
         dataclasses.replace(settings, width=4)
+
+
+def test_a_run_may_begin_with_any_network(tmp_path):
+    plain_unet().save(tmp_path / "own.keras")
+    for own, kind in (
+        ({"weights": str(tmp_path / "own.keras")}, "Functional"),
+        ({"backbone": "own_networks:Written"}, "Written"),
+        ({"architecture": "anatomix-dev-vit", "width": 2, "output_channels": 4}, "ViT"),
+    ):
+        settings = RunSettings(shapes=4, side=16, seed=9, **own)
+        model = PretrainingRun(tmp_path / kind, settings).model()
+        assert type(model.backbone).__name__ == kind
+    # The architecture's windows are the run's cubes.
+    assert (model.backbone.side, model.backbone.depth) == (16, 12)
 
 
 def test_shapes_may_come_from_several_places(tmp_path):

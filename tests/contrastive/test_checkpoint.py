@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import pytest
 from fake_stream import FakeStream
-from own_networks import Written
+from own_networks import tiny_vit
 
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.contrastive import PretrainingRun, RunSettings
 from anyvox_keras.errors import UserError
+from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import UNet
 from anyvox_keras.training import Checkpoint
 from anyvox_keras.training.checkpoint import read_facts, sync_state
@@ -93,20 +94,23 @@ def test_a_killed_run_ends_as_an_unbroken_one(unbroken, tmp_path):
     assert_same_run(unbroken, tmp_path)
 
 
-def test_a_killed_run_of_any_model_ends_as_an_unbroken_one(tmp_path):
-    class Own(FakeRun):
-        def _backbone(self):
-            keras.utils.set_random_seed(5)
-            network = Written()
-            return network
-
-    settings = RunSettings(
-        **SETTINGS | {"taps": ["deep", "output"], "steps": 4, "validation_pairs": 1}
-    )
-    Own(tmp_path / "whole", settings).train()
-    kill_at(Own(tmp_path / "killed", settings), 2)
-    Own(tmp_path / "killed", settings).train()
+@pytest.mark.parametrize("kind", ["of one's own", "ViT"])
+def test_a_killed_run_of_any_model_ends_as_an_unbroken_one(kind, tmp_path):
+    own = {"backbone": "own_networks:Written", "taps": ["deep", "output"]}
+    if kind == "ViT":
+        tiny_vit(seed=4).save_to_preset(tmp_path / "vit")
+        own = {"weights": str(tmp_path / "vit"), "taps": ["tokenizer_conv", "output"]}
+    sizes = dict.fromkeys(("width", "levels", "output_channels"))
+    settings = RunSettings(**SETTINGS | sizes | own | {"steps": 4, "validation_pairs": 1})
+    FakeRun(tmp_path / "whole", settings).train()
+    kill_at(FakeRun(tmp_path / "killed", settings), 2)
+    FakeRun(tmp_path / "killed", settings).train()
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    # What it leaves is a preset, whatever the class.
+    volume = np.random.default_rng(1).random((16, 16, 16)).astype("float32")
+    features = FeatureExtractor.from_preset(tmp_path / "killed")(volume)
+    assert features.shape[:3] == (16, 16, 16)
+    assert np.isfinite(features).all()
 
 
 def begin_and_kill(folder, backend):
