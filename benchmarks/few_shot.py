@@ -116,6 +116,7 @@ def _run(
     given: dict[str, Any] = {"minutes": options.minutes}
     if options.steps:
         given = {"steps": options.steps, "batch_size": CROPS, "side": options.side}
+        given["log_every"] = max(1, options.steps // 10)
     given["weights"] = options.weights if method == "pretrained" else "scratch"
     given |= dict(change.split("=", 1) for change in options.change)
     settings = SegmentationSettings(seed=seed, **given)

@@ -21,35 +21,37 @@ def class_names(run: Path) -> dict[int, str]:
     return dict(zip(numbers, found["classes"], strict=True))
 
 
-def save_prediction_page(path: Path, image: Any, labels: Any, names: dict[int, str]) -> None:
-    """Write a page of an image and its labels, with the volume of each.
+def save_prediction_page(path: Path, image: Any, found: Any, names: dict[int, str]) -> None:
+    """Write a page of an image and its labels, with volume and confidence of each.
 
     Args:
         path: The page.
         image: The `Volume`.
-        labels: What was found, on its grid.
+        found: The `Segmented` of it.
         names: What the labels are called.
     """
     from anyvox_keras.io import provenance_of, save_page
     from anyvox_keras.pictures import Page, Table, Viewer, made_with_tables, planes
+    from anyvox_keras.segmentation import label_volumes
 
-    ml = abs(float(np.linalg.det(image.affine[:3, :3]))) / 1000
-    numbers, counts = np.unique(labels.array[labels.array > 0], return_counts=True)
+    labels = found.labels
     rows = [
-        (names.get(int(n), f"label {n}"), int(n), float(c * ml))
-        for n, c in zip(numbers, counts, strict=True)
+        (row.name, row.label, row.ml, row.confidence)
+        for row in label_volumes("", found, names)
+        if row.label in found.confidence
     ]
     page = Page(
         f"Labels of {Path(image.name).name}",
         f"{len(rows)} labels; not a medical device, not for diagnosis",
         tables=[
-            Table("Volumes", ("label", "number", "ml"), rows),
+            Table("Volumes", ("label", "number", "ml", "confidence"), rows,
+                  "Confidence: the Dice that the network's probabilities expect."),
             *made_with_tables(provenance_of({"image": image.name})),
         ],
         viewer=Viewer(image.grid, {"image": image.array}, {"labels": labels.array}, names),
         picture=planes(image.array, image.grid, labels=labels.array),
         command=command_line(),
-    )
+    )  # fmt: skip
     save_page(path, page.html())
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 
 #: settings by which networks see scans alike
 SEEN = ("crop", "spacing", "scaling", "window")
+#: table of how large the structures of all cases are
+VOLUMES = "volumes.csv"
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
 
 
@@ -70,31 +72,55 @@ def predict(
     **options: Any,
 ) -> None:
     """Write the label map of each image, on its grid and named as it is."""
-    from anyvox_keras.io import case_name, check_output, list_images, load_volume, save_volume
+    from anyvox_keras.io import check_output, list_images, save_volume
     from anyvox_keras.progress import counted, note, tell
+    from anyvox_keras.segmentation import label_volumes, read_scan, save_volumes
 
-    found = list_images(images)
-    targets = _targets(found, out, overwrite, probabilities)
+    scans = _scans(list_images(images), runs[0])
+    targets = _targets(scans, out, overwrite, probabilities)
     if report:
-        for path in targets:
-            check_output(out / f"{case_name(path)}.html", overwrite)
+        for target, _ in targets.values():
+            check_output(_page(target), overwrite)
     note(f"{len(targets)} images, {', '.join(map(str, runs))}")
     tell("loading the network")
     predictor = _predictor(runs, **options)
+    names, rows = class_names(runs[0]), []
     for path, (target, beside) in counted(targets.items(), "images", len(targets)):
-        volume = load_volume(path)
-        labels = predictor(volume)
-        save_volume(target, labels.array, volume, overwrite)
+        scan = read_scan(scans[path])
+        found = predictor.segment(scan)
+        save_volume(target, found.labels.array, scan.volume, overwrite)
+        rows += label_volumes(target.name.removesuffix(".gz").removesuffix(".nii"), found, names)
         if report:
-            page = out / f"{case_name(path)}.html"
-            save_prediction_page(page, volume, labels, class_names(runs[0]))
+            save_prediction_page(_page(target), scan.volume, found, names)
         if probabilities:
-            save_volume(beside, predictor.probabilities(volume), volume, overwrite)
-    click.echo(f"{out}: {len(targets)} label maps")
+            save_volume(beside, predictor.probabilities(scan), scan.volume, overwrite)
+        save_volumes(out / VOLUMES, rows)
+    click.echo(f"{out}: {len(targets)} label maps, {VOLUMES}{_least_certain(rows)}")
+
+
+def _scans(found: Sequence[Path], run: Path) -> dict[Path, Any]:
+    """What is read as each scan, by its first file; a list where each channel has a file."""
+    from anyvox_keras.segmentation import channel_files, join_channels
+
+    if not (run / "classes.json").exists() or not (count := channel_files(run)):
+        return {path: path for path in found}
+    joined = join_channels(found, count)
+    return {next(filter(None, files)): list(files) for files in joined.values()}
+
+
+def _page(target: Path) -> Path:
+    return target.with_name(f"{target.name.removesuffix('.gz').removesuffix('.nii')}.html")
+
+
+def _least_certain(rows: Sequence[Any]) -> str:
+    from anyvox_keras.segmentation import least_certain
+
+    cases = {row.case for row in rows}
+    return f"; least certain: {least_certain(rows)}" if len(cases) > 1 else ""
 
 
 def _targets(
-    images: Sequence[Path], out: Path, overwrite: bool, probabilities: bool
+    scans: Mapping[Path, Any], out: Path, overwrite: bool, probabilities: bool
 ) -> dict[Path, tuple[Path, Path]]:
     """Where the label map and the probabilities of each image go.
 
@@ -105,18 +131,18 @@ def _targets(
 
     targets: dict[Path, tuple[Path, Path]] = {}
     taken: dict[Path, Path] = {}
-    for image in images:
+    for image, source in scans.items():
         if any(image.samefile(other) for other in targets):
             continue  # a file, and a folder that holds it
-        name = (
-            image.name if image.name.endswith((".nii", ".nii.gz")) else f"{case_name(image)}.nii.gz"
-        )
-        pair = out / name, out / f"{case_name(image)}_probabilities.nii.gz"
+        # of nnU-Net's NAME_0000.nii.gz the digits tell the channel
+        case = case_name(image)[:-5] if isinstance(source, list) else case_name(image)
+        ending = ".nii" if image.name.endswith(".nii") else ".nii.gz"
+        pair = out / f"{case}{ending}", out / f"{case}_probabilities.nii.gz"
         for target in pair if probabilities else pair[:1]:
             if target in taken:
                 raise UserError(f"{image}: its result {target.name} is that of {taken[target]} too")
             taken[target] = image
-            check_output(target, overwrite, images)
+            check_output(target, overwrite, [*scans])
         targets[image] = pair
     return targets
 

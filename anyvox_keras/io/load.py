@@ -130,6 +130,46 @@ def _without_offset(
         return np.array(raw - offset, "float32", order="C")
 
 
+def load_channels(source: Any, what: str = "image") -> list[Volume]:
+    """Read an image of one channel or several: 3D, or 4D with a channel in each volume.
+
+    Args:
+        source: As `load_volume`; an array of several channels is `(D, H, W, C)`.
+        what: what to call it in messages.
+
+    Returns:
+        A `Volume` for each channel, as `load_volume` reads it; of several, one may be constant.
+
+    Raises:
+        UserError: as `load_volume`.
+
+    Example:
+        ```python
+        >>> len(load_channels(np.random.rand(4, 5, 6, 2)))
+        2
+        ```
+    """
+    if isinstance(source, np.ndarray) and source.ndim == 4:
+        return _split(source, np.eye(4), None, what)
+    if isinstance(source, Volume | np.ndarray):
+        return [load_volume(source, what)]
+    image, name = open_image(source, what)
+    shape = tuple(image.shape)
+    # A vector image of NIfTI has its components on the fifth axis.
+    if len(shape) not in (4, 5) or math.prod(shape[3:]) == 1 or min(shape[:3]) < 2:
+        return [load_volume(source, what)]
+    values = read_values(image, name, what).reshape(*shape[:3], -1)
+    return _split(values, read_affine(image, name), copy_header(image), name)
+
+
+def _split(values: np.ndarray, affine: np.ndarray, header: Any, name: str) -> list[Volume]:
+    volumes = []
+    for channel in range(values.shape[3]):
+        array, finite = _usable(values[..., channel], f"{name}, channel {channel}", varies=False)
+        volumes.append(Volume(array, affine, header, finite, name))
+    return volumes
+
+
 def load_labels(source: Any, what: str = "label map") -> Volume:
     """Read a 3D label map: integers from 0 (background) up.
 

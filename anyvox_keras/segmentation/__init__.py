@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         Dataset as Dataset,
         count_classes as count_classes,
         load_case as load_case,
-        read_dataset as read_dataset,
     )
     from anyvox_keras.segmentation.dice import (
         DiceCrossEntropy as DiceCrossEntropy,
@@ -32,13 +31,20 @@ if TYPE_CHECKING:
     )
     from anyvox_keras.segmentation.fine_tuning import LayerRates as LayerRates, unfreeze as unfreeze
     from anyvox_keras.segmentation.prediction import Prediction as Prediction
+    from anyvox_keras.segmentation.layouts import (
+        join_channels as join_channels,
+        read_dataset as read_dataset,
+    )
     from anyvox_keras.segmentation.predictor import (
         Predictor as Predictor,
+        Segmented as Segmented,
         largest_components as largest_components,
     )
     from anyvox_keras.segmentation.scaling import Scaling as Scaling
+    from anyvox_keras.segmentation.scan import Scan as Scan, read_scan as read_scan
     from anyvox_keras.segmentation.segmentation_run import (
         SegmentationRun as SegmentationRun,
+        channel_files as channel_files,
         class_numbers as class_numbers,
         load_run as load_run,
     )
@@ -46,5 +52,11 @@ if TYPE_CHECKING:
         SegmentationSettings as SegmentationSettings,
     )
     from anyvox_keras.segmentation.segmenter import Segmenter as Segmenter
+    from anyvox_keras.segmentation.volumes import (
+        LabelVolume as LabelVolume,
+        label_volumes as label_volumes,
+        least_certain as least_certain,
+        save_volumes as save_volumes,
+    )
 
 lazy(__name__)

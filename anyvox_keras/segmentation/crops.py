@@ -58,6 +58,10 @@ LIGHT: dict[str, Any] = {
 TURNED: dict[str, Any] = {"inversion": {"probability": 0.5}}
 
 
+# steps of a probability
+_PARTS = 1000
+
+
 class CropStream(SeekableStream):
     """An endless, seekable stream of crops of a few labelled volumes.
 
@@ -74,6 +78,8 @@ class CropStream(SeekableStream):
         balanced: Whether labels take turns.
         augmentation: Layer that a `Segmenter` calls on each batch inside its graph, such as
             `SegmentationAugmentation`; None for none.
+        missing: Probability that a channel of a crop is 0, as one that a scan lacks; one is always
+            left. Of a single channel none is missing.
         split: Name that keeps streams of one seed apart.
         fixed: Whether every epoch repeats the same crops.
         **kwargs: Of `keras.utils.PyDataset`.
@@ -105,6 +111,7 @@ class CropStream(SeekableStream):
         steps: int = 75,
         balanced: bool = False,
         augmentation: keras.layers.Layer | None = None,
+        missing: float = 0.0,
         split: str = "train",
         fixed: bool = False,
         **kwargs: Any,
@@ -116,7 +123,7 @@ class CropStream(SeekableStream):
                 f"`cases` must not be empty and `side` be >= 1. Received: {len(cases)} cases, "
                 f"side={side}"
             )
-        self.balanced, self.layer = balanced, augmentation
+        self.balanced, self.layer, self.missing = balanced, augmentation, missing
         self.cases = [_padded(case, self.sides) for case in cases]
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
@@ -129,13 +136,21 @@ class CropStream(SeekableStream):
         ]
         images, label_maps = (np.stack(arrays) for arrays in zip(*crops, strict=True))
         keys = random.keys_for(self.seed, samples, self.split)
-        return {"keys": keys, "image": images[..., None], "label_map": label_maps}
+        images = self._without_some(images, samples) if images.ndim == 5 else images[..., None]
+        return {"keys": keys, "image": images, "label_map": label_maps}
+
+    def _without_some(self, images: np.ndarray, samples: range) -> np.ndarray:
+        """Leave channels out, but the one of the largest draw."""
+        channels = images.shape[-1]
+        draws = self._draw(samples, "channels", 0, _PARTS, channels)
+        kept = (draws >= self.missing * _PARTS) | (draws == draws.max(1, keepdims=True))
+        return np.where(kept[:, None, None, None], images, np.float32(0))
 
     def _crop(self, case: Case, sample: int, label: int, voxel: int) -> tuple[Any, Any]:
-        room = np.asarray(case.image.shape) - self.sides
+        room = np.asarray(case.label_map.shape) - self.sides
         if self.balanced:
             places = case.places[case.labels[label % len(case.labels)]]
-            centre = np.unravel_index(places[voxel % len(places)], case.image.shape)
+            centre = np.unravel_index(places[voxel % len(places)], case.label_map.shape)
             corner = np.clip(np.asarray(centre) - np.asarray(self.sides) // 2, 0, room)
         else:
             corner = self._draw(range(sample, sample + 1), "corner", 0, room + 1, 3)[0]
@@ -152,7 +167,7 @@ def _padded(case: Case, sides: Sequence[int]) -> Case:
     image, place = pad_to(case.image, sides)
     if image.shape == case.image.shape:
         return case
-    label_map = np.zeros(image.shape, "int32")
+    label_map = np.zeros(image.shape[:3], "int32")
     label_map[place] = case.label_map
     return Case(case.name, image, label_map)
 
@@ -180,8 +195,8 @@ class SegmentationAugmentation(RandomLayer):
             arguments of `keras.Layer`.
 
     Call arguments:
-        x: `image` `(B, D, H, W, 1)`, `label_map` `(B, D, H, W)`, and `keys` `(B, 2)` to fix the
-            draws, as `CropStream` hands them over.
+        x: `image` `(B, D, H, W, C)`, whose channels share the draws, `label_map` `(B, D, H, W)`,
+            and `keys` `(B, 2)` to fix the draws, as `CropStream` hands them over.
 
     Example:
         ```python

@@ -1,7 +1,5 @@
-"""Which files belong together, and the cases they hold."""
+"""Cases: their files, and what those hold on the working grid."""
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +10,30 @@ import numpy as np
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Volume, min_max, require_same_grid, resample_to
-from anyvox_keras.io import case_name, list_images, load_labels, load_volume
+from anyvox_keras.io import load_labels
+from anyvox_keras.segmentation.scan import read_scan
 
 
 class CaseFiles(NamedTuple):
-    """An image, its label map, and their name."""
+    """The files of a case.
+
+    Attributes:
+        name: What to call it.
+        image: The image: 3D, or 4D with a channel in each volume.
+        labels: Its label map.
+        channels: Files of the channels in their order, None where the case lacks one; empty where
+            `image` holds them all.
+    """
 
     name: str
     image: Path
     labels: Path
+    channels: tuple[Path | None, ...] = ()
+
+    @property
+    def scan(self) -> Any:
+        """What `read_scan` reads: the image, or a list of its channels."""
+        return list(self.channels) or self.image
 
 
 @dataclass(frozen=True)
@@ -50,28 +63,6 @@ class Dataset:
     numbers: tuple[int, ...] = ()
 
 
-def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
-    """Find the cases of a folder in the layout of the Medical Segmentation Decathlon.
-
-    `imagesTr/NAME.nii.gz` goes with `labelsTr/NAME.nii.gz`, and `imagesVal`, where there is such a
-    folder, with `labelsVal`; the names of the classes come from `dataset.json`, where there is one.
-
-    Args:
-        folder: Holds those folders; `imagesTs` is for prediction and not read.
-
-    Raises:
-        UserError: An absent or empty folder, an image without labels, a `dataset.json` without
-            a background 0.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder with imagesTr and labelsTr, received none")
-    training, validation = _cases(folder, "Tr", "training"), []
-    if (folder / "imagesVal").exists():
-        validation = _cases(folder, "Val", "validation")
-    return Dataset(training, validation, *_class_names(folder / "dataset.json"))
-
-
 def held_out(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     """Cases to validate on where none are set apart: every fifth; none of fewer than five.
 
@@ -92,48 +83,13 @@ def kept(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
 _HELD = 5
 
 
-def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
-    images, labels = folder / f"images{suffix}", folder / f"labels{suffix}"
-    if not images.is_dir() or not any(images.iterdir()):
-        raise UserError(f"{images}: expected {what} images, received an empty or absent folder")
-    cases = [CaseFiles(case_name(p), p, labels / p.name) for p in list_images([images])]
-    for case in cases:
-        if not case.labels.exists():
-            raise UserError(f"{case.image}: its label map {case.labels} does not exist")
-    return cases
-
-
-def _class_names(path: Path) -> tuple[tuple[str, ...], int | None, tuple[int, ...]]:
-    """Read both fashions of `labels`, number to name and name to number, and which is ignored."""
-    if not path.exists():
-        return (), None, ()
-    try:
-        labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("labels", {})
-        named = {int(number): str(name) for number, name in _by_number(labels).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: expected labels by number ({error})") from error
-    ignored = [number for number, name in named.items() if name.lower() == "ignore"]
-    classes = {number: name for number, name in named.items() if number not in ignored}
-    numbers = tuple(sorted(classes))
-    if not numbers or numbers[0] != 0 or len(ignored) > 1:
-        raise UserError(f"{path}: expected labels 0 and above, received {sorted(named)}")
-    names = tuple(classes[number] for number in numbers[1:])
-    return names, ignored[0] if ignored else None, numbers[1:]
-
-
-def _by_number(labels: dict[str, Any]) -> dict[str, Any]:
-    if all(key.isdigit() for key in labels):
-        return labels
-    return {str(number): name for name, number in labels.items()}
-
-
 @dataclass(frozen=True, eq=False)
 class Case:
     """An image and its labels on the working grid.
 
     Args:
         name: What to call it.
-        image: `(D, H, W)` float32, in [0, 1].
+        image: `(D, H, W)`, of several channels `(D, H, W, C)`, float32, in [0, 1].
         label_map: `(D, H, W)` int32.
 
     Raises:
@@ -154,11 +110,17 @@ class Case:
 
     def __post_init__(self) -> None:
         """Refuse what does not fit."""
-        if self.image.shape != self.label_map.shape or self.image.ndim != 3:
+        shapes = self.image.shape[:3], self.label_map.shape
+        if shapes[0] != shapes[1] or len(shapes[1]) != 3 or self.image.ndim > 4:
             raise ValueError(
                 f"`image` and `label_map` must both be (D, H, W). Received: {self.image.shape} "
                 f"and {self.label_map.shape}"
             )
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return self.image.shape[3] if self.image.ndim == 4 else 1
 
     @cached_property
     def labels(self) -> list[int]:
@@ -191,16 +153,16 @@ def load_case(
         UserError: A file that can't be used, labels that are not integers or not among the numbers,
             image and labels on different grids.
     """
-    image, labels = load_volume(files.image), load_labels(files.labels)
-    require_same_grid(labels, image)
+    scan, labels = read_scan(files.scan), load_labels(files.labels)
+    require_same_grid(labels, scan.volume)
     # Headers of one scan differ by rounding: the image's counts.
-    labels = Volume(labels.array, image.affine, labels.header, None, labels.name)
-    grid = image.grid.to_ras(spacing)
+    labels = Volume(labels.array, scan.volume.affine, labels.header, None, labels.name)
+    grid = scan.volume.grid.to_ras(spacing)
     label_map = resample_to(labels, grid).array.astype("int32")
     if numbers:
         known = [0, *numbers, *([] if ignore_label is None else [ignore_label])]
         label_map = _renumbered(label_map, known, files.name)
-    return Case(files.name, scaled(resample_to(image, grid).array), label_map)
+    return Case(files.name, scan.on(grid, scaled), label_map)
 
 
 def _renumbered(label_map: np.ndarray, known: Sequence[int], name: str) -> np.ndarray:
@@ -252,6 +214,21 @@ def count_classes(
         if beyond := sorted(set(case.labels) - wanted - {0, ignore_label}):
             raise UserError(f"{case.name}: expected labels 0..{classes}, received {beyond[0]}")
     return classes
+
+
+def count_channels(cases: Sequence[Case]) -> int:
+    """Return how many channels the cases' images have.
+
+    Raises:
+        UserError: If they differ.
+    """
+    for case in cases:
+        if case.channels != cases[0].channels:
+            raise UserError(
+                f"{case.name}: expected {cases[0].channels} channels, as {cases[0].name} has, "
+                f"received {case.channels}"
+            )
+    return cases[0].channels
 
 
 def sides_of(side: int | Sequence[int]) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anyvox_keras.io import load_labels, load_volume
+from anyvox_keras.io import load_labels
 from anyvox_keras.networks.strides import multiples, pooling_strides
 from anyvox_keras.segmentation.dataset import CaseFiles
+from anyvox_keras.segmentation.scan import read_scan
 
 # slices this much thicker than their voxels are wide make flat crops
 _THICK = 2.0
@@ -100,11 +101,13 @@ def read_fingerprint(cases: Sequence[CaseFiles], ignore_label: int | None = None
     """
     spacings, lengths, values, lowest = [], [], [], []
     for files in cases:
-        image, labels = load_volume(files.image), load_labels(files.labels)
+        scan, labels = read_scan(files.scan), load_labels(files.labels)
+        image = scan.volume
         grid = image.grid.to_ras(None)
         spacings.append(grid.spacing)
         lengths.append(np.multiply(grid.shape, grid.spacing))
-        lowest.append(float(image.array.min()))
+        # Of several channels each scan tells its own range.
+        lowest.append(float(image.array.min()) if len(scan.channels) == 1 else 0.0)
         if image.shape == labels.shape and (labels.array > 0).any():
             known = (labels.array > 0) & (labels.array != ignore_label)
             values.append(image.array[known][::7])

@@ -2,17 +2,31 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage, special
 
 from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.features import sliding_window_slabs
 from anyvox_keras.geometry import Grid, Volume, min_max, resample_to
-from anyvox_keras.io import load_volume
 from anyvox_keras.segmentation.dataset import pad_to, sides_of
 from anyvox_keras.segmentation.prediction import Prediction
+from anyvox_keras.segmentation.scan import Scan, read_scan
+
+
+class Segmented(NamedTuple):
+    """A label map, and how sure the network is of it.
+
+    Attributes:
+        labels: On the scan's grid, with its header.
+        confidence: The Dice that the class probabilities expect of each label found, in [0, 1]:
+            `2 sum p [found] / (sum p + sum [found])` on the working grid.
+    """
+
+    labels: Volume
+    confidence: dict[int, float]
 
 
 class Predictor:
@@ -79,23 +93,38 @@ class Predictor:
         """Return the label map of an image, on its grid and with its header.
 
         Args:
-            image: Path, nibabel image, `Volume`, or array `(D, H, W)`.
+            image: Path, nibabel image, `Volume`, or array `(D, H, W)`; of several channels a 4D
+                image, `(D, H, W, C)`, or a list of its channels, None for one that is missing.
 
         Raises:
             UserError: If the image can't be used.
         """
-        volume = load_volume(image)
+        return self.segment(image).labels
+
+    def segment(self, image: Any) -> Segmented:
+        """Return the label map of an image, as a call does, and its confidence.
+
+        Args:
+            image: As of a call.
+
+        Raises:
+            UserError: If the image can't be used.
+        """
+        scan = self._read(image)
+        volume = scan.volume
         grid = volume.grid.to_ras(self.spacing)
-        labels = self.label_map(self.scaled(resample_to(volume, grid).array))
-        if self.numbers is not None:
-            labels = np.asarray([0, *self.numbers], "int32")[labels]
-        return self._back(labels, grid, volume)
+        labels, expected = self._likeliest(scan.on(grid, self.scaled))
+        numbers = np.arange(len(expected)) if self.numbers is None else [0, *self.numbers]
+        numbers = np.asarray(numbers, "int32")
+        confidence = {int(numbers[c]): float(expected[c]) for c in np.unique(labels[labels > 0])}
+        return Segmented(self._back(numbers[labels], grid, volume), confidence)
 
     def probabilities(self, image: Any) -> np.ndarray:
         """Return `(D, H, W, classes + 1)` float32 on the image's grid, by linear interpolation."""
-        volume = load_volume(image)
+        scan = self._read(image)
+        volume = scan.volume
         grid = volume.grid.to_ras(self.spacing)
-        whole = np.concatenate(list(self.slabs(self.scaled(resample_to(volume, grid).array))))
+        whole = np.concatenate(list(self.slabs(scan.on(grid, self.scaled))))
         classes = [
             # Beyond the working grid lies background, class 0.
             resample_to(Volume(p, grid.affine), volume.grid, outside=float(label == 0)).array
@@ -103,17 +132,40 @@ class Predictor:
         ]
         return np.stack(classes, axis=-1)
 
+    def _read(self, image: Any) -> Scan:
+        """Read a scan, and refuse another number of channels than the networks'."""
+        scan = read_scan(image)
+        expected = getattr(self.segmenters[0], "input_channels", len(scan.channels))
+        if len(scan.channels) != expected:
+            raise UserError(
+                f"{scan.volume.name}: expected {expected} channels, received {len(scan.channels)}"
+            )
+        return scan
+
     def label_map(self, image: np.ndarray) -> np.ndarray:
-        """Return the likeliest classes of a normalised `(D, H, W)` on the working grid."""
-        labels = np.concatenate([slab.argmax(-1).astype("int32") for slab in self.slabs(image)])
-        return largest_components(labels) if self.largest else labels
+        """Return the likeliest classes of a normalised `(D, H, W[, C])` on the working grid."""
+        return self._likeliest(image)[0]
+
+    def _likeliest(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the likeliest classes, and the Dice that the probabilities expect of each."""
+        parts, both, sizes = [], 0.0, 0.0
+        for slab in self.slabs(image):
+            found, classes = slab.argmax(-1).astype("int32"), slab.shape[-1]
+            sure = np.take_along_axis(slab, found[..., None], -1)
+            both += np.bincount(found.ravel(), sure.ravel(), classes)
+            sizes += np.bincount(found.ravel(), minlength=classes) + slab.sum((0, 1, 2))
+            parts.append(found)
+        labels = np.concatenate(parts)
+        expected = 2 * both / np.maximum(sizes, 1e-9)
+        return largest_components(labels) if self.largest else labels, expected
 
     def slabs(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the class probabilities of a normalised `(D, H, W)`, along its first axis."""
+        """Yield the class probabilities of a normalised `(D, H, W[, C])`, along its first axis."""
         padded, inside = pad_to(image, self.window)
+        padded = padded if padded.ndim == 4 else padded[..., None]
         first, *rest = inside
         for place, slab in sliding_window_slabs(
-            padded[..., None], self._windows, self.window, self.overlap, self.sigma,
+            padded, self._windows, self.window, self.overlap, self.sigma,
             self.window_batch,
         ):  # fmt: skip
             start, stop = (max(first.start - place.start, 0), max(first.stop - place.start, 0))

@@ -22,17 +22,19 @@ from anyvox_keras.segmentation.dataset import (
     Case,
     CaseFiles,
     Dataset,
+    count_channels,
     count_classes,
     held_out,
     kept,
     label_numbers,
     load_case,
-    read_dataset,
 )
 from anyvox_keras.segmentation.dice import DiceCrossEntropy
 from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates
 from anyvox_keras.segmentation.fingerprint import Fingerprint, read_fingerprint
+from anyvox_keras.segmentation.fingerprint import read_fingerprint
+from anyvox_keras.segmentation.layouts import read_dataset
 from anyvox_keras.segmentation.predictor import Predictor
 from anyvox_keras.segmentation.scaling import Scaling
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
@@ -45,6 +47,8 @@ from anyvox_keras.types import Part
 CLASSES = "classes.json"
 # poolings that crops are made to suit, of a network that does not tell its own
 _LEVELS = 5
+# probability that a channel is left out of a crop, where there are several
+_MISSING = 0.1
 
 
 class SegmentationRun(TrainingRun):
@@ -112,6 +116,7 @@ class SegmentationRun(TrainingRun):
         self.fit_scans()
         parts = (self.dataset.training, self.dataset.validation)
         training, validation = ([self.read(files) for files in part] for part in parts)
+        count_channels([*training, *validation])
         return training, validation
 
     def read(self, files: CaseFiles) -> Case:
@@ -198,6 +203,8 @@ class SegmentationRun(TrainingRun):
         named: dict[str, Any] = {"classes": self.classes}
         if self._gaps:
             named["numbers"] = self.numbers
+        if self.dataset.training[0].channels:
+            named["files"] = count_channels(self.cases[0])
         save_json(self.folder / CLASSES, named, overwrite=True)
 
     def streams(self) -> tuple[CropStream, Sequence[Case] | None]:
@@ -206,7 +213,7 @@ class SegmentationRun(TrainingRun):
         s = self.settings
         stream = CropStream(
             training, s.crop, s.batch_size, s.seed, steps=s.steps, balanced=s.balanced,
-            augmentation=self._augmentation(),
+            augmentation=self._augmentation(), missing=_MISSING,
         )  # fmt: skip
         return stream, validation or None
 
@@ -259,6 +266,19 @@ class SegmentationRun(TrainingRun):
         config = self._start.get_config()
         fitted = UNet.from_config({**config, "spacing": self.settings.voxel})
         fitted.set_weights(self._start.get_weights())
+    def _backbone(self) -> UNet:
+        """The network, with poolings that fit the scans' slices; no weight hangs on them.
+
+        Where it was made for another number of channels, each sees the mean kernel of its first
+        convolution, as a share.
+        """
+        config, channels = self._start.get_config(), count_channels(self.cases[0])
+        own = {"spacing": self.settings.voxel, "input_channels": channels}
+        fitted = UNet.from_config({**config, **own})
+        first, *others = self._start.get_weights()
+        if first.shape[3] != channels:
+            first = np.repeat(first.mean(3, keepdims=True), channels, 3) * first.shape[3] / channels
+        fitted.set_weights([first, *others])
         return fitted
 
     def loss_of(self, row: dict[str, Any]) -> float:
@@ -326,6 +346,13 @@ def class_numbers(folder: str | os.PathLike[str]) -> tuple[int, ...]:
     if len(numbers) != count:
         raise UserError(f"{path}: expected {count} numbers, received {numbers}")
     return tuple(int(number) for number in numbers)
+
+
+def channel_files(folder: str | os.PathLike[str]) -> int:
+    """Return how many files a scan of a run has, one a channel; 0 where one file holds all."""
+    path = Path(folder) / CLASSES
+    _read_classes(path)
+    return int(json.loads(path.read_text(encoding="utf-8")).get("files", 0))
 
 
 def _read_classes(path: Path) -> list[str]:

@@ -1,12 +1,14 @@
 """`anyvox segment`: train, predict, evaluate, refuse."""
 
 import csv
+import json
 import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
 from segmentation.made_data import made_folder, write
+from segmentation.test_layouts import nnunet_folder
 
 from anyvox_keras.cli import main
 from anyvox_keras.metrics import dice, hd95
@@ -54,6 +56,15 @@ def test_predictions_have_the_names_grids_and_headers_of_their_images(place, cap
     assert labels.shape == image.shape
     np.testing.assert_array_equal(labels.affine, image.affine)
     assert set(np.unique(labels.dataobj)) <= {0, 1, 2}
+    with open(out / "volumes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["label"], row["name"]) for row in rows] == [
+        ("case_91", "1", "front"), ("case_91", "2", "back"),
+    ]  # fmt: skip
+    for row in rows:  # voxels of 1.5 mm3
+        count = np.count_nonzero(np.asarray(labels.dataobj) == int(row["label"]))
+        assert float(row["ml"]) == pytest.approx(0.0015 * count, abs=1e-4)
+        assert (row["confidence"] != "") == (count > 0)
     values = nib.load(out / "case_91_probabilities.nii.gz").get_fdata()
     assert values.shape == (*image.shape, 3)
     np.testing.assert_allclose(values.sum(-1), 1, atol=1e-5)
@@ -67,6 +78,21 @@ def test_an_ensemble_of_a_run_with_itself_is_that_run(place, tmp_path):
         assert segment("predict", place, "--images", image, "--out", tmp_path / name, *more) == 0
     one, two = (nib.load(tmp_path / n / "case_91.nii.gz").get_fdata() for n in ("one", "two"))
     np.testing.assert_array_equal(one, two)
+
+
+def test_channels_in_files_of_their_own_may_be_missing(tmp_path, capsys):
+    data = tmp_path / "data"
+    nnunet_folder(data)
+    assert segment("train", tmp_path, "--steps", 1, "--validate-every", 1) == 0
+    assert json.loads((tmp_path / "run" / "classes.json").read_text())["files"] == 2
+    words = ["--images", data / "imagesTr", "--out", tmp_path / "out"]
+    assert segment("predict", tmp_path, *words) == 0
+    assert "least certain: " in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"a.nii.gz", "b_1.nii.gz", "volumes.csv"}
+    alone = data / "imagesTr" / "a_0001.nii.gz"
+    assert segment("predict", tmp_path, "--images", alone, "--out", tmp_path / "one") == 0
+    assert (tmp_path / "one" / "a.nii.gz").exists()
 
 
 def test_runs_that_see_scans_otherwise_are_no_ensemble(place, tmp_path, capsys):
