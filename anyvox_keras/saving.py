@@ -72,6 +72,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "DiceScore",
     ),
     "segmentation.fine_tuning": ("LayerRates",),
+    "segmentation.painted": ("PaintedCrops",),
     "segmentation.segmenter": ("Segmenter",),
     "synthesis.appearance.appearance": (
         "Appearance",

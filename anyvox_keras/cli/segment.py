@@ -30,11 +30,12 @@ def segment() -> None:
 @segment.command()
 @run_options(SegmentationSettings)
 def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
-    """Train on the cases of a folder in the Medical Segmentation Decathlon's layout."""
+    """Train on the cases of a folder as the Decathlon, nnU-Net or BIDS derivatives lay it out."""
     began = time.time()
     given = given_settings(SegmentationSettings, config, flags)
     settings = settle(SegmentationSettings, out, given, resume, overwrite)
-    settings.require("data")
+    if settings.synthetic_from is None:
+        settings.require("data")
     from anyvox_keras.segmentation import SegmentationRun
 
     run = SegmentationRun(out, settings, overwrite=overwrite and not resume)

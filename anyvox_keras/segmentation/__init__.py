@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         join_channels as join_channels,
         read_dataset as read_dataset,
     )
+    from anyvox_keras.segmentation.painted import PaintedCrops as PaintedCrops
     from anyvox_keras.segmentation.predictor import (
         Predictor as Predictor,
         Segmented as Segmented,

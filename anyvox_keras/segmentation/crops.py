@@ -80,6 +80,7 @@ class CropStream(SeekableStream):
             `SegmentationAugmentation`; None for none.
         missing: Probability that a channel of a crop is 0, as one that a scan lacks; one is always
             left. Of a single channel none is missing.
+        painted: Share of crops of cases that have `structures`, where there are others too.
         split: Name that keeps streams of one seed apart.
         fixed: Whether every epoch repeats the same crops.
         **kwargs: Of `keras.utils.PyDataset`.
@@ -112,6 +113,7 @@ class CropStream(SeekableStream):
         balanced: bool = False,
         augmentation: keras.layers.Layer | None = None,
         missing: float = 0.0,
+        painted: float = 0.5,
         split: str = "train",
         fixed: bool = False,
         **kwargs: Any,
@@ -124,20 +126,53 @@ class CropStream(SeekableStream):
                 f"side={side}"
             )
         self.balanced, self.layer, self.missing = balanced, augmentation, missing
+        self.painted = painted
         self.cases = [_padded(case, self.sides) for case in cases]
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
-        """Cut the crops of these numbers: `image`, `label_map`, and `keys` to augment by."""
-        which = self._draw(samples, "case", 0, len(self.cases))
+        """Cut the crops of these numbers: `image`, `label_map`, and `keys` to augment by.
+
+        Where there are cases to paint, also `structures`, and which crops are `painted`.
+        """
+        chosen = self._cases(samples)
         labels, voxels = (self._draw(samples, name, 0, 2**31 - 1) for name in ("label", "voxel"))
-        crops = [
-            self._crop(self.cases[case], sample, int(label), int(voxel))
-            for case, sample, label, voxel in zip(which, samples, labels, voxels, strict=True)
+        places = [
+            self._place(case, sample, int(label), int(voxel))
+            for case, sample, label, voxel in zip(chosen, samples, labels, voxels, strict=True)
         ]
-        images, label_maps = (np.stack(arrays) for arrays in zip(*crops, strict=True))
-        keys = random.keys_for(self.seed, samples, self.split)
+        cut = list(zip(chosen, places, strict=True))
+        images = np.stack([case.image[place] for case, place in cut])
         images = self._without_some(images, samples) if images.ndim == 5 else images[..., None]
-        return {"keys": keys, "image": images, "label_map": label_maps}
+        batch = {
+            "keys": random.keys_for(self.seed, samples, self.split),
+            "image": images,
+            "label_map": np.stack([case.label_map[place] for case, place in cut]),
+        }
+        if any(self._to_paint):
+            maps = [case.label_map if case.structures is None else case.structures
+                    for case in chosen]  # fmt: skip
+            zipped = zip(maps, places, strict=True)
+            batch["structures"] = np.stack([array[place] for array, place in zipped])
+            batch["painted"] = np.asarray([case.structures is not None for case in chosen])
+        return batch
+
+    def _cases(self, samples: range) -> list[Case]:
+        """Draw a case for each crop; of both kinds, first which kind."""
+        if len(set(self._to_paint)) == 1:
+            which = self._draw(samples, "case", 0, len(self.cases))
+            return [self.cases[place] for place in which]
+        kinds = self._draw(samples, "kind", 0, _PARTS) < self.painted * _PARTS
+        draws = self._draw(samples, "case", 0, 2**31 - 1)
+        groups = {
+            kind: [c for c, own in zip(self.cases, self._to_paint, strict=True) if own == kind]
+            for kind in (True, False)
+        }
+        pairs = zip(kinds.tolist(), draws.tolist(), strict=True)
+        return [groups[kind][draw % len(groups[kind])] for kind, draw in pairs]
+
+    @property
+    def _to_paint(self) -> list[bool]:
+        return [case.structures is not None for case in self.cases]
 
     def _without_some(self, images: np.ndarray, samples: range) -> np.ndarray:
         """Leave channels out, but the one of the largest draw."""
@@ -146,7 +181,7 @@ class CropStream(SeekableStream):
         kept = (draws >= self.missing * _PARTS) | (draws == draws.max(1, keepdims=True))
         return np.where(kept[:, None, None, None], images, np.float32(0))
 
-    def _crop(self, case: Case, sample: int, label: int, voxel: int) -> tuple[Any, Any]:
+    def _place(self, case: Case, sample: int, label: int, voxel: int) -> tuple[slice, ...]:
         room = np.asarray(case.label_map.shape) - self.sides
         if self.balanced:
             places = case.places[case.labels[label % len(case.labels)]]
@@ -155,8 +190,7 @@ class CropStream(SeekableStream):
         else:
             corner = self._draw(range(sample, sample + 1), "corner", 0, room + 1, 3)[0]
         ends = zip(corner, self.sides, strict=True)
-        place = tuple(slice(int(start), int(start) + side) for start, side in ends)
-        return case.image[place], case.label_map[place]
+        return tuple(slice(int(start), int(start) + side) for start, side in ends)
 
     def _draw(self, samples: range, what: str, low: int, high: Any, *shape: int) -> np.ndarray:
         keys = random.keys_for(self.seed, samples, f"{self.split}/{what}")
@@ -167,9 +201,17 @@ def _padded(case: Case, sides: Sequence[int]) -> Case:
     image, place = pad_to(case.image, sides)
     if image.shape == case.image.shape:
         return case
-    label_map = np.zeros(image.shape[:3], "int32")
-    label_map[place] = case.label_map
-    return Case(case.name, image, label_map)
+    label_map = _placed(case.label_map, image.shape[:3], place)
+    structures = case.structures
+    if structures is not None:
+        structures = _placed(structures, image.shape[:3], place)
+    return Case(case.name, image, label_map, structures)
+
+
+def _placed(labels: np.ndarray, shape: Sequence[int], place: tuple[slice, ...]) -> np.ndarray:
+    padded = np.zeros(shape, "int32")
+    padded[place] = labels
+    return padded
 
 
 @export

@@ -91,6 +91,7 @@ class Case:
         name: What to call it.
         image: `(D, H, W)`, of several channels `(D, H, W, C)`, float32, in [0, 1].
         label_map: `(D, H, W)` int32.
+        structures: `(D, H, W)` int32, what the image is painted from; None where it is a scan's.
 
     Raises:
         ValueError: If the shapes differ.
@@ -107,6 +108,7 @@ class Case:
     name: str
     image: np.ndarray
     label_map: np.ndarray
+    structures: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit."""

@@ -46,7 +46,7 @@ def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
     training, validation = _cases(folder, "Tr", "training"), []
     if (folder / "imagesVal").exists():
         validation = _cases(folder, "Val", "validation")
-    return Dataset(training, validation, *_class_names(folder / "dataset.json"))
+    return Dataset(training, validation, *read_class_names(folder / "dataset.json"))
 
 
 def _cases(folder: Path, suffix: str, what: str) -> list[CaseFiles]:
@@ -109,8 +109,18 @@ def join_channels(
     return {name: tuple(map(channels.get, numbers)) for name, channels in found.items()}
 
 
-def _class_names(path: Path) -> tuple[tuple[str, ...], int | None, tuple[int, ...]]:
-    """Read both fashions of `labels`, number to name and name to number, and which is ignored."""
+def read_class_names(path: Path) -> tuple[tuple[str, ...], int | None, tuple[int, ...]]:
+    """Read the `labels` of a `dataset.json`, number to name or name to number.
+
+    Args:
+        path: The file; without one nothing is told.
+
+    Returns:
+        Names of the classes, the number that is named "ignore", and the classes' numbers.
+
+    Raises:
+        UserError: If it tells no labels from 0 up.
+    """
     if not path.exists():
         return (), None, ()
     try:

@@ -148,7 +148,9 @@ class Predictor:
 
     def _likeliest(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the likeliest classes, and the Dice that the probabilities expect of each."""
-        parts, both, sizes = [], 0.0, 0.0
+        parts: list[np.ndarray] = []
+        both: Any = 0.0
+        sizes: Any = 0.0
         for slab in self.slabs(image):
             found, classes = slab.argmax(-1).astype("int32"), slab.shape[-1]
             sure = np.take_along_axis(slab, found[..., None], -1)

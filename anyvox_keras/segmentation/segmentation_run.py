@@ -34,7 +34,13 @@ from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates
 from anyvox_keras.segmentation.fingerprint import Fingerprint, read_fingerprint
 from anyvox_keras.segmentation.fingerprint import read_fingerprint
-from anyvox_keras.segmentation.layouts import read_dataset
+from anyvox_keras.segmentation.layouts import read_class_names, read_dataset
+from anyvox_keras.segmentation.painted import (
+    PaintedCrops,
+    list_maps,
+    load_painted,
+    structures_of,
+)
 from anyvox_keras.segmentation.predictor import Predictor
 from anyvox_keras.segmentation.scaling import Scaling
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
@@ -93,16 +99,34 @@ class SegmentationRun(TrainingRun):
     @cached_property
     def dataset(self) -> Dataset:
         """The files, of the chosen training cases."""
-        whole = self._dataset or read_dataset(self.settings.require("data"))
+        whole = self._dataset or self._found()
         chosen = self.settings.cases or ()
         if absent := sorted(set(chosen) - {case.name for case in whole.training}):
             raise UserError(f"cases: expected names of training cases, received {absent[0]}")
         training = [case for case in whole.training if not chosen or case.name in chosen]
-        if not training:
+        if not training and not self.maps:
             raise UserError("data: expected cases for training, received none")
         if whole.validation:
             return replace(whole, training=training)
         return replace(whole, training=kept(training), validation=held_out(training))
+
+    def _found(self) -> Dataset:
+        """What the settings name: scans, or, of label maps alone, what their labels mean."""
+        data, maps = self.settings.data, self.settings.synthetic_from
+        if data is None and maps is not None:
+            return Dataset((), (), *read_class_names(Path(maps) / "dataset.json"))
+        return read_dataset(self.settings.require("data"))
+
+    @cached_property
+    def maps(self) -> list[CaseFiles]:
+        """Label maps from which images are painted."""
+        folder = self.settings.synthetic_from
+        return [] if folder is None else list_maps(Path(folder))
+
+    @cached_property
+    def structures(self) -> tuple[int, ...]:
+        """Numbers of all that is painted each in its own way."""
+        return structures_of(self.maps)
 
     @property
     def ignored(self) -> int | None:
@@ -116,6 +140,8 @@ class SegmentationRun(TrainingRun):
         self.fit_scans()
         parts = (self.dataset.training, self.dataset.validation)
         training, validation = ([self.read(files) for files in part] for part in parts)
+        spacing = self.settings.spacing_mm
+        training += [load_painted(m, self.structures, self.numbers, spacing) for m in self.maps]
         count_channels([*training, *validation])
         return training, validation
 
@@ -128,7 +154,8 @@ class SegmentationRun(TrainingRun):
     @cached_property
     def numbers(self) -> tuple[int, ...]:
         """Numbers of the classes in the files: of `dataset.json`, else those that occur."""
-        return self.dataset.numbers or label_numbers(self.dataset.training, self.ignored)
+        learnt = self.dataset.training or self.maps
+        return self.dataset.numbers or label_numbers(learnt, self.ignored)
 
     @property
     def _gaps(self) -> bool:
@@ -169,7 +196,7 @@ class SegmentationRun(TrainingRun):
         s = self.settings
         if s.crop is not None and s.voxel is not None:
             return
-        facts = read_fingerprint(self.dataset.training, self.ignored)
+        facts = read_fingerprint(self.dataset.training or self.maps, self.ignored)
         spacing = s.spacing_mm or (None if facts.alike else facts.spacing)
         if spacing is not None:
             facts = facts.on(spacing)
@@ -203,7 +230,7 @@ class SegmentationRun(TrainingRun):
         named: dict[str, Any] = {"classes": self.classes}
         if self._gaps:
             named["numbers"] = self.numbers
-        if self.dataset.training[0].channels:
+        if any(case.channels for case in self.dataset.training):
             named["files"] = count_channels(self.cases[0])
         save_json(self.folder / CLASSES, named, overwrite=True)
 
@@ -217,7 +244,7 @@ class SegmentationRun(TrainingRun):
         )  # fmt: skip
         return stream, validation or None
 
-    def _augmentation(self) -> SegmentationAugmentation:
+    def _augmentation(self) -> SegmentationAugmentation | PaintedCrops:
         s = self.settings
         appearance: dict[str, Any] | None = {} if s.generalise else None
         own: dict[str, Any] = {}
@@ -226,7 +253,8 @@ class SegmentationRun(TrainingRun):
         if s.augmentation == "light":
             affine = {**LIGHT["affine"], "spacing": s.voxel}
             own = {**LIGHT, "rescaled": s.generalise, "affine": affine}
-        return SegmentationAugmentation(appearance, **own)
+        augmentation = SegmentationAugmentation(appearance, **own)
+        return PaintedCrops(len(self.structures), augmentation) if self.maps else augmentation
 
     def model(self) -> Segmenter:
         """Make the segmenter, compiled."""

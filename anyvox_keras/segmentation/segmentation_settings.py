@@ -57,6 +57,11 @@ class SegmentationSettings(Settings):
     batch_size: int = 2
     precision: Precision = "auto"
     data: str | None = setting(None, "Folder with imagesTr, labelsTr, imagesVal and labelsVal.")
+    synthetic_from: str | None = setting(
+        None,
+        "Folder of label maps of whole heads or bodies, from which images of random contrast are "
+        "painted: to learn from alone, or as half of the crops beside data.",
+    )
     cases: tuple[str, ...] | None = setting(
         None, "Names of the training cases to use. By default all are used."
     )

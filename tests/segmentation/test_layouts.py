@@ -1,4 +1,4 @@
-"""Folders as the Decathlon, nnU-Net and BIDS derivatives lay them out; scans of several channels."""
+"""Folders as the Decathlon, nnU-Net and BIDS lay them out; scans of several channels."""
 
 import json
 from pathlib import Path
