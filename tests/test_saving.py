@@ -92,6 +92,7 @@ SAMPLES = {
     "Motion": lambda: synthesis.Motion(1, (-1, 1)),
     "MultiPositiveContrastiveLoss": lambda: avx.MultiPositiveContrastiveLoss(0.2, "raw"),
     "MutualInformationLoss": lambda: reg.MutualInformationLoss(8, 1.0),
+    "PaintedCrops": lambda: segmentation.PaintedCrops(3, scale=5, seed=3),
     "PairedViews": lambda: synthesis.PairedViews(synthesis.Appearance(spike=None), 3),
     "PatchGrid": lambda: vit_layers.PatchGrid((2, 2, 2)),
     "PatchTokens": lambda: vit_layers.PatchTokens(2, seed=[3, 1]),

@@ -1,4 +1,4 @@
-"""`anyvox segment train|predict|evaluate`."""
+"""`anyvox segment check|train|predict|evaluate`."""
 
 import math
 import time
@@ -47,6 +47,31 @@ def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags
     click.echo(f"{len(training)} cases for training, {len(validation)} for validation: {classes}")
     train_run(run, SHOWN, began, is_paper(config))
     click.echo(f"{out}: step {run.step}; use it with anyvox segment predict --run {out}")
+
+
+@segment.command()
+@click.option("--data", required=True, type=Path, help="Folder, as train takes it.")
+@QUIET
+def check(data: Path) -> None:
+    """Tell what is wrong with a data set, and what training would take from it; exit 1 if grave."""
+    from anyvox_keras.segmentation import check_dataset, read_dataset
+    from anyvox_keras.segmentation.fingerprint import read_fingerprint
+
+    dataset = read_dataset(data)
+    findings = list(check_dataset(dataset))
+    for finding in findings:
+        where = f"{finding.where}: " if finding.where else ""
+        click.echo(f"{'wrong' if finding.grave else 'note'}: {where}{finding.what}")
+    grave = sum(finding.grave for finding in findings)
+    if not grave:
+        facts = read_fingerprint(dataset.training, dataset.ignore)
+        shape, mm = (" x ".join(f"{n:.3g}" for n in row) for row in (facts.shape, facts.spacing))
+        window = "" if facts.window is None else ", CT of {:g} to {:g} HU".format(*facts.window)
+        click.echo(f"median scan: {shape} voxels of {mm} mm{window}")
+    counts = f"{len(dataset.training)} cases for training, {len(dataset.validation)} for validation"
+    click.echo(f"{data}: {counts}, {grave} faults, {len(findings) - grave} notes")
+    if grave:
+        click.get_current_context().exit(1)
 
 
 @segment.command()

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from anyvox_keras.lazy import lazy
 
 if TYPE_CHECKING:
+    from anyvox_keras.segmentation.check import (
+        Finding as Finding,
+        check_dataset as check_dataset,
+    )
     from anyvox_keras.segmentation.crops import (
         CropStream as CropStream,
         SegmentationAugmentation as SegmentationAugmentation,
