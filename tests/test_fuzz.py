@@ -29,8 +29,8 @@ from anyvox_keras.io import (
 from anyvox_keras.networks import UNet, preset_metadata
 from anyvox_keras.networks.checkpoint import read_checkpoint
 from anyvox_keras.networks.convert import from_torch
-from anyvox_keras.segmentation.dataset import _class_names
-from anyvox_keras.segmentation.segmentation_run import _read_classes
+from anyvox_keras.segmentation.layouts import read_class_names
+from anyvox_keras.segmentation.run_files import read_classes
 from anyvox_keras.templates.bank_file import HEADER, MAGIC, START, VERSION, read_bank
 from anyvox_keras.training.checkpoint import read_facts
 from anyvox_keras.training.settings import read_toml
@@ -72,8 +72,8 @@ def originals(folder):
         "points.mrk.json": load_points,
         "pairs.csv": lambda path: read_table(path, "pair"),
         "config.toml": read_toml,
-        "classes.json": _read_classes,
-        "dataset.json": _class_names,
+        "classes.json": read_classes,
+        "dataset.json": read_class_names,
         "state": read_facts,
     }
 

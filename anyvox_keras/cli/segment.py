@@ -1,8 +1,9 @@
-"""`anyvox segment check|train|predict|evaluate`."""
+"""`anyvox segment check|train|preset|predict|evaluate`."""
 
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,81 @@ def segment() -> None:
 
 
 @segment.command()
+@click.option("--folds", type=int, help="Train so many runs, OUT/fold_1 ..., for an ensemble.")
 @run_options(SegmentationSettings)
-def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
-    """Train on the cases of a folder as the Decathlon, nnU-Net or BIDS derivatives lay it out."""
+def train(
+    out: Path,
+    config: Path | None,
+    resume: bool,
+    overwrite: bool,
+    folds: int | None,
+    **flags: Any,
+) -> None:
+    """Train on the cases of a folder as the Decathlon, nnU-Net or BIDS derivatives lay it out.
+
+    With --folds each of several runs validates on its own part of the cases and learns from the
+    others, in an equal share of the minutes; predict takes OUT for their ensemble.
+    """
     began = time.time()
     given = given_settings(SegmentationSettings, config, flags)
-    settings = settle(SegmentationSettings, out, given, resume, overwrite)
-    if settings.synthetic_from is None:
-        settings.require("data")
+    parts: list[tuple[Path, dict[str, Any], Any]] = [(out, given, None)]
+    if folds is not None:
+        parts = _folds(out, given, folds)
+    for folder, own, dataset in parts:
+        settings = settle(SegmentationSettings, folder, own, resume, overwrite)
+        if settings.synthetic_from is None:
+            settings.require("data")
+        _train(folder, settings, dataset, overwrite and not resume, began, is_paper(config))
+        began = time.time()
+    click.echo(f"{out}: use it with anyvox segment predict --run {out}")
+
+
+def _train(
+    out: Path, settings: SegmentationSettings, dataset: Any, overwrite: bool, began: float,
+    foretell: bool,
+) -> None:  # fmt: skip
+    """Train one run to its end, and tell of it."""
     from anyvox_keras.segmentation import SegmentationRun
 
-    run = SegmentationRun(out, settings, overwrite=overwrite and not resume)
+    run = SegmentationRun(out, settings, dataset, overwrite)
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
         return
     training, validation = run.cases
     classes = ", ".join(run.classes)
     click.echo(f"{len(training)} cases for training, {len(validation)} for validation: {classes}")
-    train_run(run, SHOWN, began, is_paper(config))
-    click.echo(f"{out}: step {run.step}; use it with anyvox segment predict --run {out}")
+    train_run(run, SHOWN, began, foretell)
+    click.echo(f"{out}: step {run.step}")
+
+
+def _folds(out: Path, given: dict[str, Any], count: int) -> list[tuple[Path, dict[str, Any], Any]]:
+    """Folder, settings and cases of each fold; all see scans alike."""
+    from anyvox_keras.segmentation import SegmentationRun, folds_of
+
+    whole = SegmentationRun(out, SegmentationSettings(**given))
+    whole.fit_scans()
+    own = {name: getattr(whole.settings, name) for name in (*SEEN, "voxel", "side")}
+    if "steps" not in given:
+        own["minutes"] = whole.settings.seconds / 60 / count
+    folds = folds_of(replace(whole.dataset, training=whole.scans), count)
+    return [(out / f"fold_{k}", given | own, fold) for k, fold in enumerate(folds, 1)]
+
+
+@segment.command()
+@click.option("--run", required=True, type=Path, help="Run of train.")
+@click.option("--out", required=True, type=Path, help="Folder of the preset.")
+@click.option("--licence", help="Of the weights, for the card.")
+@click.option("--half", is_flag=True, help="Store the weights as float16.")
+@OVERWRITE
+@QUIET
+def preset(run: Path, out: Path, licence: str | None, half: bool, overwrite: bool) -> None:
+    """Make a preset of a run, with a card, to be handed on; predict takes it as it takes a run."""
+    from anyvox_keras.io import check_output
+    from anyvox_keras.segmentation import save_run_as_preset
+
+    check_output(out / "config.json", overwrite)
+    save_run_as_preset(run, out, {} if licence is None else {"licence": licence}, half)
+    click.echo(f"{out}: a preset; use it with anyvox segment predict --run {out}")
 
 
 @segment.command()
@@ -102,6 +159,7 @@ def predict(
     from anyvox_keras.progress import counted, note, tell
     from anyvox_keras.segmentation import label_volumes, read_scan, save_volumes
 
+    runs = _with_folds(runs)
     scans = _scans(list_images(images), runs[0])
     targets = _targets(scans, out, overwrite, probabilities)
     if report:
@@ -122,6 +180,13 @@ def predict(
             save_volume(beside, predictor.probabilities(scan), scan.volume, overwrite)
         save_volumes(out / VOLUMES, rows)
     click.echo(f"{out}: {len(targets)} label maps, {VOLUMES}{_least_certain(rows)}")
+
+
+def _with_folds(runs: Sequence[Path]) -> tuple[Path, ...]:
+    """Take the runs of its folds for a folder that holds them."""
+    folds = [sorted(run.glob("fold_*/"), key=lambda path: (len(path.name), path)) for run in runs]
+    pairs = zip(runs, folds, strict=True)
+    return tuple(one for run, found in pairs for one in (found or [run]))
 
 
 def _scans(found: Sequence[Path], run: Path) -> dict[Path, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CaseFiles as CaseFiles,
         Dataset as Dataset,
         count_classes as count_classes,
+        folds_of as folds_of,
         load_case as load_case,
     )
     from anyvox_keras.segmentation.dice import (
@@ -45,13 +46,16 @@ if TYPE_CHECKING:
         Segmented as Segmented,
         largest_components as largest_components,
     )
+    from anyvox_keras.segmentation.run_files import (
+        channel_files as channel_files,
+        class_numbers as class_numbers,
+        load_run as load_run,
+        save_run_as_preset as save_run_as_preset,
+    )
     from anyvox_keras.segmentation.scaling import Scaling as Scaling
     from anyvox_keras.segmentation.scan import Scan as Scan, read_scan as read_scan
     from anyvox_keras.segmentation.segmentation_run import (
         SegmentationRun as SegmentationRun,
-        channel_files as channel_files,
-        class_numbers as class_numbers,
-        load_run as load_run,
     )
     from anyvox_keras.segmentation.segmentation_settings import (
         SegmentationSettings as SegmentationSettings,

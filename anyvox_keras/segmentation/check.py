@@ -76,7 +76,8 @@ def check_dataset(dataset: Dataset) -> Iterator[Finding]:
             yield from _of_case(facts, dataset, training=cases is dataset.training)
             known.append(facts)
         parts.append(known)
-    yield from _of_set(*parts, dataset)
+    training, validation = parts
+    yield from _of_set(training, validation, dataset)
 
 
 def _facts(files: CaseFiles) -> _Facts | Finding:

@@ -1,7 +1,7 @@
 """Cases: their files, and what those hold on the working grid."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +81,34 @@ def kept(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
 
 
 _HELD = 5
+
+
+def folds_of(dataset: Dataset, count: int) -> list[Dataset]:
+    """Split the training cases: each fold validates on its own part and learns from the others.
+
+    Args:
+        dataset: Its validation cases stay out of the folds.
+        count: How many folds.
+
+    Raises:
+        UserError: If there are fewer than two folds, or fewer cases than folds.
+
+    Example:
+        ```python
+        >>> cases = [CaseFiles(name, "", "") for name in "abcde"]
+        >>> [case.name for case in folds_of(Dataset(cases, ()), 2)[0].validation]
+        ['a', 'c', 'e']
+        ```
+    """
+    cases = dataset.training
+    if not 2 <= count <= len(cases):
+        raise UserError(f"folds: expected 2 to {len(cases)}, one case each, received {count}")
+    parts = [[case for place, case in enumerate(cases) if place % count == fold]
+             for fold in range(count)]  # fmt: skip
+    return [
+        replace(dataset, training=[case for case in cases if case not in part], validation=part)
+        for part in parts
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,11 @@ import keras
 
 from anyvox_keras.errors import options
 from anyvox_keras.export import export
+from anyvox_keras.networks import UNet
 from anyvox_keras.types import Array, Part, Trained
+
+#: what names of the decoder's layers begin with
+DECODER = ("decoder_", "output_")
 
 
 @export
@@ -96,6 +100,19 @@ def unfreeze(backbone: keras.Model, part: Trained) -> None:
         layer.trainable = layer.name in chosen
 
 
+def renew_decoder(backbone: UNet, seed: int) -> None:
+    """Give the decoder and the output convolution random weights; the encoder keeps its own.
+
+    Args:
+        backbone: The network, changed in place.
+        seed: Of the weights.
+    """
+    fresh = UNet.from_config({**backbone.get_config(), "seed": seed})
+    for layer in backbone.layers:
+        if layer.weights and layer.name.startswith(DECODER):
+            layer.set_weights(fresh.get_layer(layer.name).get_weights())
+
+
 def _chosen(layers: list[keras.Layer], part: Trained) -> set[str]:
     names = [layer.name for layer in layers]
     if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
@@ -105,7 +122,7 @@ def _chosen(layers: list[keras.Layer], part: Trained) -> set[str]:
         raise ValueError(f"`train` must be one of {known}, or a number >= 0. Received: {part!r}")
     if part == "all":
         return set(names)
-    decoder = {name for name in names if name.startswith(("decoder_", "output_"))}
+    decoder = {name for name in names if name.startswith(DECODER)}
     if part == "decoder" and not decoder:
         raise ValueError(
             "`train='decoder'` needs layers named decoder_* or output_*. "

@@ -1,6 +1,5 @@
 """A few-shot training in a folder."""
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from anyvox_keras.segmentation.dice import DiceCrossEntropy
 from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates
 from anyvox_keras.segmentation.fingerprint import Fingerprint, read_fingerprint
+from anyvox_keras.segmentation.fine_tuning import LayerRates, renew_decoder
 from anyvox_keras.segmentation.fingerprint import read_fingerprint
 from anyvox_keras.segmentation.layouts import read_class_names, read_dataset
 from anyvox_keras.segmentation.painted import (
@@ -42,12 +42,12 @@ from anyvox_keras.segmentation.painted import (
     structures_of,
 )
 from anyvox_keras.segmentation.predictor import Predictor
+from anyvox_keras.segmentation.run_files import CLASSES
 from anyvox_keras.segmentation.scaling import Scaling
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
-from anyvox_keras.training.checkpoint import BEST, LAST
 from anyvox_keras.training.schedules import EpochCosine
-from anyvox_keras.training.training_run import TrainingRun, policy_of
+from anyvox_keras.training.training_run import TrainingRun
 from anyvox_keras.types import Part
 
 CLASSES = "classes.json"
@@ -99,19 +99,26 @@ class SegmentationRun(TrainingRun):
     @cached_property
     def dataset(self) -> Dataset:
         """The files, of the chosen training cases."""
-        whole = self._dataset or self._found()
-        chosen = self.settings.cases or ()
-        if absent := sorted(set(chosen) - {case.name for case in whole.training}):
-            raise UserError(f"cases: expected names of training cases, received {absent[0]}")
-        training = [case for case in whole.training if not chosen or case.name in chosen]
+        whole, training = self._whole, self.scans
         if not training and not self.maps:
             raise UserError("data: expected cases for training, received none")
         if whole.validation:
             return replace(whole, training=training)
         return replace(whole, training=kept(training), validation=held_out(training))
 
-    def _found(self) -> Dataset:
+    @property
+    def scans(self) -> list[CaseFiles]:
+        """The chosen training cases, before any are held out."""
+        chosen, known = self.settings.cases or (), self._whole.training
+        if absent := sorted(set(chosen) - {case.name for case in known}):
+            raise UserError(f"cases: expected names of training cases, received {absent[0]}")
+        return [case for case in known if not chosen or case.name in chosen]
+
+    @cached_property
+    def _whole(self) -> Dataset:
         """What the settings name: scans, or, of label maps alone, what their labels mean."""
+        if self._dataset is not None:
+            return self._dataset
         data, maps = self.settings.data, self.settings.synthetic_from
         if data is None and maps is not None:
             return Dataset((), (), *read_class_names(Path(maps) / "dataset.json"))
@@ -307,7 +314,17 @@ class SegmentationRun(TrainingRun):
         if first.shape[3] != channels:
             first = np.repeat(first.mean(3, keepdims=True), channels, 3) * first.shape[3] / channels
         fitted.set_weights([first, *others])
+        if self._renews:
+            renew_decoder(fitted, self.settings.seed)
         return fitted
+
+    @property
+    def _renews(self) -> bool:
+        """Whether the decoder starts anew: where all is trained, and on another task."""
+        s = self.settings
+        if s.weights == "scratch" or s.keep is not None:
+            return s.keep == "encoder"
+        return s.train == "all" and not (Path(s.weights) / CLASSES).exists()
 
     def loss_of(self, row: dict[str, Any]) -> float:
         """Loss of the validation; without one, the latest weights are the best."""

@@ -13,6 +13,7 @@ from anyvox_keras.types import Augmenting, IntensityScaling, Part, Precision
 #: what version 0.1 did, whose runs have no such settings
 EARLIER: dict[str, Any] = {
     "augmentation": "paper",
+    "keep": "all",
     "scaling": "minmax",
     "schedule": "cosine",
     "weight_decay": 0.0,
@@ -52,6 +53,7 @@ class SegmentationSettings(Settings):
         "overlap": 0.7,
         "precision": "float32",
         "voxel": (1.0, 1.0, 1.0),
+        "keep": "all",
     }
 
     batch_size: int = 2
@@ -69,6 +71,11 @@ class SegmentationSettings(Settings):
         DEFAULT,
         "Network to start from, of any class: a preset, the folder of a run, a .keras file or a "
         "checkpoint of the paper; scratch starts from random weights.",
+    )
+    keep: Literal["all", "encoder"] | None = setting(
+        None,
+        "Which of these weights are kept: all, or encoder, with a decoder drawn anew. By default "
+        "encoder; all of a run of segment train, or where only a part is trained.",
     )
     architecture: str = setting(
         DEFAULT, "Network that is built for scratch.", choices=tuple(ARCHITECTURES)

@@ -95,6 +95,28 @@ def test_channels_in_files_of_their_own_may_be_missing(tmp_path, capsys):
     assert (tmp_path / "one" / "a.nii.gz").exists()
 
 
+def test_folds_are_an_ensemble_and_a_run_becomes_a_preset(tmp_path, capsys):
+    made_folder(tmp_path / "data", training=3)
+    assert segment("train", tmp_path, "--steps", 1, "--validate-every", 1, "--folds", 4) == 2
+    assert refused(capsys, "folds: expected 2 to 3")
+    assert segment("train", tmp_path, "--steps", 1, "--validate-every", 1, "--folds", 2) == 0
+    told = capsys.readouterr().out
+    assert "1 cases for training, 2 for validation" in told
+    assert "2 cases for training, 1 for validation" in told
+    preset = ["preset", "--run", tmp_path / "run" / "fold_1", "--out", tmp_path / "mine"]
+    assert main(["segment", *map(str, preset)]) == 0
+    image = tmp_path / "data" / "imagesTs" / "case_91.nii.gz"
+    words = ["--images", image, "--probabilities"]
+    for name, run in (("both", "run"), ("first", "mine"), ("second", "run/fold_2")):
+        more = [*words, "--run", tmp_path / run, "--out", tmp_path / name]
+        assert main(["segment", "predict", *map(str, more)]) == 0
+    both, first, second = (
+        nib.load(tmp_path / name / "case_91_probabilities.nii.gz").get_fdata()
+        for name in ("both", "first", "second")
+    )
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-5)
+
+
 def test_runs_that_see_scans_otherwise_are_no_ensemble(place, tmp_path, capsys):
     shutil.copytree(place / "run", tmp_path / "other")
     config = tmp_path / "other" / "config.toml"

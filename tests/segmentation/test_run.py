@@ -17,7 +17,9 @@ from anyvox_keras.segmentation import (
     Dataset,
     SegmentationRun,
     SegmentationSettings,
+    class_numbers,
     load_run,
+    save_run_as_preset,
 )
 from anyvox_keras.training import EpochCosine
 
@@ -192,3 +194,39 @@ def test_the_rate_falls_by_a_cosine_once_an_epoch():
 def test_bad_settings_are_one_line(values, reason):
     with pytest.raises(UserError, match=reason):
         SegmentationSettings(**{"log_every": 2, "validate_every": 2, **values})
+
+
+def test_a_decoder_starts_anew_where_another_task_taught_it(data, tmp_path):
+    taught = UNet(width=2, levels=1, output_channels=3, seed=4)
+    taught.save_to_preset(tmp_path / "preset")
+    plain = of(data, width=0, levels=0, weights=str(tmp_path / "preset"))
+
+    def kept(**changes):
+        run = SegmentationRun(tmp_path / "run", dataclasses.replace(plain, **changes))
+        pairs = zip(run.model().backbone.layers, taught.layers, strict=True)
+        return {
+            own.name.split("_")[0]
+            for own, given in pairs
+            if own.weights and np.array_equal(own.get_weights()[0], given.get_weights()[0])
+        }
+
+    encoder = {"stem", "encoder", "bottleneck"}
+    assert kept() == encoder
+    assert kept(keep="all") == kept(train="head") == encoder | {"decoder", "output"}
+
+
+def test_a_run_becomes_a_preset_that_predicts_alike(unbroken, tmp_path):
+    save_run_as_preset(unbroken.folder, tmp_path / "mine", {"licence": "MIT"})
+    model, settings = load_run(unbroken.folder)
+    again, told = load_run(tmp_path / "mine")
+    image = unbroken.cases[1][0].image[None, ..., None]
+    outputs = [to_numpy(m.predict_on_batch(image)) for m in (model, again)]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+    assert told == dataclasses.replace(settings, data=None)
+    assert class_numbers(tmp_path / "mine") == (1, 2)
+    card = (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+    assert "| classes | front, back |" in card
+    assert "license: mit" in card
+    assert str(unbroken.settings.data) not in "".join(
+        path.read_text(encoding="utf-8") for path in (tmp_path / "mine").glob("*.toml")
+    )
