@@ -110,8 +110,7 @@ def _run(
     folder: Path, name: str, method: str, count: int, seed: int, options: argparse.Namespace
 ) -> tuple[SegmentationRun, list[CaseFiles]]:
     """Make the run of a row, and name the cases to test on."""
-    files = _cases(name)
-    learn, tests = files[: 2 * len(files) // 3], files[2 * len(files) // 3 :]
+    learn, tests = _split(name)
     chosen = [learn[(seed * count + i) % len(learn)] for i in range(count)]
     given: dict[str, Any] = {"minutes": options.minutes}
     if options.steps:
@@ -123,10 +122,17 @@ def _run(
     return SegmentationRun(folder, settings, Dataset(chosen, ())), tests[: options.tests]
 
 
-def _cases(name: str) -> list[CaseFiles]:
+def test_cases(name: str) -> list[CaseFiles]:
+    """Cases of a set that no training sees."""
+    return _split(name)[1]
+
+
+def _split(name: str) -> tuple[list[CaseFiles], list[CaseFiles]]:
+    """The first two thirds of a set by name, and the last."""
     folder = DATA / name if (DATA / name).is_dir() else DATA / "segmentation" / name
     images = sorted((folder / "images").glob("*.nii.gz"))
-    return [CaseFiles(p.name[: -len(".nii.gz")], p, folder / "labels" / p.name) for p in images]
+    files = [CaseFiles(p.name[: -len(".nii.gz")], p, folder / "labels" / p.name) for p in images]
+    return files[: 2 * len(files) // 3], files[2 * len(files) // 3 :]
 
 
 def _trained(method: str, run: SegmentationRun, options: argparse.Namespace) -> Any:
