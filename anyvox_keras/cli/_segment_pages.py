@@ -27,14 +27,13 @@ def save_prediction_page(path: Path, image: Any, found: Any, names: dict[int, st
     Args:
         path: The page.
         image: The `Volume`.
-        found: The `Segmented` of it.
+        found: The `Prediction` of it.
         names: What the labels are called.
     """
     from anyvox_keras.io import provenance_of, save_page
     from anyvox_keras.pictures import Page, Table, Viewer, made_with_tables, planes
     from anyvox_keras.segmentation import label_volumes
 
-    labels = found.labels
     rows = [
         (row.name, row.label, row.ml, row.confidence)
         for row in label_volumes("", found, names)
@@ -48,8 +47,8 @@ def save_prediction_page(path: Path, image: Any, found: Any, names: dict[int, st
                   "Confidence: the Dice that the network's probabilities expect."),
             *made_with_tables(provenance_of({"image": image.name})),
         ],
-        viewer=Viewer(image.grid, {"image": image.array}, {"labels": labels.array}, names),
-        picture=planes(image.array, image.grid, labels=labels.array),
+        viewer=Viewer(image.grid, {"image": image.array}, {"labels": found.array}, names),
+        picture=planes(image.array, image.grid, labels=found.array),
         command=command_line(),
     )  # fmt: skip
     save_page(path, page.html())

@@ -171,8 +171,8 @@ def predict(
     names, rows = class_names(runs[0]), []
     for path, (target, beside) in counted(targets.items(), "images", len(targets)):
         scan = read_scan(scans[path])
-        found = predictor.segment(scan)
-        save_volume(target, found.labels.array, scan.volume, overwrite)
+        found = predictor(scan)
+        save_volume(target, found.array, scan.volume, overwrite)
         rows += label_volumes(target.name.removesuffix(".gz").removesuffix(".nii"), found, names)
         if report:
             save_prediction_page(_page(target), scan.volume, found, names)

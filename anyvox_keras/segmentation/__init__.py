@@ -35,15 +35,14 @@ if TYPE_CHECKING:
         validate as validate,
     )
     from anyvox_keras.segmentation.fine_tuning import LayerRates as LayerRates, unfreeze as unfreeze
-    from anyvox_keras.segmentation.prediction import Prediction as Prediction
     from anyvox_keras.segmentation.layouts import (
         join_channels as join_channels,
         read_dataset as read_dataset,
     )
     from anyvox_keras.segmentation.painted import PaintedCrops as PaintedCrops
+    from anyvox_keras.segmentation.prediction import Prediction as Prediction
     from anyvox_keras.segmentation.predictor import (
         Predictor as Predictor,
-        Segmented as Segmented,
         largest_components as largest_components,
     )
     from anyvox_keras.segmentation.run_files import (

@@ -15,6 +15,8 @@ class Prediction(Volume):
     Args:
         image: The scan, on the label map's grid.
         names: What the labels are called.
+        confidence: The Dice that the network's probabilities expect of each label found, in [0, 1]:
+            `2 sum p [found] / (sum p + sum [found])` on the working grid.
 
     Example:
         ```python
@@ -27,6 +29,7 @@ class Prediction(Volume):
 
     image: np.ndarray | None = None
     names: dict[int, str] = field(default_factory=dict)
+    confidence: dict[int, float] = field(default_factory=dict)
 
     def glance(self) -> Glance:
         """The scan with the outlines of the labels, and the volume of each."""

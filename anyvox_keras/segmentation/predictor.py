@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import ndimage, special
@@ -14,19 +14,6 @@ from anyvox_keras.geometry import Grid, Volume, min_max, resample_to
 from anyvox_keras.segmentation.dataset import pad_to, sides_of
 from anyvox_keras.segmentation.prediction import Prediction
 from anyvox_keras.segmentation.scan import Scan, read_scan
-
-
-class Segmented(NamedTuple):
-    """A label map, and how sure the network is of it.
-
-    Attributes:
-        labels: On the scan's grid, with its header.
-        confidence: The Dice that the class probabilities expect of each label found, in [0, 1]:
-            `2 sum p [found] / (sum p + sum [found])` on the working grid.
-    """
-
-    labels: Volume
-    confidence: dict[int, float]
 
 
 class Predictor:
@@ -99,17 +86,6 @@ class Predictor:
         Raises:
             UserError: If the image can't be used.
         """
-        return self.segment(image).labels
-
-    def segment(self, image: Any) -> Segmented:
-        """Return the label map of an image, as a call does, and its confidence.
-
-        Args:
-            image: As of a call.
-
-        Raises:
-            UserError: If the image can't be used.
-        """
         scan = self._read(image)
         volume = scan.volume
         grid = volume.grid.to_ras(self.spacing)
@@ -117,7 +93,7 @@ class Predictor:
         numbers = np.arange(len(expected)) if self.numbers is None else [0, *self.numbers]
         numbers = np.asarray(numbers, "int32")
         confidence = {int(numbers[c]): float(expected[c]) for c in np.unique(labels[labels > 0])}
-        return Segmented(self._back(numbers[labels], grid, volume), confidence)
+        return self._back(numbers[labels], grid, volume, confidence)
 
     def probabilities(self, image: Any) -> np.ndarray:
         """Return `(D, H, W, classes + 1)` float32 on the image's grid, by linear interpolation."""
@@ -187,11 +163,14 @@ class Predictor:
             total = total + np.flip(special.softmax(to_numpy(logits), axis=-1), flipped)
         return np.asarray(total / len(ways))
 
-    def _back(self, labels: np.ndarray, grid: Grid, volume: Volume) -> Prediction:
+    def _back(
+        self, labels: np.ndarray, grid: Grid, volume: Volume, confidence: dict[int, float]
+    ) -> Prediction:
         array = resample_to(Volume(labels, grid.affine), volume.grid).array
         return Prediction(
-            array, volume.affine, volume.header, None, volume.name, image=volume.array
-        )
+            array, volume.affine, volume.header, None, volume.name, volume.array,
+            confidence=confidence,
+        )  # fmt: skip
 
 
 def largest_components(labels: np.ndarray) -> np.ndarray:

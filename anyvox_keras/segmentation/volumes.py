@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anyvox_keras.io import atomic, read_table
-from anyvox_keras.segmentation.predictor import Segmented
+from anyvox_keras.segmentation.prediction import Prediction
 
 
 class LabelVolume(NamedTuple):
@@ -20,7 +20,7 @@ class LabelVolume(NamedTuple):
         label: Number in the label map.
         name: What it is called.
         ml: Its volume.
-        confidence: As of `Segmented`; NaN for a label that was not found.
+        confidence: As of `Prediction`; NaN for a label that was not found.
     """
 
     case: str
@@ -30,24 +30,23 @@ class LabelVolume(NamedTuple):
     confidence: float
 
 
-def label_volumes(case: str, found: Segmented, names: Mapping[int, str]) -> list[LabelVolume]:
+def label_volumes(case: str, found: Prediction, names: Mapping[int, str]) -> list[LabelVolume]:
     """Measure every label of a case, those of `names` that it lacks too.
 
     Args:
         case: Its name.
-        found: What `Predictor.segment` returns.
+        found: What a `Predictor` returns.
         names: What the labels are called.
 
     Example:
         ```python
-        >>> from anyvox_keras.geometry import Volume
-        >>> box = Volume(np.ones((10, 10, 10), "int32"), np.eye(4))
-        >>> label_volumes("a", Segmented(box, {1: 0.9}), {1: "box"})
+        >>> box = Prediction(np.ones((10, 10, 10), "int32"), np.eye(4), confidence={1: 0.9})
+        >>> label_volumes("a", box, {1: "box"})
         [LabelVolume(case='a', label=1, name='box', ml=1.0, confidence=0.9)]
         ```
     """
-    voxel = abs(float(np.linalg.det(found.labels.affine[:3, :3]))) / 1000
-    counts = dict(zip(*np.unique(found.labels.array, return_counts=True), strict=True))
+    voxel = abs(float(np.linalg.det(found.affine[:3, :3]))) / 1000
+    counts = dict(zip(*np.unique(found.array, return_counts=True), strict=True))
     return [
         LabelVolume(
             case,

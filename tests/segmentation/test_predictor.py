@@ -35,8 +35,8 @@ def test_one_window_is_one_pass(segmenter, rng):
     predictor = Predictor(segmenter, side=12)
     np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
     np.testing.assert_array_equal(predictor(image).array, expected.argmax(-1))
-    found = Predictor(segmenter, side=12, numbers=(4, 9)).segment(image)
-    np.testing.assert_array_equal(found.labels.array, np.array([0, 4, 9])[expected.argmax(-1)])
+    found = Predictor(segmenter, side=12, numbers=(4, 9))(image)
+    np.testing.assert_array_equal(found.array, np.array([0, 4, 9])[expected.argmax(-1)])
     for number, place in ((4, 1), (9, 2)):  # the Dice that the probabilities expect
         p, hard = expected[..., place], expected.argmax(-1) == place
         dice = 2 * p[hard].sum() / (p.sum() + hard.sum())
