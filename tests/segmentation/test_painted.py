@@ -1,10 +1,10 @@
 """Images painted from label maps: what is drawn, what is learnt, what is left alone."""
 
+import keras
 import numpy as np
 import pytest
 from segmentation.made_data import made_folder, made_pair, write
 
-import anyvox_keras as avx
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.segmentation import (
     Case,
@@ -13,6 +13,7 @@ from anyvox_keras.segmentation import (
     SegmentationAugmentation,
     SegmentationRun,
     SegmentationSettings,
+    load_run,
 )
 
 PLAIN = SegmentationAugmentation(
@@ -70,14 +71,6 @@ def test_labels_are_warped_as_what_is_painted():
         assert len(np.unique(image[labels == 1])) == 1  # one shade, also after the warp
 
 
-def test_a_layer_is_rebuilt_from_its_config():
-    layer = PaintedCrops(4, PLAIN, FLAT, scale=5)
-    batch = CropStream(cases(), side=8).batch(range(2))
-    again = PaintedCrops.from_config(layer.get_config())
-    first, second = (to_numpy(one(batch, training=True)["image"]) for one in (layer, again))
-    np.testing.assert_array_equal(first, second)
-
-
 def maps_folder(folder):
     """Label maps whose numbers have a gap, one structure no class."""
     for seed in range(2):
@@ -94,10 +87,11 @@ def test_a_run_learns_from_label_maps_alone_or_beside_scans(tmp_path):
         precision="float32",
     )  # fmt: skip
     run = SegmentationRun(tmp_path / "run", settings)
-    run.train()
     assert (run.classes, run.numbers, run.structures) == (["back"], (17,), (0, 1, 17))
-    model, _ = avx.segmentation.load_run(tmp_path / "run")
-    assert model.classes == 1
+    assert isinstance(run.streams()[0].layer, PaintedCrops)
+    if keras.backend.backend() == "torch":  # the others compile every effect
+        run.train()
+        assert load_run(tmp_path / "run")[0].classes == 1
     (maps / "dataset.json").unlink()
     data = made_folder(tmp_path / "data")
     both = SegmentationRun(
