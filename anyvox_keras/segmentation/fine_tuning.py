@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from anyvox_keras.errors import options
 from anyvox_keras.export import export
@@ -98,6 +99,27 @@ def unfreeze(backbone: keras.Model, part: Trained) -> None:
     backbone.trainable = True
     for layer in layers:
         layer.trainable = layer.name in chosen
+
+
+def fitted(network: UNet, spacing: Sequence[float], channels: int) -> UNet:
+    """Return a UNet of the same weights whose poolings suit a voxel size; no weight hangs on them.
+
+    Where it was made for another number of channels, each sees the mean of its first kernels, as a
+    share: alike channels then give what one gave.
+
+    Args:
+        network: The UNet, which stays as it is.
+        spacing: Voxel size along each axis.
+        channels: Channels of the images.
+    """
+    own = {"spacing": tuple(spacing), "input_channels": channels}
+    result = UNet.from_config({**network.get_config(), **own})
+    first, *others = network.get_weights()
+    if first.shape[3] != channels:
+        share = first.mean(3, keepdims=True) * (first.shape[3] / channels)
+        first = np.repeat(share, channels, axis=3)
+    result.set_weights([first, *others])
+    return result
 
 
 def renew_decoder(backbone: UNet, seed: int) -> None:

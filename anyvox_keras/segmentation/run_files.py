@@ -8,7 +8,7 @@ from typing import Any
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic, save_json
-from anyvox_keras.networks import UNet
+from anyvox_keras.networks import load_network
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.training.checkpoint import BEST, LAST
@@ -37,7 +37,7 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSet
     policy = policy_of(settings.precision)
     if not found:
         return Segmenter.from_preset(folder, policy), settings
-    segmenter = Segmenter(UNet.from_preset(folder, policy), len(classes), dtype=policy)
+    segmenter = Segmenter(load_network(folder, policy), len(classes), dtype=policy)
     try:
         segmenter.load_weights(folder / found[0])
     except (OSError, ValueError, KeyError) as error:

@@ -30,10 +30,8 @@ from anyvox_keras.segmentation.dataset import (
 )
 from anyvox_keras.segmentation.dice import DiceCrossEntropy
 from anyvox_keras.segmentation.evaluate import validate
-from anyvox_keras.segmentation.fine_tuning import LayerRates
+from anyvox_keras.segmentation.fine_tuning import LayerRates, fitted, renew_decoder
 from anyvox_keras.segmentation.fingerprint import Fingerprint, read_fingerprint
-from anyvox_keras.segmentation.fine_tuning import LayerRates, renew_decoder
-from anyvox_keras.segmentation.fingerprint import read_fingerprint
 from anyvox_keras.segmentation.layouts import read_class_names, read_dataset
 from anyvox_keras.segmentation.painted import (
     PaintedCrops,
@@ -50,7 +48,6 @@ from anyvox_keras.training.schedules import EpochCosine
 from anyvox_keras.training.training_run import TrainingRun
 from anyvox_keras.types import Part
 
-CLASSES = "classes.json"
 # poolings that crops are made to suit, of a network that does not tell its own
 _LEVELS = 5
 # probability that a channel is left out of a crop, where there are several
@@ -293,34 +290,20 @@ class SegmentationRun(TrainingRun):
         return Segmenter(self._backbone(), classes, train, s.seed, dtype=self.policy)
 
     def _backbone(self) -> keras.Model:
-        """The network, a UNet's poolings fit to the scans' slices; no weight hangs on them."""
-        if (sides := fixed_sides(self._start)) not in (None, self.settings.crop):
-            raise UserError(f"crop: expected the network's, {sides}, received {self.settings.crop}")
-        if not isinstance(self._start, UNet):
-            return self._start
-        config = self._start.get_config()
-        fitted = UNet.from_config({**config, "spacing": self.settings.voxel})
-        fitted.set_weights(self._start.get_weights())
-    def _backbone(self) -> UNet:
-        """The network, with poolings that fit the scans' slices; no weight hangs on them.
-
-        Where it was made for another number of channels, each sees the mean kernel of its first
-        convolution, as a share.
-        """
-        config, channels = self._start.get_config(), count_channels(self.cases[0])
-        own = {"spacing": self.settings.voxel, "input_channels": channels}
-        fitted = UNet.from_config({**config, **own})
-        first, *others = self._start.get_weights()
-        if first.shape[3] != channels:
-            first = np.repeat(first.mean(3, keepdims=True), channels, 3) * first.shape[3] / channels
-        fitted.set_weights([first, *others])
+        """The network, made to suit the scans."""
+        start, crop = self._start, self.settings.crop
+        if (sides := fixed_sides(start)) not in (None, crop):
+            raise UserError(f"crop: expected the network's, {sides}, received {crop}")
+        if not isinstance(start, UNet):
+            return start
+        network = fitted(start, self.settings.voxel, count_channels(self.cases[0]))
         if self._renews:
-            renew_decoder(fitted, self.settings.seed)
-        return fitted
+            renew_decoder(network, self.settings.seed)
+        return network
 
     @property
     def _renews(self) -> bool:
-        """Whether the decoder starts anew: where all is trained, and on another task."""
+        """Whether the decoder starts anew: where all is trained, and another task taught it."""
         s = self.settings
         if s.weights == "scratch" or s.keep is not None:
             return s.keep == "encoder"
@@ -355,56 +338,3 @@ def _usual_side(settings: SegmentationSettings) -> int:
     if device_name() != "CPU":
         return 96
     return 48 if settings.minutes is not None and settings.minutes <= 20 else 64
-
-
-def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSettings]:
-    """Return a run's segmenter with its best weights (its last, before a validation).
-
-    Raises:
-        UserError: If the folder holds no segmentation run with weights.
-    """
-    folder = Path(folder)
-    found = [name for name in (BEST, LAST) if (folder / name).exists()]
-    if not found or not (folder / CLASSES).exists():
-        raise UserError(f"{folder}: expected a run of `anyvox segment train`, with its weights")
-    classes = _read_classes(folder / CLASSES)
-    settings: SegmentationSettings = SegmentationRun.read_settings(folder)
-    policy = policy_of(settings.precision)
-    segmenter = Segmenter(load_network(folder, policy), len(classes), dtype=policy)
-    try:
-        segmenter.load_weights(folder / found[0])
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{folder / found[0]}: cannot be loaded ({reason})") from error
-    return segmenter, settings
-
-
-def class_numbers(folder: str | os.PathLike[str]) -> tuple[int, ...]:
-    """Return the numbers that the classes of a run have in label maps.
-
-    Raises:
-        UserError: If the folder names no classes.
-    """
-    path = Path(folder) / CLASSES
-    count = len(_read_classes(path))
-    numbers = json.loads(path.read_text(encoding="utf-8")).get("numbers") or range(1, count + 1)
-    if len(numbers) != count:
-        raise UserError(f"{path}: expected {count} numbers, received {numbers}")
-    return tuple(int(number) for number in numbers)
-
-
-def channel_files(folder: str | os.PathLike[str]) -> int:
-    """Return how many files a scan of a run has, one a channel; 0 where one file holds all."""
-    path = Path(folder) / CLASSES
-    _read_classes(path)
-    return int(json.loads(path.read_text(encoding="utf-8")).get("files", 0))
-
-
-def _read_classes(path: Path) -> list[str]:
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: expected class names ({error!r})") from error
-    if not isinstance(classes, list) or not classes:
-        raise UserError(f"{path}: expected a list of class names, received {classes!r}")
-    return [str(name) for name in classes]
