@@ -247,18 +247,19 @@ def count_classes(
 
 
 def count_channels(cases: Sequence[Case]) -> int:
-    """Return how many channels the cases' images have.
+    """Return how many channels the cases' images have; without a case, one.
 
     Raises:
         UserError: If they differ.
     """
+    channels = cases[0].channels if cases else 1
     for case in cases:
-        if case.channels != cases[0].channels:
+        if case.channels != channels:
             raise UserError(
-                f"{case.name}: expected {cases[0].channels} channels, as {cases[0].name} has, "
-                f"received {case.channels}"
+                f"{case.name}: expected {channels} channels, as {cases[0].name} has, received "
+                f"{case.channels}"
             )
-    return cases[0].channels
+    return channels
 
 
 def sides_of(side: int | Sequence[int]) -> tuple[int, ...]:
