@@ -34,6 +34,7 @@ if NAME == "tensorflow":
         repeat,
         replicas,
         standardize_over_space,
+        traced_once,
         value_and_gradient,
     )
 elif NAME == "torch":
@@ -59,6 +60,7 @@ elif NAME == "torch":
         repeat,
         replicas,
         standardize_over_space,
+        traced_once,
         value_and_gradient,
     )
 elif NAME == "jax":
@@ -84,6 +86,7 @@ elif NAME == "jax":
         repeat,
         replicas,
         standardize_over_space,
+        traced_once,
         value_and_gradient,
     )
 else:
@@ -119,6 +122,7 @@ __all__ = [
     "repeat",
     "replicas",
     "standardize_over_space",
+    "traced_once",
     "to_numpy",
     "value_and_gradient",
 ]

@@ -48,6 +48,11 @@ def recorded(fn: Function) -> Function:
     return compiled(fn)
 
 
+def traced_once(fn: Function) -> Function:
+    """Share one trace of a function among all its calls with arrays of the same shapes."""
+    return jax.jit(fn)
+
+
 def recorded_over_samples(fn: Function, like: Any) -> Function:
     """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`."""
     return recorded(lambda batch, *shared: map_samples(lambda one: fn(one, *shared), batch, like))

@@ -1,5 +1,6 @@
 """The backend's functions on TensorFlow."""
 
+import functools
 from typing import Any
 
 import keras
@@ -32,6 +33,28 @@ def compiled(fn: Function) -> Function:
 def recorded(fn: Function) -> Function:
     """Do the same as `compiled`; control flow may depend on shapes only."""
     return compiled(fn)
+
+
+def traced_once(fn: Function) -> Function:
+    """Share one trace of a function of int32 arrays, element by element, among all its calls.
+
+    Every call then adds one node to a graph, whatever the shapes, instead of all of `fn`.
+    """
+    program = None
+
+    def call(*arrays: tf.Tensor) -> Any:
+        nonlocal program
+        arrays = tuple(tf.convert_to_tensor(array, tf.int32) for array in arrays)
+        if program is None:
+            signature = [tf.TensorSpec(None, tf.int32) for _ in arrays]
+            program = tf.function(fn, input_signature=signature, autograph=False)
+        results = program(*arrays)
+        shape = functools.reduce(tf.broadcast_static_shape, [array.shape for array in arrays])
+        for result in results:
+            result.set_shape(shape)
+        return results
+
+    return call
 
 
 def recorded_over_samples(fn: Function, like: Any) -> Function:

@@ -48,6 +48,11 @@ def recorded(fn: Function) -> Function:
     return TorchProgram(fn, torch._inductor.compile) if torch.cuda.is_available() else fn
 
 
+def traced_once(fn: Function) -> Function:
+    """Return `fn`: PyTorch computes what it calls."""
+    return fn
+
+
 def recorded_over_samples(fn: Function, like: Any) -> Function:
     """Make `program(batch, *shared)` of a function `fn(sample, *shared)`, see `map_samples`.
 

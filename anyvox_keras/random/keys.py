@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from anyvox_keras.backend import repeat
-from anyvox_keras.types import Array
+from anyvox_keras import backend
+from anyvox_keras.types import Array, Function
 
 Pair = tuple[Array, Array]
 
@@ -50,7 +50,12 @@ def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
         assert (int(x0[0]) & 0xFFFFFFFF) == 0x6B200159
         ```
     """
-    k0, k1 = key
+    if xp is keras.ops:
+        return _encrypt_in_graph(*key, *counter)
+    return _encrypt(*key, *counter, xp, _repeat_on_host)
+
+
+def _encrypt(k0: Array, k1: Array, c0: Array, c1: Array, xp: Any, repeat: Function) -> Pair:
     parity = xp.bitwise_xor(xp.bitwise_xor(k0, k1), np.asarray(_PARITY, "int32"))
     schedule = (k0, k1, parity)
 
@@ -63,10 +68,18 @@ def threefry2x32(key: Pair, counter: Pair, xp: Any = keras.ops) -> Pair:
         x0 = x0 + _select(schedule, (number + 1) % 3, xp)
         return x0, x1 + (_select(schedule, (number + 2) % 3, xp) + (number + 1))
 
-    state = (counter[0] + k0, counter[1] + k1)
-    if xp is keras.ops:
-        return repeat(5, four_rounds, state)
-    return functools.reduce(lambda state, number: four_rounds(number, state), range(5), state)
+    state: Pair = repeat(5, four_rounds, (c0 + k0, c1 + k1))
+    return state
+
+
+def _repeat_on_host(count: int, body: Function, state: Pair) -> Pair:
+    return functools.reduce(lambda state, number: body(number, state), range(count), state)
+
+
+# A graph holds some fifty draws: the loop is traced for the first alone.
+_encrypt_in_graph = backend.traced_once(
+    functools.partial(_encrypt, xp=keras.ops, repeat=backend.repeat)
+)
 
 
 def _select(table: Any, index: Any, xp: Any) -> Any:

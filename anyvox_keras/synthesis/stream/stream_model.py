@@ -1,5 +1,6 @@
 """The base of models whose training graph takes in a stream's layer."""
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -77,6 +78,7 @@ class StreamModel(keras.Model):
                 f"Received: {type(checked).__name__} with a layer of its own"
             )
         self.bind(x)
+        self._build_optimizer()
         if layer is not None:
             given.setdefault("shuffle", False)
         if isinstance(x, SeekableStream):
@@ -84,6 +86,18 @@ class StreamModel(keras.Model):
             place = _KeepPlace(x, given.get("initial_epoch", 0))
             given["callbacks"] = _joined(given.get("callbacks"), place)
         return super().fit(**given)
+
+    def _build_optimizer(self) -> None:
+        """Make the optimizer's slots before the first step.
+
+        TensorFlow traces a step that makes variables once more without them, which takes as long.
+        """
+        optimizer = getattr(self, "optimizer", None)  # of a compiled model alone
+        if not self.built or optimizer is None or optimizer.built:
+            return
+        strategy = getattr(self, "distribute_strategy", None)  # of Keras on TensorFlow alone
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            optimizer.build(self.trainable_variables)
 
     def _require_even_shares(self, stream: SeekableStream) -> None:
         """Refuse a device without a sample: its loss, a mean of nothing, would be NaN."""
