@@ -1,4 +1,4 @@
-# make setup | test | demo | examples | wheel | lint | docs. Every target makes the environment it needs.
+# make setup | test | demo | examples | notebooks | wheel | lint | docs. Every target makes the environment it needs.
 
 PYTHON ?= python3.11
 BACKENDS := tensorflow torch jax
@@ -18,7 +18,7 @@ TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
-.PHONY: setup test demo examples lint docs pictures clean wheel
+.PHONY: setup test demo examples notebooks lint docs pictures clean wheel release
 
 setup: $(STAMP)
 
@@ -66,6 +66,11 @@ wheel: setup
 	mkdir "$$room/empty" && cp .ci/register_installed.py "$$room" && cd "$$room/empty" && \
 	env -u PYTHONPATH KERAS_BACKEND=torch "$$bare" ../register_installed.py
 
+# dist/: sdist, wheel and notes of a release, from a clean checkout whose changelog names VERSION.
+release: setup
+	$(BIN)/python .ci/release.py $(VERSION)
+	$(MAKE) wheel
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -75,6 +80,10 @@ docs: setup
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+# Executes the notebooks and stores them with their outputs, which the site shows.
+notebooks: setup
+	cd examples/notebooks && KERAS_BACKEND=torch ../../$(BIN)/jupyter execute --inplace *.ipynb
 
 # The pictures of docs/ that need no data and no training run; each page names what makes the others.
 pictures: setup
