@@ -1,12 +1,17 @@
-"""The python blocks of README and of docs/ run in order: README's on every backend."""
+"""The python blocks of README and docs/ run in order, commands parse, names and links exist."""
 
 import ast
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
+import click
 import keras
 import pytest
+
+import anyvox_keras as avx
+from anyvox_keras.cli.main import anyvox
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -69,3 +74,76 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 def test_no_page_names_a_machine_path(page):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users)/", text)
+
+
+CONSOLE = re.compile(r"^```console\n(.*?)^```|(?:^    \S.*\n)+", re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """The words of every `anyvox` command of a page's console blocks."""
+    for block in CONSOLE.finditer(page.read_text(encoding="utf-8")):
+        for line in block[0].replace("\\\n", " ").splitlines():
+            try:
+                words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            except ValueError:  # prose in a diagram
+                continue
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words.pop(0)  # KERAS_BACKEND=torch
+            if words and words[0] == "anyvox" and len(words) > 1 and "..." not in words:
+                yield words[1:]
+
+
+@pytest.mark.parametrize(
+    "words", [w for page in PAGES for w in commands(page)], ids=lambda words: " ".join(words)[:80]
+)
+def test_commands_of_the_pages_parse(words):
+    command, name, words = anyvox, "anyvox", list(words)
+    with click.Context(anyvox, obj={"arguments": words}) as context:
+        while isinstance(command, click.Group) and not words[0].startswith("-"):
+            name = words.pop(0)
+            command = command.get_command(context, name)
+            assert command is not None, name
+        if isinstance(command, click.Group):
+            assert words[0] in {flag for p in command.get_params(context) for flag in p.opts}
+            return
+        with command.make_context(name, words, parent=context):
+            pass
+
+
+def test_every_command_is_shown_somewhere():
+    shown = {words[0] for page in PAGES for words in commands(page)}
+    assert shown >= set(anyvox.list_commands(None))
+
+
+def test_messages_that_are_explained_are_those_of_the_package():
+    text = (ROOT / "docs/guides/troubleshooting.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `+ ?(.+?)`` ?\||^\| `(.+?)` \|", text, re.MULTILINE)
+    source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "anyvox_keras").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # strings over two lines
+    assert len(rows) > 20
+    for message in (first or second for first, second in rows):
+        assert message in source, message
+
+
+def test_names_in_the_tables_of_other_tools_exist():
+    """The right columns, whose names are `folder.Name` or `avx.Name`."""
+    text = (ROOT / "docs/guides/coming-from.md").read_text(encoding="utf-8")
+    folders = {path.name for path in (ROOT / "anyvox_keras").iterdir() if path.is_dir()} | {"avx"}
+    right = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ")]
+    names = [n for cell in right for n in re.findall(r"`(\w+(?:\.\w+)+)", cell)]
+    names = [name.split(".") for name in names if name.split(".")[0] in folders]
+    assert len(names) > 30
+    for folder, *rest in names:
+        thing = avx if folder == "avx" else getattr(avx, folder)
+        for name in rest:
+            thing = getattr(thing, name)
+
+
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]+)")
+
+
+def test_links_between_files_lead_somewhere():
+    """Within docs/ the strict build of the site looks further: into anchors and pages it makes."""
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+        for target in LINK.findall(page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
