@@ -10,6 +10,9 @@ import numpy as np
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.errors import UserError
 
+#: interpolation to the order of its spline
+ORDERS = {"linear": 1, "nearest": 0, "bspline": 3}
+
 
 @click.command()
 @click.option(
@@ -20,11 +23,22 @@ from anyvox_keras.errors import UserError
     type=Path,
     help="Field (ITK, mm, LPS) or other transform; repeats: a point goes through the first first.",
 )
-@click.option("--image", type=Path, help="Moving image or label map to warp.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=Path,
+    help="Moving image, series of volumes (4D) or label map; repeats, with a folder as --out.",
+)
 @click.option("--reference", type=Path, help="Image whose grid the result gets; else the warp's.")
 @click.option("--points", type=Path, help="CSV with columns x,y,z in mm, .fcsv or .mrk.json.")
-@click.option("--out", required=True, type=Path, help="NIfTI, or a file of points.")
+@click.option("--out", required=True, type=Path, help="NIfTI, a file of points, or a folder.")
 @click.option("--labels", is_flag=True, help="The image holds labels: nearest, integers kept.")
+@click.option(
+    "--interpolation",
+    type=click.Choice(list(ORDERS)),
+    help="Between voxels; linear by default. --labels is nearest.",
+)
 @click.option(
     "--outside",
     type=float,
@@ -36,29 +50,43 @@ from anyvox_keras.errors import UserError
 @OVERWRITE
 def apply(
     warps: tuple[Path, ...],
-    image: Path | None,
+    images: tuple[Path, ...],
     reference: Path | None,
     points: Path | None,
     out: Path,
     labels: bool,
+    interpolation: str | None,
     outside: float | None,
     ras: bool,
     overwrite: bool,
 ) -> None:
-    """Warp an image, a label map or points with a saved warp.
+    """Warp images, label maps or points with a saved warp.
 
-    An image of the moving side comes onto the fixed side; points go the way ITK maps them, from
-    fixed to moving.
+    Images of the moving side come onto the fixed side; points go the way ITK maps them, from fixed
+    to moving.
     """
     from anyvox_keras.io import check_output
 
-    if (image is None) == (points is None):
+    if bool(images) == (points is not None):
         raise click.UsageError("expected either --image or --points")
-    check_output(out, overwrite, (*warps, image, reference, points))
+    if labels and interpolation not in (None, "nearest"):
+        raise UserError(f"--interpolation: expected nearest for labels, received {interpolation}")
+    if labels and outside is not None and not (outside >= 0 and outside.is_integer()):
+        raise UserError(f"--outside: expected a label, an integer from 0 up, received {outside:g}")
+    outs = [out] if len(images) < 2 else [out / image.name for image in images]
+    if len(set(outs)) < len(images):
+        raise UserError("--image: expected files of different names, received two of one name")
+    for one in outs:
+        check_output(one, overwrite, (*warps, *images, reference, points))
     if points is not None:
         _warp_points(_chain(warps), points, out, ras)
-    else:
-        _warp_image(_chain(warps), image, reference, out, labels, outside)
+        return
+    order = None if interpolation is None else ORDERS[interpolation]
+    if len(images) > 1:
+        out.mkdir(parents=True, exist_ok=True)
+    chain = _chain(warps)
+    for image, one in zip(images, outs, strict=True):
+        _warp_image(chain, image, reference, one, labels, order, outside)
 
 
 def _chain(warps: tuple[Path, ...]) -> Any:
@@ -70,30 +98,37 @@ def _chain(warps: tuple[Path, ...]) -> Any:
 
 def _warp_image(
     chain: Any,
-    image: Path | None,
+    image: Path,
     like: Path | None,
     out: Path,
     labels: bool,
+    order: int | None,
     outside: float | None,
 ) -> None:
-    from anyvox_keras.geometry import Volume, background
-    from anyvox_keras.io import load_labels, load_reference, load_volume, save_volume
+    from anyvox_keras.geometry import background
+    from anyvox_keras.io import load_labels, load_reference, load_series, save_volume
 
     target = None if like is None else load_reference(like)
     # one field is what it is; its reference lies within it
     alone = len(chain.parts) == 1 and chain.matrix is None
     field = chain.to_warp(None if alone or target is None else target.grid)
     grid = field.grid if target is None else target.grid
-    moving = load_labels(image) if labels else load_volume(image, varies=False)
-    if labels and outside is not None and not (outside >= 0 and outside.is_integer()):
-        raise UserError(f"--outside: expected a label, an integer from 0 up, received {outside:g}")
-    fill = background(moving) if outside is None else outside
-    moved = field.resample(moving, grid, outside=fill)
-    array = moved.array
-    if moving.finite is not None:  # what was NaN stays NaN
-        known = field.resample(Volume(moving.finite, moving.affine), grid, outside=1).array
-        array = np.where(known, array, np.nan)
+    volumes = [load_labels(image)] if labels else load_series(image)
+    fill = background(volumes[0]) if outside is None else outside
+    arrays = [_moved(field, volume, grid, order, fill) for volume in volumes]
+    array = arrays[0] if len(arrays) == 1 else np.stack(arrays, -1)
     save_volume(out, array, grid if target is None else target, overwrite=True)
+
+
+def _moved(field: Any, moving: Any, grid: Any, order: int | None, fill: float) -> np.ndarray:
+    """One volume on the grid; what was NaN stays NaN."""
+    from anyvox_keras.geometry import Volume
+
+    array: np.ndarray = field.resample(moving, grid, order, fill).array
+    if moving.finite is None:
+        return array
+    known = field.resample(Volume(moving.finite, moving.affine), grid, outside=1).array
+    return np.where(known, array, np.nan)
 
 
 def _warp_points(chain: Any, points: Path, out: Path, ras: bool) -> None:

@@ -95,16 +95,19 @@ def _transform(
 
 
 def sample(array: np.ndarray, voxels: np.ndarray, order: int, fill: float) -> np.ndarray:
-    """Values of `array` at `(..., 3)` voxel coordinates, linear (1) or nearest (0).
+    """Values of `array` at `(..., 3)` voxel coordinates, linear (1), nearest (0), B-spline (3).
 
     As in ITK the image reaches half a voxel beyond its outer voxels' centres, where the edge is
-    repeated; beyond that comes `fill`. A tie of nearest goes up.
+    repeated (mirrored by splines); beyond that comes `fill`. A tie of nearest goes up.
     """
     last = np.asarray(array.shape[:3]) - 1
     inside = ((voxels >= -0.5) & (voxels < last + 0.5)).all(-1)
     source = array.astype("uint8") if array.dtype == bool else array
-    where = np.moveaxis(np.clip(voxels, 0, last), -1, 0)
-    values = ndimage.map_coordinates(source, where, order=order, mode="nearest")
+    if order > 1:  # ITK's splines mirror what lies at the edge
+        where, mode = voxels, "mirror"
+    else:
+        where, mode = np.clip(voxels, 0, last), "nearest"
+    values = ndimage.map_coordinates(source, np.moveaxis(where, -1, 0), order=order, mode=mode)
     return np.where(inside, values, fill).astype(array.dtype)
 
 

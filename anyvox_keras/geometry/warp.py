@@ -127,7 +127,8 @@ class Warp(Shown):
         Args:
             volume: the moving image.
             reference: grid of the result, inside the warp's; the default is the warp's own.
-            order: 1 linear, 0 nearest; the default is 1 for float arrays and 0 for labels.
+            order: 1 linear, 0 nearest, 3 B-spline; the default is 1 for float arrays and 0 for
+                labels.
             outside: value where the warp points beyond the moving image, 0 as in ITK if not given;
                 see `background` for an image's own.
 

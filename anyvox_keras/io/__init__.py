@@ -12,6 +12,7 @@ from anyvox_keras.io.load import (
     load_labels,
     load_mask,
     load_reference,
+    load_series,
     load_volume,
 )
 from anyvox_keras.io.output import (
@@ -56,6 +57,7 @@ __all__ = [
     "load_mask",
     "load_points",
     "load_reference",
+    "load_series",
     "load_transform",
     "load_volume",
     "load_warp",

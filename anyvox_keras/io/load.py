@@ -69,6 +69,34 @@ def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume
     return Volume(array, affine, copy_header(image), finite, name)
 
 
+def load_series(source: Any, what: str = "image") -> list[Volume]:
+    """Read an image of one volume or of several, such as the frames of a 4D file.
+
+    Args:
+        source: As for `load_volume`; one axis more may count the volumes.
+        what: What to call it in messages.
+
+    Raises:
+        UserError: What cannot be read, or has more axes of several than four.
+
+    Example:
+        ```python
+        >>> import nibabel as nib
+        >>> len(load_series(nib.Nifti1Image(np.random.rand(4, 4, 4, 3), np.eye(4))))
+        3
+        ```
+    """
+    if isinstance(source, Volume | np.ndarray):
+        return [load_volume(source, what, varies=False)]
+    image, name = open_image(source, what)
+    if len(image.shape) != 4 or image.shape[3] == 1:
+        return [load_volume(source, what, varies=False)]
+    affine, header = read_affine(image, name), copy_header(image)
+    raw = read_values(image, name, what)
+    usable = (_usable(raw[..., k], f"{name}, volume {k}", False) for k in range(raw.shape[3]))
+    return [Volume(array, affine, header, finite, name) for array, finite in usable]
+
+
 def _volume(source: Volume) -> Volume:
     """Make sure of what a file's reader makes sure of: no shear, float32, finite."""
     require_no_shear(source.grid.affine, source.name)

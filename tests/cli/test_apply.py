@@ -57,6 +57,38 @@ def test_image_equals_sitk(folder):
     assert (difference < 1e-4).mean() > 0.995
 
 
+def test_splines_equal_sitk(folder):
+    assert main([*arguments(folder), "--outside", "0", "--interpolation", "bspline"]) == 0
+    ours = nib.load(folder / "out.nii.gz").get_fdata()
+    difference = np.abs(ours - theirs(folder, "moving", sitk.sitkBSpline))
+    assert (difference < 1e-4).mean() > 0.99
+    linear = np.abs(ours - theirs(folder, "moving", sitk.sitkLinear))
+    assert (linear > 1e-2).mean() > 0.05
+    labels = arguments(folder, "labels", "fixed", "out2.nii.gz", "--labels")
+    assert main([*labels, "--interpolation", "linear"]) == 2
+
+
+def test_several_images_and_series_move_as_each_alone(folder, rng):
+    series = np.stack(
+        [nib.load(folder / "moving.nii.gz").get_fdata(), rng.random(MOVING.shape)], -1
+    )
+    save_volume(folder / "series.nii.gz", series, MOVING)
+    save_volume(folder / "second.nii.gz", series[..., 1], MOVING)
+    several = arguments(folder, "moving", "fixed", "all")
+    for name in ("series", "second"):
+        several += ["--image", str(folder / f"{name}.nii.gz")]
+    several += ["--outside", "0"]
+    assert main(several) == 0
+    assert main([*arguments(folder), "--outside", "0"]) == 0
+    one, first, second, both = (
+        nib.load(folder / name).get_fdata()
+        for name in ("out.nii.gz", "all/moving.nii.gz", "all/second.nii.gz", "all/series.nii.gz")
+    )
+    np.testing.assert_array_equal(first, one)
+    np.testing.assert_array_equal(both, np.stack([first, second], -1))
+    assert main(several) == 2  # nothing is overwritten unasked
+
+
 def test_labels_equal_sitk(folder):
     assert main(arguments(folder, "labels", "fixed", "out.nii.gz", "--labels")) == 0
     ours = nib.load(folder / "out.nii.gz")
