@@ -11,7 +11,7 @@
   const { Niivue, NVImage } = globalThis.niivue;
   const content = JSON.parse(at("volumes").textContent);
   const nv = new Niivue({
-    backColor: [0, 0, 0, 1], crosshairColor: [0.35, 0.65, 1, 0.7], crosshairWidth: 0.3,
+    backColor: [0, 0, 0, 1], crosshairColor: [0.35, 0.65, 1, 0.7], crosshairWidth: 0.3, crosshairGap: 8, fontColor: [1, 0.82, 0.36, 1],
     isColorbar: false, isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarShowRender: 0,
     dragAndDropEnabled: false, isForceMouseClickToVoxelCenters: true, fontMinPx: 18, loadingText: "", logLevel: "error",
   });
