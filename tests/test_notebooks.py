@@ -18,8 +18,8 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     if importlib.util.find_spec("torch"):  # where nothing is compiled first
         monkeypatch.setenv("KERAS_BACKEND", "torch")
     notebook = nbformat.read(path, as_version=4)
-    kinds = {kind for cell in notebook.cells for o in cell.get("outputs", ()) for kind in o.data
-             if "data" in o}  # fmt: skip
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert kinds & {"text/html", "image/png"}, "`make notebooks` stores outputs"
     client = NotebookClient(
         notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
