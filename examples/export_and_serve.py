@@ -34,7 +34,8 @@ def serve_saved_model(path: Path, inputs):
     """In TensorFlow or TensorFlow Serving."""
     import tensorflow as tf
 
-    return tf.saved_model.load(path).serve(inputs)
+    program = tf.saved_model.load(path)  # the name keeps its variables alive
+    return program.serve(inputs)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import keras
 import numpy as np
 import torch
 
@@ -48,7 +47,7 @@ def main() -> None:
 
     twin = unet.to_torch().train()  # a copy: what follows does not change it
 
-    if keras.config.backend() == "torch":
+    if isinstance(unet, torch.nn.Module):
         # Channels last, as all of Keras.
         losses = train(unet, volumes.movedim(1, -1), targets.movedim(1, -1), args.steps)
         print(f"the Keras model itself: loss {losses[0]:.4f}, then {losses[-1]:.4f}")
