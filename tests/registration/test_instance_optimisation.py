@@ -107,7 +107,7 @@ def test_what_matches_nowhere_pulls_less_by_the_chord(rng):
 def test_squared_correlation_is_that_of_each_window(rng):
     first, second = (_smooth_images(rng, 1)[None] for _ in range(2))
     known = (rng.random(first.shape) < 0.7).astype("float32")
-    found = to_numpy(squared_correlation(first, second, known))[0, ..., 0]
+    found = to_numpy(squared_correlation(first)(second, known))[0, ..., 0]
     at = (slice(3, 8), slice(2, 7), slice(4, 9))
     here = known[0, ..., 0][at] > 0
     expected = np.corrcoef(first[0, ..., 0][at][here], second[0, ..., 0][at][here])[0, 1] ** 2

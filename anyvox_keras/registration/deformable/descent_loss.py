@@ -18,6 +18,8 @@ _ROUND = 1e-2
 _WINDOW = 5
 # variance, of an image's own, below which a window holds nothing to correlate
 _FLAT = 1e-3
+# from the fixed image to the moving one, and the other way: the step through a pair of them
+_THERE, _BACK = 1, -1
 
 
 def descent_loss(
@@ -50,8 +52,10 @@ def descent_loss(
     unknown = None if weights is None else tuple(1.0 - ops.convert_to_tensor(w) for w in weights)
     sides = [part for part in ((fixed, moving), unknown, images) if part is not None]
     fixed, moving = (ops.concatenate(side, axis=-1) for side in zip(*sides, strict=True))
+    onto = None if images is None else tuple(squared_correlation(image) for image in images)
 
-    def mismatch(still: Array, moved: Array, displacement: Array) -> Array:
+    def mismatch(way: int, displacement: Array) -> Array:
+        still, moved = (fixed, moving)[::way]
         warped = sample_displaced(moved, displacement, settings.stretch)
         different = distance(warped[..., :channels] - still[..., :channels])
         known = None
@@ -60,46 +64,55 @@ def descent_loss(
             known = ops.stop_gradient((1.0 - warped[..., at]) * (1.0 - still[..., at]))
             different = different * known
         total = factor * ops.mean(different)
-        if images is None:
+        if onto is None:
             return total
-        unlike = 1.0 - squared_correlation(still[..., -1:], warped[..., -1:], known)
+        unlike = 1.0 - onto[::way][0](warped[..., -1:], known)
         unlike = unlike if known is None else unlike * known
         return total + settings.correlation * ops.mean(unlike)
 
     def loss(smooth: Array) -> Array:
         penalty = settings.smoothness * _roughness(smooth)
         if not settings.velocity:
-            return mismatch(fixed, moving, smooth) + penalty
-        forward = mismatch(fixed, moving, integrate_velocity(smooth, outside="zeros"))
+            return mismatch(_THERE, smooth) + penalty
+        forward = mismatch(_THERE, integrate_velocity(smooth, outside="zeros"))
         if not settings.symmetric:
             return forward + penalty
-        backward = mismatch(moving, fixed, integrate_velocity(-smooth, outside="zeros"))
+        backward = mismatch(_BACK, integrate_velocity(-smooth, outside="zeros"))
         return 0.5 * (forward + backward) + penalty
 
     return loss
 
 
-def squared_correlation(first: Array, second: Array, known: Array | None = None) -> Array:
-    """Squared correlation of two images over the cube of five voxels around each.
+def squared_correlation(first: Array) -> Callable[[Array, Array | None], Array]:
+    """Return the squared correlation with an image over the cube of five voxels around each.
+
+    Where all is known, the image's own means are taken once.
 
     Args:
         first: `(B, D, H, W, 1)` float32, of a variance about one.
-        second: The same shape.
-        known: `(B, D, H, W, 1)`, how much each voxel counts; all by default.
 
     Returns:
-        `(B, D, H, W, 1)` in `[0, 1]`; 0 where either is flat.
+        A function of the second image and of how much each voxel counts, of the same shape; `None`
+        counts all. It returns `(B, D, H, W, 1)` in `[0, 1]`; 0 where either is flat.
     """
-    weight = ops.ones_like(first) if known is None else known
-    parts = ops.concatenate(
-        [ops.ones_like(first), first, second, first * first, second * second, first * second],
-        axis=-1,
-    )
-    means = box_filter(parts * weight, _WINDOW)
-    means = means[..., 1:] / (means[..., :1] + 1e-6)
-    a, b, aa, bb, ab = (means[..., n : n + 1] for n in range(5))
-    vary = (ops.relu(x - y * y) + _FLAT for x, y in ((aa, a), (bb, b)))
-    return ops.square(ab - a * b) / (next(vary) * next(vary))
+    first = ops.convert_to_tensor(first)
+    own = (ops.ones_like(first), first, first * first)
+    whole = _window_means(own, None)
+
+    def correlation(second: Array, known: Array | None) -> Array:
+        here = whole if known is None else _window_means(own, known)
+        there = _window_means((second, second * second, first * second), known)
+        a, aa, b, bb, ab = (mean / (here[0] + 1e-6) for mean in (*here[1:], *there))
+        vary = (ops.relu(x - y * y) + _FLAT for x, y in ((aa, a), (bb, b)))
+        return ops.square(ab - a * b) / (next(vary) * next(vary))
+
+    return correlation
+
+
+def _window_means(images: tuple[Array, Array, Array], known: Array | None) -> list[Array]:
+    parts = ops.concatenate(images, axis=-1)
+    means = box_filter(parts if known is None else parts * known, _WINDOW)
+    return [means[..., n : n + 1] for n in range(len(images))]
 
 
 def _chord(difference: Array) -> Array:

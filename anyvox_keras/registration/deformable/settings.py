@@ -157,7 +157,7 @@ def settings_of(preset: Profile) -> DeformSettings:
         return replace(default, adam=adam)
     if preset == "convexadam":
         adam = AdamSettings(smoothness=0.75, stretch=True)
-        return DeformSettings(levels=(Level(2, 1),), align=False, adam=adam)
+        return DeformSettings(levels=(Level(2, 1),), align=False, dilations=(2,), adam=adam)
     return default
 
 
