@@ -92,6 +92,7 @@ pictures: setup
 	KERAS_BACKEND=torch $(BIN)/anyvox demo --out demo
 	cp demo/report.png docs/images/demo.png
 	cp demo/features.png docs/images/features.png
+	KERAS_BACKEND=torch $(BIN)/python docs/pictures/before_after.py --out docs/images/before_after.webp
 
 clean:
 	rm -rf .venv site demo build dist .pytest_cache .ruff_cache .mypy_cache

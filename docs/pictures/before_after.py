@@ -65,10 +65,10 @@ def main() -> None:
     )
     named = {
         f"T1 | other contrast, before ({error[0]:.1f} mm apart)": before,
-        f"after, in {result.seconds:.0f} s ({error[1]:.1f} mm)": after,
+        f"after ({error[1]:.1f} mm)": after,
     }
     first, *rest = frames(fixed, named)
-    first.save(out, save_all=True, append_images=rest, duration=70, loop=0, quality=70, method=6)
+    first.save(out, save_all=True, append_images=rest, duration=70, loop=0, quality=70, method=3)
 
 
 if __name__ == "__main__":
