@@ -18,6 +18,7 @@ EXTRAS = {
     "onnxscript": "onnx",
     "nilearn": "demo",
     "SimpleITK": "images",
+    "distributed": "cluster",
 }
 
 

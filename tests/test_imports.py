@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / PACKAGE
 
 # What stands in one row may import from the rows below it, never from its own row or above.
 ROWS = [
-    {"errors", "types", "lazy", "saving", "export", "glance", "progress"},
+    {"errors", "types", "lazy", "saving", "export", "glance", "progress", "shards"},
     {"backend"},
     {"ops"},
     {"random"},

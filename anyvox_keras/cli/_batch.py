@@ -1,9 +1,10 @@
-"""Many pairs in one process."""
+"""Many pairs: a table of them, its shards, and what came of each."""
 
 import csv
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import click
 
 from anyvox_keras.cli._batch_page import save_batch_page
 from anyvox_keras.cli._register_pair import check_pair
+from anyvox_keras.cli._workers import each, report_failure
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
+from anyvox_keras.shards import part_of
 
 #: column of the table -> of `metrics.csv`, and its digits
 SHOWN = {
@@ -35,6 +38,8 @@ _NEUTRAL = ("memory", "label_names")
 #: registers a pair of options, saves it to a folder (overwriting or not), returns a line and the
 #: verdict on the result
 RegisterPair = Callable[[dict[str, Any], Path, bool], tuple[str, str]]
+#: seconds to wait for another shard that writes the table of all results
+SHARDS_WAIT = 60.0
 #: exit code where a registration itself says that it failed; its files are written
 NOT_TRUSTED = 3
 #: the gravest first, as the table of a batch has them; a pair without a verdict never ended
@@ -161,11 +166,12 @@ def run_pairs(
     overwrite: bool,
     register_pair: RegisterPair,
 ) -> int:
-    """Register the pair of the options, or every pair of a table; return the exit code."""
+    """Register the pair of the options, or a shard of a table; return the exit code."""
+    shard = options.pop("shard")
     if batch is not None:
         if options["fixed"] or options["moving"]:
             raise click.UsageError("expected either --batch or --fixed and --moving")
-        return run_batch(batch, out, options, overwrite, register_pair)
+        return run_batch(batch, out, options, overwrite, register_pair, shard)
     if not options["fixed"] or not options["moving"]:
         raise click.UsageError("expected --fixed and --moving, or --batch")
     from anyvox_keras.io import exclusive
@@ -183,6 +189,7 @@ def run_batch(
     options: dict[str, Any],
     overwrite: bool,
     register_pair: RegisterPair,
+    shard: tuple[int, int] = (0, 1),
 ) -> int:
     """Register every row of a CSV into a folder of its own and go on past a failed one.
 
@@ -191,48 +198,81 @@ def run_batch(
     folder. A pair whose `metrics.json` exists is done, if it was made from the row's files, by
     their checksums, and by its settings; otherwise it fails until `--overwrite` makes it anew.
 
-    A table of all pairs ends it, those to look at first, which `metrics.csv` holds as well, and
-    `report.html` with pictures.
+    A table of the pairs ends it, those to look at first, and `report.html` with pictures; it and
+    `metrics.csv` hold all pairs of the CSV, of which a shard may have registered a part.
 
     Returns:
-        0; 1 if any pair could not be registered; else 3 if any result bears the verdict FAIL.
+        0; 1 if any pair of the shard could not be registered; else 3 if any of its results bears
+        the verdict FAIL.
 
     Raises:
         UserError: A table that cannot be used, before anything runs.
     """
     from anyvox_keras.io import check_output, exclusive
 
-    failed = 0
     rows = _read(table, options)
     folders = _folders(table, rows, out)
     results_file = check_output(out / RESULTS, overwrite=True, inputs=[table])
-    for number, (row, folder) in enumerate(zip(rows, folders, strict=True), start=1):
-        note(f"pair {number} of {len(rows)}: {folder}")
+    own = part_of(list(zip(rows, folders, strict=True)), shard)
+    failed, tasks = 0, []
+    for number, (row, folder) in enumerate(own, start=1):
         try:
             pair = {**options, **row}
             if read_result(folder)["verdict"] is not None and not overwrite:
                 require_made_from(pair, folder)
                 click.echo(f"{folder}: done already")
                 continue
-            # what an interrupted run left there is incomplete: metrics.json comes last
-            check_pair(pair, folder, overwrite=True)
-            with exclusive(folder):
-                forget_made_from(folder)
-                click.echo(register_pair(pair, folder, True)[0])
-                note_made_from(pair, folder)
-        # whatever one pair meets, a framework out of memory say, the others do not depend on it
-        except Exception as error:
+            tasks.append(PairTask(pair, folder, f"pair {number} of {len(own)}: {folder}"))
+        except (UserError, OSError) as error:
             failed += 1
-            reason = " ".join(str(error).split()) or type(error).__name__
-            click.echo(f"anyvox: error: {folder}: {reason}", err=True)
-    judged = sorted(((read_result(folder), folder) for folder in folders), key=_gravity)
-    results = [result for result, _ in judged]
-    write_results(results_file, results)
+            report_failure(folder, error)
+    for outcome in each(PairJob(register_pair), tasks, "pairs", done=len(own) - len(tasks)):
+        if outcome.error is not None:
+            failed += 1
+            report_failure(outcome.item.folder, outcome.error)
+        else:
+            click.echo(outcome.result)
+    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(results_file, wait=SHARDS_WAIT):
+        judged = sorted(((read_result(folder), folder) for folder in folders), key=_gravity)
+        write_results(results_file, [result for result, _ in judged])
+        page = save_batch_page(out, judged)
+    mine = {folder for _, folder in own}
+    results = [result for result, folder in judged if folder in mine]
     show_results(results)
-    click.echo(f"open {save_batch_page(out, judged)}")
+    click.echo(f"open {page}")
     if failed:
         return 1
     return NOT_TRUSTED if any(result["verdict"] == "FAIL" for result in results) else 0
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """A pair's options, its folder, and what is told when it begins."""
+
+    pair: dict[str, Any]
+    folder: Path
+    told: str
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """Registers a pair into its folder, and replaces what an interrupted run left there."""
+
+    register_pair: RegisterPair
+
+    def __call__(self, task: PairTask) -> str:
+        """Return one line of results."""
+        from anyvox_keras.io import exclusive
+
+        note(task.told)
+        # what an interrupted run left there is incomplete: metrics.json comes last
+        check_pair(task.pair, task.folder, overwrite=True)
+        with exclusive(task.folder):
+            forget_made_from(task.folder)
+            line, _ = self.register_pair(task.pair, task.folder, True)
+            note_made_from(task.pair, task.folder)
+        return line
 
 
 def _gravity(judged: tuple[dict[str, Any], Path]) -> tuple[int, float]:

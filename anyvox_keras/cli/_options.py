@@ -43,6 +43,7 @@ MEMORY = click.option(
 
 def _prefer_form(context: click.Context, _: Any, form: str | None) -> None:
     """Hold for this command: every image is read so."""
+    context.meta["anyvox.form"] = form
     if form is not None:
         from anyvox_keras.io import prefer_form
 
@@ -77,6 +78,11 @@ class Shard(click.ParamType):
         if not 0 <= index < parts:
             self.fail(f"expected I/N with 0 <= I < N, received {value}", param, ctx)
         return index, parts
+
+
+SHARD = click.option(
+    "--shard", type=Shard(), default="0/1", help="I/N: do the I-th of N parts, I from 0."
+)
 
 
 def command_line() -> str:

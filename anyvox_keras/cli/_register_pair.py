@@ -5,7 +5,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from anyvox_keras.cli._options import FORM, QUIET, command_line, introduce
+from anyvox_keras.cli._options import FORM, QUIET, SHARD, command_line, introduce
 from anyvox_keras.errors import UserError
 from anyvox_keras.types import AffineModel, Clip, PairOptions
 
@@ -34,6 +34,7 @@ OPTIONS = (
     click.option("--moving", type=Path, help="The image that is brought onto it."),
     click.option("--out", required=True, type=Path, help="Folder of the results."),
     click.option("--batch", type=Path, help="CSV of pairs; its columns are the flags' names."),
+    SHARD,
     *map(_flag, get_type_hints(PairOptions, include_extras=True).items()),
     click.option("--label-names", type=Path, help="What the labels are called, for the report."),
     FORM,

@@ -1,11 +1,17 @@
 """`anyvox features`."""
 
+import functools
+import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from anyvox_keras.cli import _options as shared
+from anyvox_keras.cli._workers import do_all, worker_options
+from anyvox_keras.errors import UserError
+from anyvox_keras.shards import part_of
 
 
 @click.command()
@@ -20,6 +26,8 @@ from anyvox_keras.cli import _options as shared
 @shared.MEMORY
 @shared.PRECISION
 @shared.OVERWRITE
+@shared.SHARD
+@worker_options
 @shared.QUIET
 def features(
     image: Path,
@@ -30,36 +38,103 @@ def features(
     memory: float | None,
     precision: str | None,
     overwrite: bool,
-) -> None:
-    """Compute the network's features of IMAGE; OUT is a 4D NIfTI (X, Y, Z, C), float32."""
-    from anyvox_keras.io import check_output, load_mask, load_volume, save_volume
-    from anyvox_keras.progress import tell
+    shard: tuple[int, int],
+) -> int:
+    """Compute the network's features of IMAGE; OUT is a 4D NIfTI (X, Y, Z, C), float32.
 
-    check_output(out, overwrite, (image, mask))
-    if report is not None:
-        check_output(report, overwrite, (image, mask))
-    shared.introduce(image)
-    volume = load_volume(image)
-    inside = None if mask is None else load_mask(mask, volume).array
-    if volume.finite is not None:
-        inside = volume.finite if inside is None else inside & volume.finite
-    shared.set_precision(precision)
-    from anyvox_keras.features import FeatureExtractor
-    from anyvox_keras.networks import DEFAULT
+    Where IMAGE is a folder, so is OUT, with a file for each image.
+    """
+    from anyvox_keras.io import check_output
 
-    extractor = FeatureExtractor.from_preset(weights or DEFAULT)
-    if memory is not None:
-        # Python, the framework and its libraries take the first GB
-        extractor = extractor.within(memory - 1, volume.shape)
-    tell("features")
-    array = extractor(volume.array)
-    if inside is not None:
-        array = array * inside[..., None]
-    save_volume(out, array, volume, overwrite=True)
-    if report is not None:
-        tell("report")
-        _save_report(report, volume, array, inside, {"image": image, "mask": mask})
-    click.echo(f"{out}: {array.shape[-1]} features per voxel, {volume.shape} voxels")
+    if image.is_dir():
+        tasks = _tasks_of_folder(image, out, mask, report)
+    else:
+        tasks = [FeaturesTask(image, out, mask, report)]
+    inputs = [path for task in tasks for path in (task.image, task.mask)]
+    tasks = part_of(tasks, shard)
+    for task in tasks:
+        for target in (task.out, task.report):
+            if target is not None:
+                check_output(target, overwrite, inputs)
+    return 1 if do_all(FeaturesJob(weights, memory, precision), tasks, "images", click.echo) else 0
+
+
+@dataclass(frozen=True)
+class FeaturesTask:
+    """An image with its mask, and where its features and their page go."""
+
+    image: Path
+    out: Path
+    mask: Path | None = None
+    report: Path | None = None
+
+    def __str__(self) -> str:
+        """Name the image."""
+        return str(self.image)
+
+
+def _tasks_of_folder(
+    folder: Path, out: Path, mask: Path | None, report: Path | None
+) -> list[FeaturesTask]:
+    """Name the files of a folder's images after them.
+
+    Raises:
+        UserError: A mask or a page, which belong to one image; or names that differ by nothing.
+    """
+    from anyvox_keras.io import case_name, list_images
+
+    for name, path in (("mask", mask), ("report", report)):
+        if path is not None:
+            raise UserError(f"--{name}: expected one image with it, received the folder {folder}")
+    images = list_images([folder])
+    tasks = [FeaturesTask(one, out / f"{case_name(one)}.nii.gz") for one in images]
+    for task, other in itertools.pairwise(tasks):
+        if task.out == other.out:
+            raise UserError(f"{other.image}: its result {other.out.name} is that of {task} too")
+    return tasks
+
+
+@dataclass(frozen=True)
+class FeaturesJob:
+    """Computes features of images by one network, which is loaded once."""
+
+    weights: str | None
+    memory: float | None
+    precision: str | None
+
+    @functools.cached_property
+    def _extractor(self) -> Any:
+        shared.set_precision(self.precision)
+        from anyvox_keras.features import FeatureExtractor
+        from anyvox_keras.networks import DEFAULT
+
+        return FeatureExtractor.from_preset(self.weights or DEFAULT)
+
+    def __call__(self, task: FeaturesTask) -> str:
+        """Write the files of an image; return a line about them."""
+        from anyvox_keras.io import load_mask, load_volume, save_volume
+        from anyvox_keras.progress import tell
+
+        shared.introduce(task.image)
+        volume = load_volume(task.image)
+        inside = None if task.mask is None else load_mask(task.mask, volume).array
+        if volume.finite is not None:
+            inside = volume.finite if inside is None else inside & volume.finite
+        extractor = self._extractor
+        if self.memory is not None:
+            # Python, the framework and its libraries take the first GB
+            extractor = extractor.within(self.memory - 1, volume.shape)
+        tell("features")
+        array = extractor(volume.array)
+        if inside is not None:
+            array = array * inside[..., None]
+        save_volume(task.out, array, volume, overwrite=True)
+        if task.report is not None:
+            tell("report")
+            _save_report(
+                task.report, volume, array, inside, {"image": task.image, "mask": task.mask}
+            )
+        return f"{task.out}: {array.shape[-1]} features per voxel, {volume.shape} voxels"
 
 
 def _save_report(

@@ -1,5 +1,6 @@
 """`anyvox register`."""
 
+import functools
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,6 +10,7 @@ from anyvox_keras.cli._batch import run_pairs
 from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set_precision
 from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
 from anyvox_keras.cli._search_options import CONFIG, SET
+from anyvox_keras.cli._workers import worker_options
 from anyvox_keras.types import FeatureKind, Profile
 
 #: options that change a preset
@@ -34,16 +36,21 @@ TURNED = ("smoothness", "capture", "iterations")
 @MEMORY
 @PRECISION
 @OVERWRITE
+@worker_options
 def register(
     out: Path, batch: Path | None, precision: str | None, overwrite: bool, **options: Any
 ) -> int:
     """Register MOVING to FIXED: moved image, warps (ITK), report and metrics in a folder."""
-    set_precision(precision)
-    return run_pairs(batch, out, options, overwrite, register_pair)
+    return run_pairs(
+        batch, out, options, overwrite, functools.partial(register_pair, precision=precision)
+    )
 
 
-def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
+def register_pair(
+    options: dict[str, Any], out: Path, overwrite: bool, precision: str | None
+) -> tuple[str, str]:
     """Register, save, and return one line of results and the verdict."""
+    set_precision(precision)
     from anyvox_keras.registration import changed, register, settings_of, tuned
 
     given = searched(options)

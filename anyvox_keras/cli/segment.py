@@ -1,25 +1,30 @@
 """`anyvox segment check|train|preset|predict|evaluate`."""
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET
+from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET, SHARD
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.cli._segment_pages import class_names, save_prediction_page, save_scores_page
+from anyvox_keras.cli._workers import do_all, worker_options
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
+from anyvox_keras.shards import part_of
 
 #: settings by which networks see scans alike
 SEEN = ("crop", "spacing", "scaling", "window")
 #: table of how large the structures of all cases are
 VOLUMES = "volumes.csv"
+#: seconds to wait for another shard that adds to it
+SHARDS_WAIT = 60.0
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "pairs_per_second")
 
 
@@ -144,6 +149,8 @@ def check(data: Path) -> None:
 @click.option("--probabilities", is_flag=True, help="Write NAME_probabilities.nii.gz (4D) too.")
 @FORM
 @OVERWRITE
+@SHARD
+@worker_options
 @QUIET
 def predict(
     runs: tuple[Path, ...],
@@ -152,34 +159,30 @@ def predict(
     overwrite: bool,
     probabilities: bool,
     report: bool,
+    shard: tuple[int, int],
     **options: Any,
-) -> None:
+) -> int:
     """Write the label map of each image, on its grid and named as it is."""
-    from anyvox_keras.io import check_output, list_images, save_volume
-    from anyvox_keras.progress import counted, note, tell
-    from anyvox_keras.segmentation import label_volumes, read_scan, save_volumes
+    from anyvox_keras.io import exclusive, list_images
+    from anyvox_keras.progress import note
+    from anyvox_keras.segmentation import save_volumes
 
     runs = _with_folds(runs)
     scans = _scans(list_images(images), runs[0])
-    targets = _targets(scans, out, overwrite, probabilities)
-    if report:
-        for target, _ in targets.values():
-            check_output(_page(target), overwrite)
-    note(f"{len(targets)} images, {', '.join(map(str, runs))}")
-    tell("loading the network")
-    predictor = _predictor(runs, **options)
-    names, rows = class_names(runs[0]), []
-    for path, (target, beside) in counted(targets.items(), "images", len(targets)):
-        scan = read_scan(scans[path])
-        found = predictor(scan)
-        save_volume(target, found.array, scan.volume, overwrite)
-        rows += label_volumes(target.name.removesuffix(".gz").removesuffix(".nii"), found, names)
-        if report:
-            save_prediction_page(_page(target), scan.volume, found, names)
-        if probabilities:
-            save_volume(beside, predictor.probabilities(scan), scan.volume, overwrite)
-        save_volumes(out / VOLUMES, rows)
-    click.echo(f"{out}: {len(targets)} label maps, {VOLUMES}{_least_certain(rows)}")
+    tasks = part_of(_tasks(scans, out, probabilities, report), shard)
+    for task in tasks:
+        task.check(overwrite, [*scans])
+    note(f"{len(tasks)} images, {', '.join(map(str, runs))}")
+    rows: list[Any] = []
+
+    def keep(volumes: list[Any]) -> None:
+        rows.extend(volumes)
+        with exclusive(out / VOLUMES, wait=SHARDS_WAIT):
+            save_volumes(out / VOLUMES, rows)
+
+    failed = do_all(PredictJob(runs, options), tasks, "images", keep)
+    click.echo(f"{out}: {len(tasks) - failed} label maps, {VOLUMES}{_least_certain(rows)}")
+    return 1 if failed else 0
 
 
 def _with_folds(runs: Sequence[Path]) -> tuple[Path, ...]:
@@ -199,10 +202,6 @@ def _scans(found: Sequence[Path], run: Path) -> dict[Path, Any]:
     return {next(filter(None, files)): list(files) for files in joined.values()}
 
 
-def _page(target: Path) -> Path:
-    return target.with_name(f"{target.name.removesuffix('.gz').removesuffix('.nii')}.html")
-
-
 def _least_certain(rows: Sequence[Any]) -> str:
     from anyvox_keras.segmentation import least_certain
 
@@ -210,32 +209,95 @@ def _least_certain(rows: Sequence[Any]) -> str:
     return f"; least certain: {least_certain(rows)}" if len(cases) > 1 else ""
 
 
-def _targets(
-    scans: Mapping[Path, Any], out: Path, overwrite: bool, probabilities: bool
-) -> dict[Path, tuple[Path, Path]]:
-    """Where the label map and the probabilities of each image go.
+@dataclass(frozen=True)
+class PredictTask:
+    """A scan, its case, and where label map, probabilities and page go, if they are asked for."""
+
+    image: Path
+    source: Any
+    case: str
+    labels: Path
+    probabilities: Path | None
+    page: Path | None
+
+    @property
+    def targets(self) -> list[Path]:
+        """The files to write."""
+        return [path for path in (self.labels, self.probabilities, self.page) if path is not None]
+
+    def check(self, overwrite: bool, images: Sequence[Path]) -> None:
+        """Refuse to replace a file that is an input, or unless told to."""
+        from anyvox_keras.io import check_output
+
+        for target in self.targets:
+            check_output(target, overwrite, images)
+
+    def __str__(self) -> str:
+        """Name the image."""
+        return str(self.image)
+
+
+def _tasks(
+    scans: Mapping[Path, Any], out: Path, probabilities: bool, report: bool
+) -> list[PredictTask]:
+    """Where the results of each scan go.
 
     Raises:
-        UserError: Two images would be written to one file, a file exists, or is an input.
+        UserError: Two images would be written to one file.
     """
-    from anyvox_keras.io import case_name, check_output
+    from anyvox_keras.io import case_name
 
-    targets: dict[Path, tuple[Path, Path]] = {}
+    tasks: list[PredictTask] = []
     taken: dict[Path, Path] = {}
     for image, source in scans.items():
-        if any(image.samefile(other) for other in targets):
+        if any(image.samefile(other.image) for other in tasks):
             continue  # a file, and a folder that holds it
         # of nnU-Net's NAME_0000.nii.gz the digits tell the channel
         case = case_name(image)[:-5] if isinstance(source, list) else case_name(image)
-        ending = ".nii" if image.name.endswith(".nii") else ".nii.gz"
-        pair = out / f"{case}{ending}", out / f"{case}_probabilities.nii.gz"
-        for target in pair if probabilities else pair[:1]:
+        task = PredictTask(
+            image,
+            source,
+            case,
+            out / f"{case}{'.nii' if image.name.endswith('.nii') else '.nii.gz'}",
+            out / f"{case}_probabilities.nii.gz" if probabilities else None,
+            out / f"{case}.html" if report else None,
+        )
+        for target in task.targets:
             if target in taken:
                 raise UserError(f"{image}: its result {target.name} is that of {taken[target]} too")
             taken[target] = image
-            check_output(target, overwrite, [*scans])
-        targets[image] = pair
-    return targets
+        tasks.append(task)
+    return tasks
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """Segments scans by one ensemble, which is loaded once."""
+
+    runs: tuple[Path, ...]
+    options: dict[str, Any]
+
+    @functools.cached_property
+    def _predictor(self) -> Any:
+        from anyvox_keras.progress import tell
+
+        tell("loading the network")
+        return load_predictor(self.runs, **self.options)
+
+    def __call__(self, task: PredictTask) -> list[Any]:
+        """Write what was asked for, in place of what a killed worker left; return the volumes."""
+        from anyvox_keras.io import save_volume
+        from anyvox_keras.segmentation import label_volumes, read_scan
+
+        predictor, scan, names = self._predictor, read_scan(task.source), class_names(self.runs[0])
+        found = predictor(scan)
+        save_volume(task.labels, found.array, scan.volume, overwrite=True)
+        if task.page is not None:
+            save_prediction_page(task.page, scan.volume, found, names)
+        if task.probabilities is not None:
+            array = predictor.probabilities(scan)
+            save_volume(task.probabilities, array, scan.volume, overwrite=True)
+        return label_volumes(task.case, found, names)
 
 
 @segment.command()
@@ -269,7 +331,7 @@ def evaluate(
     click.echo(f"{out}: mean Dice {mean:.4f} of {held} labels in {len(cases)} cases")
 
 
-def _predictor(runs: tuple[Path, ...], **options: Any) -> Any:
+def load_predictor(runs: tuple[Path, ...], **options: Any) -> Any:
     """Load one run, or several that see scans alike."""
     from anyvox_keras.segmentation import Predictor, Scaling, class_numbers, load_run
 

@@ -1,11 +1,16 @@
 """`anyvox synthesize`."""
 
+import functools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from anyvox_keras.cli._options import DRAWN, QUIET, TEMPLATES, Shard
+from anyvox_keras.cli._options import DRAWN, QUIET, SHARD, TEMPLATES
+from anyvox_keras.cli._workers import each, worker_options
+from anyvox_keras.shards import part_of
 
 
 @click.command()
@@ -21,7 +26,8 @@ from anyvox_keras.cli._options import DRAWN, QUIET, TEMPLATES, Shard
 )
 @click.option("--cache", type=Path, help="Keep the shapes of a folder, packed, in this file.")
 @click.option("--first", default=0, type=click.IntRange(0), help="Number of the first pair.")
-@click.option("--shard", type=Shard(), default="0/1", help="I/N: make the I-th of N parts.")
+@SHARD
+@worker_options
 @click.option("--out", required=True, type=Path, help="FILE.hdf5, one a shard; or a NIfTI folder.")
 @click.option("--overwrite", is_flag=True, help="Begin anew.")
 @QUIET
@@ -51,33 +57,54 @@ def synthesize(
     settings |= {"resample": resample, "first": first, "count": count}
     if voxel_mm:
         settings["voxel_mm"] = voxel_mm
-    index, parts = shard
-    numbers = range(first + count * index // parts, first + count * (index + 1) // parts)
+    numbers = part_of(range(first, first + count), shard)
     store: Any
     if out.suffix in (".hdf5", ".h5"):
-        settings["shard"] = f"{index}/{parts}"
+        settings["shard"] = "/".join(map(str, shard))
         store = PairFile(out, numbers, settings, overwrite)
     else:  # shards may share a folder
         store = PairFolder(out, numbers, settings, overwrite)
     with store:
         if store.missing:
             how: dict[str, Any] = {"resample": resample, "voxel_mm": voxel_mm, "cache": cache}
-            _fill(store, open_banks(templates, DRAWN, side, **how), side, seed)
+            if cache is not None:
+                open_banks(templates, DRAWN, side, **how)  # once, for workers to find it there
+            _fill(store, PairJob(templates, side, seed, how))
         store.finish()
     click.echo(f"{out}: {len(numbers)} pairs")
 
 
-def _fill(store: Any, bank: Any, side: int, seed: int) -> None:
-    """Draw the missing pairs, one at a time, so that memory holds one."""
-    from anyvox_keras.backend import no_gradient, to_numpy
-    from anyvox_keras.progress import counted
-    from anyvox_keras.synthesis import SyntheticStream
+@dataclass(frozen=True)
+class PairJob:
+    """Draws pairs by their numbers, each by itself, so that memory holds one."""
 
-    stream = SyntheticStream(bank, side=side, seed=seed)
-    missing = store.missing
-    total = len(store.numbers)
-    for number in counted(missing, "pairs", total, total - len(missing)):
+    templates: str
+    side: int
+    seed: int
+    how: dict[str, Any]
+
+    @functools.cached_property
+    def _stream(self) -> Any:
+        from anyvox_keras.synthesis import SyntheticStream
+        from anyvox_keras.templates import open_banks
+
+        bank = open_banks(self.templates, DRAWN, self.side, **self.how)
+        return SyntheticStream(bank, side=self.side, seed=self.seed)
+
+    def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return two views (2, D, H, W) and the label map (D, H, W) of a pair."""
+        from anyvox_keras.backend import no_gradient, to_numpy
+
         with no_gradient():
-            pair = stream.layer(stream.batch(range(number, number + 1)))
-        views = [to_numpy(pair[name])[0, ..., 0] for name in ("view1", "view2")]
-        store.write(number, views, to_numpy(pair["label_map"])[0])
+            pair = self._stream.layer(self._stream.batch(range(number, number + 1)))
+        views = np.stack([to_numpy(pair[name])[0, ..., 0] for name in ("view1", "view2")])
+        return views, to_numpy(pair["label_map"])[0]
+
+
+def _fill(store: Any, job: PairJob) -> None:
+    """Write the missing pairs in the order in which they are drawn."""
+    missing = store.missing
+    for outcome in each(job, missing, "pairs", done=len(store.numbers) - len(missing)):
+        if outcome.error is not None:
+            raise outcome.error
+        store.write(outcome.item, *outcome.result)

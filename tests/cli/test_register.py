@@ -167,7 +167,7 @@ def recorded(monkeypatch):
     """Replace the registration; keep what it was asked for."""
     asked = []
 
-    def register_pair(options, out, overwrite):
+    def register_pair(options, out, overwrite, precision=None):
         asked.append({key: value for key, value in options.items() if value})
         if "fail" in out.name:
             raise RuntimeError("no\nmemory")

@@ -1,13 +1,14 @@
 """Streams that go on from any position."""
 
-import itertools
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from anyvox_keras.backend import no_gradient, to_numpy
+from anyvox_keras.shards import part_of, steps_of
 from anyvox_keras.types import Array
 
 
@@ -41,6 +42,7 @@ class SeekableStream(keras.utils.PyDataset):
         self.batch_size, self.seed, self.steps = batch_size, seed, steps
         self.split, self.fixed = split, fixed
         self.position = 0
+        self.shard = 0, 1
         self._begun = self._complete = False
 
     def batch(self, samples: range) -> dict[str, np.ndarray]:
@@ -56,7 +58,16 @@ class SeekableStream(keras.utils.PyDataset):
         # Not at the first steps, which `fit` reads to learn the shapes.
         self._complete = self._complete or (self._begun and step == self.steps - 1)
         first = self.position + step * self.batch_size
-        return (self.batch(range(first, first + self.batch_size)),)
+        return (self.batch(part_of(range(first, first + self.batch_size), self.shard)),)
+
+    @contextlib.contextmanager
+    def shared(self, shard: tuple[int, int]) -> Iterator[None]:
+        """Let this process see the i-th of n parts of every batch for a while."""
+        before, self.shard = self.shard, shard
+        try:
+            yield
+        finally:
+            self.shard = before
 
     def seek(self, position: int) -> None:
         """Make sample number `position` the next epoch's first."""
@@ -93,25 +104,3 @@ class SeekableStream(keras.utils.PyDataset):
         """Draw the batch of a step, counted from `position`, as arrays of the backend."""
         with no_gradient():
             return self.layer(self[step][0])
-
-
-def steps_of(count: int | None, shard: tuple[int, int]) -> Iterable[int]:
-    """Return the numbers of the batches of one of n shards, which take turns.
-
-    Args:
-        count: Number of batches of all shards together; None is endless.
-        shard: `(i, n)` with 0 <= i < n.
-
-    Raises:
-        ValueError: If `shard` is not of this kind.
-
-    Example:
-        ```python
-        >>> list(steps_of(5, (1, 2)))
-        [1, 3]
-        ```
-    """
-    index, parts = shard
-    if not 0 <= index < parts:
-        raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard}")
-    return itertools.count(index, parts) if count is None else range(index, count, parts)

@@ -1,0 +1,43 @@
+"""How work is shared out: parts of a sequence, and batches in turn."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+Items = TypeVar("Items", bound=Sequence[Any])
+
+
+def part_of(items: Items, shard: tuple[int, int]) -> Items:
+    """Return one of N parts of a sequence; they follow each other and differ by one item at most.
+
+    Example:
+        ```python
+        >>> part_of("abcde", (0, 2)), part_of("abcde", (1, 2))
+        ('ab', 'cde')
+        ```
+    """
+    index, parts = shard
+    part: Any = items[len(items) * index // parts : len(items) * (index + 1) // parts]
+    return part
+
+
+def steps_of(count: int | None, shard: tuple[int, int]) -> Iterable[int]:
+    """Return the numbers of the batches of one of n shards, which take turns.
+
+    Args:
+        count: Number of batches of all shards together; None is endless.
+        shard: `(i, n)` with 0 <= i < n.
+
+    Raises:
+        ValueError: If `shard` is not of this kind.
+
+    Example:
+        ```python
+        >>> list(steps_of(5, (1, 2)))
+        [1, 3]
+        ```
+    """
+    index, parts = shard
+    if not 0 <= index < parts:
+        raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard}")
+    return itertools.count(index, parts) if count is None else range(index, count, parts)
