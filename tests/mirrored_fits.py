@@ -1,6 +1,7 @@
 """Fits on one device and on two, compared; run as a program: TensorFlow splits its CPU once."""
 
 import contextlib
+import tempfile
 
 import keras
 import numpy as np
@@ -10,9 +11,9 @@ from fake_stream import FakeStream
 from keras import ops
 
 import anyvox_keras as avx
+from anyvox_keras.backend import on_devices
+from anyvox_keras.training.checkpoint import load_state, save_state
 from anyvox_keras.voxelmorph import ScanPairs, VoxelMorphTrainer
-
-DEVICES = ["CPU:0", "CPU:1"]
 
 
 class EachTwice(FakeStream):
@@ -69,15 +70,22 @@ def fitted(make, stream, scope):
     start = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
     history = model.fit(stream, epochs=2, verbose=0).history
     assert stream.position == 8, stream.position
+    if isinstance(model, avx.ContrastivePretrainer):  # each layout reads the other's checkpoint
+        with tempfile.TemporaryDirectory() as folder:
+            save_state(f"{folder}/state", model, {"step": 4})
+            load_state(f"{folder}/state", other := make(stream))
+        for ours, theirs in zip(model.own_variables, other.own_variables, strict=True):
+            np.testing.assert_array_equal(
+                ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), err_msg=ours.path
+            )
     end = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
     return history, np.concatenate([(b - a).ravel() for a, b in zip(start, end, strict=True)])
 
 
 if __name__ == "__main__":
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-    )
-    strategy = tf.distribute.MirroredStrategy(DEVICES)  # a second one would share its keys
+    with on_devices(2):
+        strategy = tf.distribute.get_strategy()  # a second one would share its keys
+    assert strategy.num_replicas_in_sync == 2
     for make, stream in streams():
         one, added = fitted(make, stream, contextlib.nullcontext())
         two, other = fitted(make, stream, strategy.scope())

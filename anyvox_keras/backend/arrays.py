@@ -1,7 +1,7 @@
 """What every backend's module needs, written once in `keras.ops`."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,22 @@ def never_eager(x: Array) -> bool:
 def one_replica() -> int:
     """Number of devices that each see a part of a step's batch: PyTorch and JAX see it whole."""
     return 1
+
+
+@contextlib.contextmanager
+def as_they_are(given: Any, /) -> Iterator[None]:
+    """Change nothing: one process holds the gradients and the sums of all its devices."""
+    yield
+
+
+def same(value: Any) -> Any:
+    """Return a value that one process by itself need not agree about."""
+    return value
+
+
+def no_processes(command: Sequence[str], count: int) -> int:
+    """Refuse: TensorFlow and JAX train on several devices in one process."""
+    raise NotImplementedError
 
 
 def only_process() -> tuple[int, int]:

@@ -1,9 +1,12 @@
 """The backend's functions on JAX."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import keras
 from keras import ops
 
 from anyvox_keras.backend import arrays
@@ -26,6 +29,9 @@ standardize_over_space = arrays.standardize_with_gradient
 double = arrays.doubled_by_broadcasts
 max_pool = arrays.max_pooled_by_keras
 replicas = arrays.one_replica
+gradients_averaged = summed_over_peers = arrays.as_they_are
+agreed, peers = arrays.same, arrays.only_process
+run_processes = arrays.no_processes
 value_and_gradient = jax.value_and_grad
 
 
@@ -36,6 +42,30 @@ def compiled(fn: Function) -> Function:
     of this function starts an empty compilation cache.
     """
     return jax.jit(fn)
+
+
+@contextlib.contextmanager
+def on_devices(count: int) -> Iterator[None]:
+    """Build and train a model on so many devices, each with its share of a step's batch.
+
+    A CPU counts as many devices as it is told before its first array is made.
+    """
+    if count == 1:
+        yield
+        return
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # it is in use: as it was split before
+            jax.config.update("jax_num_cpu_devices", count)
+    found = keras.distribution.list_devices()
+    if count > len(found):
+        raise ValueError(f"expected at most {len(found)} devices, received {count}")
+    with keras.distribution.DataParallel(devices=found[:count]).scope():
+        yield
+
+
+def device_count() -> int:
+    """Number of devices that could train together."""
+    return int(jax.local_device_count())
 
 
 def process_shard() -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """The backend's functions on TensorFlow."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -19,6 +21,9 @@ standardize_over_space = arrays.standardize_with_gradient
 double = arrays.doubled_by_broadcasts
 max_pool = arrays.max_pooled_by_keras
 process_shard = arrays.only_process
+gradients_averaged = summed_over_peers = arrays.as_they_are
+agreed, peers = arrays.same, arrays.only_process
+run_processes = arrays.no_processes
 
 
 def compiled(fn: Function) -> Function:
@@ -28,6 +33,34 @@ def compiled(fn: Function) -> Function:
     of this function starts an empty compilation cache.
     """
     return tf.function(fn, jit_compile=True, autograph=False)
+
+
+@contextlib.contextmanager
+def on_devices(count: int) -> Iterator[None]:
+    """Build and train a model on so many devices, each with its share of a step's batch.
+
+    Without a GPU the CPU is split into as many, before its first tensor is made.
+    """
+    if count == 1:
+        yield
+        return
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    if kind == "CPU":
+        with contextlib.suppress(RuntimeError):  # it is in use: as it was split before
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices("CPU")[0],
+                [tf.config.LogicalDeviceConfiguration()] * count,
+            )
+    found = [device.name for device in tf.config.list_logical_devices(kind)]
+    if count > len(found):
+        raise ValueError(f"expected at most {len(found)} devices, received {count}")
+    with tf.distribute.MirroredStrategy(found[:count]).scope():
+        yield
+
+
+def device_count() -> int:
+    """Number of devices that could train together: GPUs, or one CPU."""
+    return max(1, len(tf.config.list_physical_devices("GPU")))
 
 
 def recorded(fn: Function) -> Function:

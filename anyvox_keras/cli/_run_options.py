@@ -1,5 +1,6 @@
 """What the commands that train into a folder share: flags, TOML, refusing, resuming, rows."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,6 +131,8 @@ def train_run(run: Any, shown: Sequence[str], began: float, foretell: bool = Fal
     note("compiling: the first step takes longest")
     try:
         run.train(None if on_terminal else print_row, int(on_terminal), introduce)
-    except FloatingPointError as error:
-        click.echo(f"anyvox: error: {error}", err=True)
+    except (FloatingPointError, ConnectionError) as error:
+        # who started the processes says itself which of them was lost
+        if "ANYVOX_LAUNCHED" not in os.environ or isinstance(error, FloatingPointError):
+            click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)

@@ -1,38 +1,66 @@
 """`anyvox pretrain`."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from anyvox_keras.cli._devices import (
+    DEVICES,
+    devices_of,
+    needs_processes,
+    one_voice,
+    run_in_processes,
+)
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.contrastive.run_settings import RunSettings
+from anyvox_keras.errors import UserError
 
 SHOWN = ("loss", "alignment", "val_loss", "val_alignment", "pairs_per_second")
 
 
 @click.command()
 @run_options(RunSettings)
-def pretrain(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
+@DEVICES
+def pretrain(
+    out: Path,
+    config: Path | None,
+    resume: bool,
+    overwrite: bool,
+    devices: int | None,
+    **flags: Any,
+) -> int:
     """Pretrain a network on synthetic pairs, by the contrastive recipe.
 
     The network is a UNet, a ViT, or any Keras model: --weights net.keras goes on with one,
     --backbone module:function builds one. OUT/backbone is then a preset for --weights. A run
-    killed at any moment goes on with --resume, on another backend too.
+    killed at any moment goes on with --resume, on another backend and with another number of
+    devices too.
     """
     began = time.time()
     given = given_settings(RunSettings, config, flags)
     settings = settle(RunSettings, out, given, resume, overwrite)
+    count = 1 if devices == 1 and "RANK" not in os.environ else devices_of(devices)
+    if count > 1 and settings.batch_size % count:
+        raise UserError(
+            f"batch_size: expected a multiple of the {count} devices, "
+            f"received {settings.batch_size}"
+        )
+    if count > 1 and needs_processes(count):
+        return run_in_processes(count)
     from anyvox_keras.contrastive.pretraining_run import PretrainingRun
 
-    run = PretrainingRun(out, settings, overwrite and not resume)
-    if run.finished:
-        click.echo(f"{out}: finished at step {run.step}")
-        return
-    _introduce(run)
-    train_run(run, SHOWN, began, is_paper(config))
-    click.echo(f"{out}: step {run.step}; use it with --weights {out}")
+    with one_voice():
+        run = PretrainingRun(out, settings, overwrite and not resume, count)
+        if run.finished:
+            click.echo(f"{out}: finished at step {run.step}")
+            return 0
+        _introduce(run)
+        train_run(run, SHOWN, began, is_paper(config))
+        click.echo(f"{out}: step {run.step}; use it with --weights {out}")
+    return 0
 
 
 def _introduce(run: Any) -> None:

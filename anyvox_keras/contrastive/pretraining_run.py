@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from anyvox_keras.backend import peers
 from anyvox_keras.contrastive.contrastive_pretrainer import ContrastivePretrainer
 from anyvox_keras.contrastive.recipes import RECIPES, recipe
 from anyvox_keras.contrastive.run_settings import RunSettings
@@ -186,6 +187,8 @@ class PretrainingRun(TrainingRun):
     def extras(self, checkpoint: Checkpoint, validation: Any) -> list[Any]:
         """Draw pictures and write TensorBoard files, where asked for."""
         extras: list[Any] = []
+        if peers()[0]:
+            return extras
         if self.settings.pictures_every and validation is not None:
             folder, every = self.folder / "pictures", self.settings.pictures_every
             pair = next(validation.arrays())

@@ -12,7 +12,7 @@ import h5py
 import keras
 import numpy as np
 
-from anyvox_keras.backend import to_numpy
+from anyvox_keras.backend import peers, to_numpy
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic, atomic_hdf5, require_room
 
@@ -184,7 +184,10 @@ class Checkpoint(keras.callbacks.Callback):
         return now + 2 * (now - self._begun) > self._saved_at + self.seconds
 
     def save(self) -> None:
-        """Write all files now."""
+        """Write all files now; of several processes that train together, the first one does."""
+        self._saved_at = time.monotonic()
+        if peers()[0]:
+            return
         sync_state(self.model)
         self.folder.mkdir(parents=True, exist_ok=True)
         with averaged(self.model):
@@ -203,6 +206,8 @@ class Checkpoint(keras.callbacks.Callback):
             self.waited += 1
             return False
         self.best, self.waited = loss, 0
+        if peers()[0]:
+            return True
         sync_state(self.model)
         with averaged(self.model):
             self._save_weights(self.folder / BEST)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from anyvox_keras.backend import to_numpy
+from anyvox_keras.backend import agreed, to_numpy
 from anyvox_keras.training.settings import Settings
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -60,7 +60,7 @@ class Stopwatch(keras.callbacks.Callback):
         """Note the time."""
         self.ends.append(time.monotonic())
         known = len(self.ends) > 1 + _LEAST_STEPS
-        self.model.stop_training = known and self.ends[-1] - self.ends[1] > self.seconds
+        self.model.stop_training = agreed(known and self.ends[-1] - self.ends[1] > self.seconds)
 
     def pace(self) -> tuple[float, float]:
         """Return what the first step took beyond a step, and a step."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from anyvox_keras.backend import agreed, peers
 from anyvox_keras.io import atomic
 from anyvox_keras.training.checkpoint import Checkpoint, averaged, sync_state
 
@@ -76,7 +77,7 @@ class RunProgress(keras.callbacks.Callback):
         if step % self.settings.log_every == 0 or done:
             self._write_row(step, dict(logs or {}), done)
             if self.clock is not None and not done:
-                self.replanned = self.clock.replan(step, self.settings)
+                self.replanned = agreed(self.clock.replan(step, self.settings))
         if done or self.checkpoint.stopped or self.replanned is not None:
             self.model.stop_training = True
             self.checkpoint.save()
@@ -154,7 +155,7 @@ _REPLANS, _TOLERANCE, _KEPT = 6, 0.04, 0.98
 
 
 class RunLog:
-    """`log.csv`: one row every few steps.
+    """`log.csv`: one row every few steps, written by the first of several processes.
 
     Keras's `CSVLogger` appends whatever comes; this one forgets the rows after the step from which
     a run goes on, so that a resumed log reads as an unbroken one.
@@ -170,6 +171,8 @@ class RunLog:
 
     def rewind(self, step: int) -> None:
         """Keep the rows up to and including `step`."""
+        if peers()[0]:
+            return
         rows = []
         if self.path.exists():
             with open(self.path, newline="") as file:
@@ -182,6 +185,8 @@ class RunLog:
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; absent columns stay empty."""
+        if peers()[0]:
+            return
         with open(self.path, "a", newline="") as file:
             csv.DictWriter(file, self.columns, extrasaction="ignore").writerow(row)
             file.flush()

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import has_bfloat16
+from anyvox_keras.backend import agreed, has_bfloat16, on_devices, peers
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic, exclusive, prepare_folder
 from anyvox_keras.progress import note
@@ -44,6 +44,9 @@ class TrainingRun:
         folder: The run's folder.
         settings: Of `settings_class`.
         overwrite: Whether a run that exists is removed when this one begins.
+        devices: How many devices train together, each on its part of a step's samples. They learn
+            what one device does from the same samples, to rounding; a run may go on with another
+            number. With PyTorch each is a process that `torchrun` starts.
 
     Attributes:
         settings: As given, then with all that the run settles and plans.
@@ -59,9 +62,13 @@ class TrainingRun:
     settings_class: type[Settings]
 
     def __init__(
-        self, folder: str | os.PathLike[str], settings: Any, overwrite: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        settings: Any,
+        overwrite: bool = False,
+        devices: int = 1,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.devices = Path(folder), devices
         self._given = settings
         self.planned = settings.steps is not None
         self.began: float | None = None
@@ -117,11 +124,12 @@ class TrainingRun:
         began = time.time() if self.began is None else self.began
         tell = introduce or _silence
         deadline = None
-        with contextlib.ExitStack() as held:
+        with on_devices(self.devices), contextlib.ExitStack() as held:
             with _nothing_left_if_refused(self.folder, held):
                 self._keep_inputs()
                 self.prepare()
-                held.enter_context(exclusive(self.folder))
+                if not peers()[0]:
+                    held.enter_context(exclusive(self.folder))
                 stream, validation = self.streams()
                 model = self.model()
                 if introduce is not None:
@@ -132,6 +140,7 @@ class TrainingRun:
                 elif self.foretell:
                     self._foretell(model, stream, validation, tell)
                 self.begin()
+                agreed(None)  # no process reads what the first one has yet to remove
             self._fit(model, stream, validation, report, verbose, deadline)
         return model
 
@@ -160,7 +169,8 @@ class TrainingRun:
         pace = self._pace(model, stream, validation, given.seconds)
         free = {name: getattr(given, name) for name in ("steps", "log_every", "validate_every")}
         unplanned = dataclasses.replace(self.settings, **free)
-        self.settings, self.planned = planned(unplanned, pace, deadline - time.time()), True
+        plan = planned(unplanned, pace, deadline - time.time())
+        self.settings, self.planned = agreed(plan), True
         s = self.settings
         tell(
             f"plan: {s.steps} steps of {pace.step:.2g} s, a validation of {pace.validation:.2g} s "
@@ -241,6 +251,9 @@ class TrainingRun:
 
     def begin(self) -> None:
         """Note the settings in the folder, which is then a run's; an overwritten one is removed."""
+        if peers()[0]:
+            self._replaces = False
+            return
         if self._replaces:
             for name in FILES:
                 (self.folder / name).unlink(missing_ok=True)
@@ -253,6 +266,8 @@ class TrainingRun:
 
     def note_settings(self) -> None:
         """Write the settings into the folder."""
+        if peers()[0]:
+            return
         with atomic(self.folder / CONFIG) as temporary:
             temporary.write_text(self.settings.to_toml(), encoding="utf-8")
 

@@ -6,7 +6,12 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import replicas
+from anyvox_keras.backend import (
+    gradients_averaged,
+    peers,
+    replicas,
+    summed_over_peers,
+)
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.types import Array
 
@@ -85,7 +90,25 @@ class StreamModel(keras.Model):
             self._require_even_shares(x)
             place = _KeepPlace(x, given.get("initial_epoch", 0))
             given["callbacks"] = _joined(given.get("callbacks"), place)
-        return super().fit(**given)
+        with self._shared(x), self._shared(checked), gradients_averaged(self):
+            return super().fit(**given)
+
+    def _shared(self, stream: Any) -> Any:
+        """Let this process see its part of a stream's batches, where several train this model."""
+        if not isinstance(stream, SeekableStream):
+            return contextlib.nullcontext()
+        return stream.shared(peers())
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the metrics of all processes' samples."""
+        with summed_over_peers(self.metrics_variables):
+            result: dict[str, Any] = super().get_metrics_result()
+            return result
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as `keras.Model.evaluate`; processes share a stream's batches out."""
+        with self._shared(x):
+            return super().evaluate(x, *args, **kwargs)
 
     def _build_optimizer(self) -> None:
         """Make the optimizer's slots before the first step.
@@ -102,7 +125,7 @@ class StreamModel(keras.Model):
     def _require_even_shares(self, stream: SeekableStream) -> None:
         """Refuse a device without a sample: its loss, a mean of nothing, would be NaN."""
         strategy = getattr(self, "distribute_strategy", None)  # of Keras on TensorFlow alone
-        devices = 1 if strategy is None else strategy.num_replicas_in_sync
+        devices = peers()[1] if strategy is None else strategy.num_replicas_in_sync
         if stream.batch_size % devices:
             raise ValueError(
                 f"`batch_size` must be a multiple of the strategy's {devices} devices. "
