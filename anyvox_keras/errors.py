@@ -66,6 +66,8 @@ def check_volumes(name: str, x: Any, channels: int | None = None) -> None:
     Raises:
         ValueError: If `x` has another rank or number of channels, or is complex.
     """
+    if not hasattr(x, "shape"):
+        raise ValueError(f"`{name}` must be an array. Received: {type(x).__name__}")
     shape, last = tuple(x.shape), "C" if channels is None else channels
     if len(shape) != 5 or (channels is not None and shape[-1] not in (None, channels)):
         raise ValueError(
@@ -93,6 +95,38 @@ def check_finite(name: str, x: Any) -> None:
         raise ValueError(f"`{name}` must be finite. Received: NaN or infinite values")
     if np.abs(x).max(initial=0) > np.finfo("float32").max:
         raise ValueError(f"`{name}` must fit float32. Received: values beyond 3.4e38")
+
+
+def real_numbers(name: str, values: Any, dtype: str | None = None) -> np.ndarray:
+    """Return an array of numbers, and refuse what would lose something on the way.
+
+    Args:
+        name: What they are called in the message.
+        values: An array or nested sequences.
+        dtype: Of the result; their own by default.
+
+    Raises:
+        UserError: If they are complex, masked, text, or sequences of several lengths.
+    """
+    try:
+        array = np.asanyarray(values)
+    except ValueError as error:
+        raise UserError(f"{name}: expected numbers in rows of one length") from error
+    if array.dtype.kind not in "iufb":
+        raise UserError(f"{name}: expected real numbers, received {array.dtype}")
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise UserError(f"{name}: expected all numbers, received masked ones")
+    return np.asarray(array, dtype)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what counts nothing.
+
+    Raises:
+        ValueError: If `value` is no whole number from 1 up.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be >= 1, a whole number. Received: {name}={value!r}")
 
 
 @contextlib.contextmanager

@@ -103,6 +103,8 @@ class ContrastivePretrainer(StreamTrained):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(backbone, keras.Model):
+            raise ValueError(f"`backbone` must be a Keras model. Received: {backbone!r}")
         if samples < 2:
             raise ValueError(f"`samples` must be >= 2. Received: samples={samples}")
         if not 0 <= voxel_weight <= 1:

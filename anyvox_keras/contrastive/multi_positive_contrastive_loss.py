@@ -1,6 +1,7 @@
 """The contrastive loss with several positives, one block of similarities at a time."""
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -229,7 +230,7 @@ class MultiPositiveContrastiveLoss(keras.losses.Loss):
     ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(name=name, **kwargs)
-        if temperature <= 0:
+        if not 0 < temperature < math.inf:
             raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
         for option, value in (("rarity", rarity), ("balance", balance)):
             if value is not None:

@@ -73,7 +73,9 @@ class FeatureExtractor:
         sigma: float = 0.25,
         window_batch: int = 1,
     ) -> None:
-        if clip is not None and not clip[0] < clip[1]:
+        if not isinstance(backbone, keras.Model):
+            raise ValueError(f"`backbone` must be a Keras model. Received: {backbone!r}")
+        if clip is not None and (np.shape(clip) != (2,) or not clip[0] < clip[1]):
             raise ValueError(f"`clip` must be (low, high). Received: clip={clip}")
         one_of("norm", norm, FeatureNorm)
         self.backbone = backbone
@@ -236,8 +238,10 @@ def _array(volume: Any) -> np.ndarray:
         raise ValueError(
             f"`volume` must be (D, H, W) or (B, D, H, W, C). Received: shape={array.shape}"
         )
+    if 0 in array.shape:
+        raise ValueError(f"`volume` must hold voxels. Received: shape={array.shape}")
     check_finite("volume", array)
-    array = np.asarray(array)
+    array = np.asarray(array, "float32" if array.dtype == bool else None)
     return array[..., None] if array.ndim == 3 else array
 
 

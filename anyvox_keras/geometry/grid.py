@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 
 #: beyond this ratio of spacings a cube of voxels is no longer a neighbourhood
 ANISOTROPY = 1.5
@@ -43,16 +43,17 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Normalise the arguments to plain integers and float64."""
-        affine = np.asarray(self.affine, "float64")
+        affine = real_numbers("affine", self.affine, "float64")
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError(
                 f"`affine` must be a finite (4, 4) matrix. Received: {affine.tolist()}"
             )
         if not is_invertible(affine):
             raise ValueError(f"`affine` must be invertible. Received: {affine.tolist()}")
-        shape = tuple(int(n) for n in self.shape)
-        if len(shape) != 3 or min(shape) < 1:
-            raise ValueError(f"`shape` must be three sizes >= 1. Received: shape={shape}")
+        sizes = real_numbers("shape", self.shape)
+        if sizes.shape != (3,) or not (sizes >= 1).all() or (sizes % 1 != 0).any():
+            raise ValueError(f"`shape` must be three sizes >= 1. Received: shape={self.shape}")
+        shape = tuple(int(n) for n in sizes)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
 
@@ -194,9 +195,13 @@ class Grid:
         side = np.cbrt(np.prod(spacing * self.shape) / voxels)
         return self._cubes(max(float(side), float(spacing.min())))
 
-    def padded(self, margin: int) -> "Grid":
-        """Add so many voxels at both ends of every axis."""
-        return self.recentred([n + 2 * margin for n in self.shape], self.affine[:3, :3])
+    def padded(self, margin: int | Sequence[tuple[int, int]]) -> "Grid":
+        """Add so many voxels at both ends of every axis, or at the first and last end of each."""
+        margins = np.broadcast_to(np.array(margin), (3, 2))
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_world(-margins[:, 0])
+        shape = np.array(self.shape) + margins.sum(1)
+        return Grid(tuple(int(n) for n in shape), affine)
 
     def _cubes(self, side: float | np.ndarray) -> "Grid":
         spacing = np.array(self.spacing)

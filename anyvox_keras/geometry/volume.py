@@ -52,6 +52,8 @@ class Volume(Shown):
         """Check the layout, since every later step trusts it."""
         if self.array.ndim != 3:
             raise ValueError(f"`array` must be (D, H, W). Received: shape={self.array.shape}")
+        if self.array.dtype.kind not in "iufb":
+            raise ValueError(f"`array` must be real. Received: dtype={self.array.dtype}")
 
     def __repr__(self) -> str:
         """Say what it is in one line, without its values."""

@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry.volume import Volume, require_same_grid
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
 from anyvox_keras.io.simpleitk_images import READ, from_simpleitk, is_simpleitk, read_image
@@ -232,7 +232,7 @@ def load_labels(source: Any, what: str = "label map") -> Volume:
 def _integers(raw: np.ndarray, name: str) -> np.ndarray:
     """Return int32 labels; what is not an integer from 0 up is a mistake."""
     if raw.dtype.kind not in "iub":
-        raw = np.asarray(raw, "float64")
+        raw = real_numbers(name, raw, "float64")
         wrong = ~(np.abs(raw - np.rint(raw)) <= TOLERANCE)  # catches NaN too
         if wrong.any():
             raise UserError(f"{name}: expected integer labels, received {raw[wrong][0]:g}")
@@ -281,7 +281,7 @@ def _read(source: Any, of: Volume | None, what: str) -> Volume:
         affine = np.eye(4) if of is None else of.affine
         if source.ndim != 3:
             raise UserError(f"{what}: expected (D, H, W), received shape {source.shape}")
-        return Volume(source > 0, affine, None, None, what)
+        return Volume(real_numbers(what, source) > 0, affine, None, None, what)
     image, name = open_image(source, what)
     affine = read_affine(image, name)
     return Volume(read_array(image, name, what) > 0, affine, copy_header(image), None, name)

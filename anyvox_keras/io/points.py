@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.io.csv_table import read_csv
 from anyvox_keras.io.output import atomic, check_output
 
@@ -258,7 +258,7 @@ def save_points(
         array([[1., 2., 3.]])
         ```
     """
-    points = np.asarray(points, "float64")
+    points = real_numbers("points", points, "float64")
     count = len(points) if like is None else len(like.points)
     if points.shape != (count, 3) or not np.isfinite(points).all():
         raise ValueError(

@@ -5,7 +5,7 @@ import os
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry import Grid, Volume
 from anyvox_keras.io.form_codes import FORMS, require_no_shear
 from anyvox_keras.io.output import atomic, check_output
@@ -41,7 +41,7 @@ def save_volume(
         >>> save_volume(path, np.zeros((4, 4, 4)), Grid((4, 4, 4), np.eye(4)))
         ```
     """
-    array = np.asarray(array)
+    array = real_numbers("array", array)
     if array.ndim not in (3, 4) or array.shape[:3] != like.shape:
         raise ValueError(f"`array` must be {like.shape} or with channels. Received: {array.shape}")
     if not str(path).endswith((".nii", ".nii.gz", *WRITTEN)):
@@ -64,8 +64,6 @@ def save_volume(
 
 def _stored_type(array: np.ndarray) -> str:
     """The type that holds every value; what none does is refused, not wrapped around."""
-    if array.dtype.kind not in "iufb":
-        raise ValueError(f"`array` must be real. Received: dtype={array.dtype}")
     if array.dtype.kind == "f":
         beyond = np.isfinite(array) & (np.abs(array) > np.finfo("float32").max)
         if beyond.any():

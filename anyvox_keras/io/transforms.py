@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry import Grid, Warp
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
 from anyvox_keras.io.load import open_image, read_values
@@ -45,9 +45,11 @@ def save_affine(path: str | os.PathLike[str], matrix: np.ndarray, overwrite: boo
         [1.0, 0.0, 0.0, 0.0]
         ```
     """
-    matrix = np.asarray(matrix, "float64")
+    matrix = real_numbers("matrix", matrix, "float64")
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise ValueError(f"`matrix` must be a finite (4, 4) matrix. Received: {matrix.tolist()}")
+    if not np.allclose(matrix[3], (0, 0, 0, 1)):
+        raise ValueError(f"`matrix` must end in 0 0 0 1. Received: {matrix[3].tolist()}")
     if not str(path).endswith((".tfm", ".txt")):
         raise UserError(f"{path}: expected a name ending in .tfm or .txt")
     lps = _FLIP @ matrix @ _FLIP
@@ -222,7 +224,7 @@ def save_warp(
     if not str(path).endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: expected a name ending in .nii or .nii.gz")
     require_no_shear(fixed_grid.affine, str(path))
-    displacement = np.asarray(displacement)
+    displacement = real_numbers("displacement", displacement)
     if displacement.shape != (*fixed_grid.shape, 3) or not np.isfinite(displacement).all():
         expected = (*fixed_grid.shape, 3)
         raise ValueError(

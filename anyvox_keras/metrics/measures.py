@@ -153,7 +153,7 @@ def folds_percent(displacement: np.ndarray, mask: np.ndarray | None = None) -> f
         mask: `(D, H, W)`; only voxels above zero are counted.
 
     Raises:
-        ValueError: not `(D, H, W, 3)`, or a mask of another shape or without voxels.
+        ValueError: not `(D, H, W, 3)`, not finite, or a mask of another shape or without voxels.
 
     Example:
         ```python
@@ -180,6 +180,8 @@ def jacobian(displacement: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     field = np.asarray(displacement, "float32")
     if field.ndim != 4 or field.shape[-1] != 3:
         raise ValueError(f"`displacement` must be (D, H, W, 3). Received: {field.shape}")
+    if not np.isfinite(field).all():  # NaN would count as no fold
+        raise ValueError("`displacement` must be finite. Received: NaN or infinite values")
     with backend.no_gradient():
         values = np.asarray(backend.to_numpy(jacobian_determinant(field[None])))[0]
     if mask is None:

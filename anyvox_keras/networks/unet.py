@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.errors import check_volumes, one_of
+from anyvox_keras.errors import check_count, check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.extras import load_extra
 from anyvox_keras.networks.checkpoint import state_of
@@ -199,8 +199,7 @@ def _check(config: dict[str, Any]) -> None:
     for name, kind in OPTIONS.items():
         one_of(name, config[name], kind)
     for name in ("input_channels", "output_channels", "width", "levels"):
-        if config[name] < 1:
-            raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
+        check_count(name, config[name])
     if config["levels"] > _DEEPEST:
         raise ValueError(f"`levels` must be <= {_DEEPEST}. Received: levels={config['levels']}")
 

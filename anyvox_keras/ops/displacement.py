@@ -38,11 +38,7 @@ def warp(
         same = warp(x, np.zeros((1, 8, 8, 8, 3), "float32"))
         ```
     """
-    if len(displacement.shape) != 5 or displacement.shape[-1] != 3:
-        raise ValueError(
-            "`displacement` must have shape (B, D, H, W, 3). "
-            f"Received: displacement.shape={tuple(displacement.shape)}"
-        )
+    check_volumes("displacement", displacement, 3)
     _check_warped(x, displacement, method)
     samplers = {"linear": sample_linear, "nearest": sample_nearest}
     return samplers[method](x, _points(displacement), outside)
@@ -81,6 +77,8 @@ def compose(first: Array, second: Array, outside: Outside = "edge") -> Array:
         twice = compose(shift, shift)
         ```
     """
+    for name, field in (("first", first), ("second", second)):
+        check_volumes(name, field, 3)
     return ops.convert_to_tensor(second) + warp(first, second, outside=outside)
 
 
@@ -100,6 +98,7 @@ def integrate_velocity(velocity: Array, steps: int = 7, outside: Outside = "edge
         u = integrate_velocity(np.full((1, 8, 8, 8, 3), 0.5, "float32"))
         ```
     """
+    check_volumes("velocity", velocity, 3)
     displacement = velocity / 2.0**steps
     for _ in range(steps):
         displacement = compose(displacement, displacement, outside)
@@ -124,6 +123,7 @@ def invert_displacement(displacement: Array, iterations: int = 40) -> Array:
         v = invert_displacement(np.full((1, 8, 8, 8, 3), 0.5, "float32"))
         ```
     """
+    check_volumes("displacement", displacement, 3)
     grid = ops.convert_to_tensor(identity_grid(displacement.shape[1:4]))[None]
     return inverse_points(displacement, grid, iterations) - grid
 
@@ -181,6 +181,7 @@ def jacobian_determinant(displacement: Array) -> Array:
         determinant = jacobian_determinant(np.zeros((1, 8, 8, 8, 3), "float32"))
         ```
     """
+    check_volumes("displacement", displacement, 3)
     rows = [_central_difference(displacement, axis) for axis in (1, 2, 3)]
     (a, b, c), (d, e, f), (g, h, i) = (
         [row[..., part] + (1.0 if part == axis else 0.0) for part in range(3)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from anyvox_keras.errors import one_of
+from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.types import Alignment, Array, Interpolation, Padding
 
 # Modes that only repeat voxels; numpy uses the same names.
@@ -111,6 +111,7 @@ def resize_displacement(displacement: Array, shape: Sequence[int]) -> Array:
         fine = resize_displacement(np.ones((1, 4, 4, 4, 3), "float32"), (8, 8, 8))
         ```
     """
+    check_volumes("displacement", displacement, 3)
     scale = [new / old for new, old in zip(shape, displacement.shape[1:4], strict=True)]
     return resize(displacement, shape) * ops.convert_to_tensor(scale, "float32")
 

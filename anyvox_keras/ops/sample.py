@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -63,13 +64,13 @@ def sample_linear(x: Array, coordinates: Array, outside: Outside = "zeros") -> A
     """Interpolate trilinearly at voxel coordinates.
 
     Args:
-        x: `(B, D, H, W, C)` float.
+        x: `(B, D, H, W, C)`; integers count as float32.
         coordinates: `(B, d, h, w, 3)` float32, `ij` order, in voxels.
         outside: "zeros" (each voxel off the grid counts as 0), "edge" (the nearest voxel) or
             "symmetric" (mirrored with the edge voxel repeated).
 
     Returns:
-        `(B, d, h, w, C)` in the dtype of `x`.
+        `(B, d, h, w, C)` in the floating dtype of `x`.
 
     Raises:
         ValueError: If `outside` is unknown.
@@ -85,6 +86,8 @@ def sample_linear(x: Array, coordinates: Array, outside: Outside = "zeros") -> A
     """
     one_of("outside", outside, Outside)
     x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+        x = ops.cast(x, "float32")
     if outside != "zeros":
         coordinates = _fold(coordinates, x.shape[1:4], outside)
     fast = grid_sample(x, coordinates)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, Unpack, cast
 import numpy as np
 
 from anyvox_keras import io
-from anyvox_keras.errors import UserError, require_one_of
+from anyvox_keras.errors import UserError, real_numbers, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
 from anyvox_keras.types import AffineModel, PairOptions
@@ -138,7 +138,7 @@ def _finite(mask: np.ndarray | None, image: Volume) -> np.ndarray | None:
 
 
 def _clip(source: Sequence[float], image: Volume, side: str) -> Sequence[float]:
-    limits = np.asarray(source, "float64")
+    limits = real_numbers(f"{side} clip", source, "float64")
     if limits.shape != (2,) or not limits[0] < limits[1]:
         raise UserError(f"{side} clip: expected LO below HI, received {source}")
     low, high = float(image.array.min()), float(image.array.max())
@@ -181,7 +181,7 @@ def _model(affine: AffineModel | bool | None) -> AffineModel | None:
 def _initial(source: Any) -> np.ndarray:
     if isinstance(source, str | os.PathLike):
         source = _linear(source)
-    affine = np.asarray(source, "float64")
+    affine = real_numbers("initial", source, "float64")
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise UserError(f"initial: expected a finite (4, 4) matrix, received {affine.tolist()}")
     if not is_invertible(affine) or not np.allclose(affine[3], (0, 0, 0, 1)):
@@ -281,10 +281,7 @@ def _points(source: Any, ras: bool) -> np.ndarray:
     """Points in RAS, of a file or as they are."""
     if isinstance(source, str | os.PathLike):
         return io.load_points(source, ras) * io.TO_LPS
-    try:
-        points = np.asarray(source, "float64")
-    except (TypeError, ValueError) as error:
-        raise UserError(f"landmarks: expected (N, 3) numbers ({error})") from error
+    points = real_numbers("landmarks", source, "float64")
     if not np.isfinite(points).all():
         raise UserError("landmarks: expected finite points, received NaN or infinity")
     return points

@@ -1,5 +1,6 @@
 """Register one image to another."""
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -92,6 +93,8 @@ def register(
         raise TypeError(f"register() got an unexpected keyword argument '{unknown[0]}'")
     search = _search(method, preset, settings)
     plan(**_shares(options.get("affine"), search))
+    if memory is not None and not isinstance(memory, int | float):
+        raise UserError(f"memory: expected GB, a number, received {memory!r}")
     tell("reading")
     compared = feature_settings or _features(features, extractor, weights)
     pair = PairInputs.read(fixed, moving, **options)
@@ -122,7 +125,10 @@ def _search(
     chosen = given[0] if given else "default"
     if isinstance(chosen, str):
         chosen = settings_of(chosen)
-    return ConvexSearch(chosen) if isinstance(chosen, DeformSettings) else chosen
+    search = ConvexSearch(chosen) if isinstance(chosen, DeformSettings) else chosen
+    if not hasattr(search, "displacement"):
+        raise UserError(f"method: expected a name, settings or a search, received {chosen!r}")
+    return search
 
 
 def _features(kind: FeatureKind | None, extractor: Any, weights: str | None) -> FeatureSettings:
@@ -133,6 +139,8 @@ def _features(kind: FeatureKind | None, extractor: Any, weights: str | None) -> 
         if given:
             warnings.warn("features=mind uses no network; its weights are ignored", stacklevel=3)
         return FeatureSettings("mind")
+    if not isinstance(weights, str | os.PathLike | None):
+        raise UserError(f"weights: expected a preset's name or its folder, received {weights!r}")
     if extractor is None:
         preset = weights or DEFAULT
         factor = _advice(preset).get("factor", NETWORK_FACTOR)

@@ -11,7 +11,7 @@ from keras import ops
 
 from anyvox_keras import io, metrics
 from anyvox_keras.backend import compiled, no_gradient, to_numpy
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry import Volume, Warp, background, resample_to
 from anyvox_keras.glance import Glance, Shown
 from anyvox_keras.ops import identity_grid, inverse_points
@@ -199,7 +199,7 @@ class Registration(Shown):
             UserError: An array that is not on the moving grid, or points that are not `(N, 3)`.
         """
         if points or (isinstance(x, np.ndarray) and x.ndim == 2):
-            listed = np.asarray(x, "float64")
+            listed = real_numbers("points", x, "float64")
             if listed.ndim != 2 or listed.shape[1] != 3:
                 raise UserError(f"points: expected (N, 3), received shape {listed.shape}")
             return self.warp.points(listed)

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, check_count, check_volumes
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
 from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.networks.presets import Presets
-from anyvox_keras.networks.signature import output_channels
+from anyvox_keras.networks.signature import input_channels, output_channels
 from anyvox_keras.segmentation.dice import DiceCrossEntropy, DiceScore
 from anyvox_keras.segmentation.fine_tuning import LayerRates, unfreeze
 from anyvox_keras.training.stream_trained import StreamTrained
@@ -62,8 +62,9 @@ class Segmenter(Presets, StreamTrained):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if classes < 1:
-            raise ValueError(f"`classes` must be >= 1. Received: classes={classes}")
+        check_count("classes", classes)
+        if not isinstance(backbone, keras.Model):
+            raise ValueError(f"`backbone` must be a Keras model. Received: {backbone!r}")
         self.backbone, self.classes, self.seed = copied(backbone), int(classes), seed
         self.head = keras.layers.Conv3D(
             self.classes + 1,
@@ -89,6 +90,13 @@ class Segmenter(Presets, StreamTrained):
         loss = loss or DiceCrossEntropy()
         self.score.ignore_label = getattr(loss, "ignore_label", None)
         super().compile(optimizer or LayerRates(2e-4), loss, **kwargs)
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute logits of `(B, D, H, W, C)`, or of a stream's batch."""
+        # Keras would wrap the backbone's one line in several.
+        if hasattr(inputs, "shape"):
+            check_volumes("inputs", inputs, input_channels(self.backbone))
+        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Array, training: bool | None = None) -> Array:
         """Return logits; of a stream's batch also the label map they are compared with."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, check_count
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.templates import bank_file, segmentations
 from anyvox_keras.templates.anatomical.family import anatomical_bank
@@ -206,8 +206,7 @@ class TemplateBank:
             bank = avx.TemplateBank.geometric(count=50, side=32)
             ```
         """
-        if count < 1:
-            raise ValueError(f"`count` must be >= 1. Received: count={count}")
+        check_count("count", count)
         _check_side(side)
         generators = (
             np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFFFFFFFFFF, index]))
@@ -244,8 +243,7 @@ class TemplateBank:
             bank = avx.TemplateBank.anatomical(count=20, side=32)
             ```
         """
-        if count < 1:
-            raise ValueError(f"`count` must be >= 1. Received: count={count}")
+        check_count("count", count)
         _check_side(side)
         return anatomical_bank(cls, count, side, seed, cache)
 

@@ -15,9 +15,9 @@ import keras
 
 from anyvox_keras.backend import agreed, has_bfloat16, on_devices, peers
 from anyvox_keras.errors import UserError
-from anyvox_keras.io import atomic, exclusive, prepare_folder
+from anyvox_keras.io import atomic, exclusive, prepare_folder, require_room
 from anyvox_keras.progress import note
-from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint, read_facts
+from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint, read_facts, room_of
 from anyvox_keras.training.plan import Pace, duration, planned, steps_pace, with_steps
 from anyvox_keras.training.progress import LOG, Report, RunProgress, StopOnNonFinite
 from anyvox_keras.training.settings import Settings
@@ -32,6 +32,9 @@ LOOK = 300.0
 #: everything that a run writes; nothing else in its folder is its own to remove
 FILES = (STATE, LOG, LAST, BEST, CONFIG, "classes.json", "network.keras")
 FOLDERS = ("backbone", "features", "pictures", "tensorboard")
+# sets of weights that a first checkpoint holds: the last ones, the network's for use, and in the
+# state the weights and Adam's two means
+_SETS = 5
 
 
 class TrainingRun:
@@ -132,6 +135,7 @@ class TrainingRun:
                     held.enter_context(exclusive(self.folder))
                 stream, validation = self.streams()
                 model = self.model()
+                self._require_room(model)
                 if introduce is not None:
                     introduce(self.describe(model, stream))
                 if not self.planned:
@@ -159,6 +163,15 @@ class TrainingRun:
                     raise UserError(
                         f"{name}: {path} lies in the run {self.folder} that it replaces"
                     )
+
+    def _require_room(self, model: Any) -> None:
+        """Refuse to begin a run whose first checkpoint the disk can't hold.
+
+        Raises:
+            OSError: there is no room.
+        """
+        if not self._replaces and not (self.folder / STATE).exists():
+            require_room(self.folder / LAST, _SETS * room_of(model))
 
     def _plan(
         self, deadline: float, model: Any, stream: Any, validation: Any, tell: Callable[[str], Any]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.errors import check_finite, one_of
+from anyvox_keras.errors import check_finite, check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.networks.presets import Presets
 from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph
@@ -115,6 +115,14 @@ class VoxelMorph(Presets, keras.Model):
         #: names of the layers with weights, from the input on
         self.convolutions: tuple[str, ...] = tuple(graph.convolutions)
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute all outputs of a pair, `{"fixed": ..., "moving": ...}` or a sequence of both."""
+        # Keras would give an image without its last axis one, and take any other for channels.
+        pair = inputs if isinstance(inputs, dict) else {"fixed": inputs[0], "moving": inputs[1]}
+        if all(hasattr(image, "shape") for image in pair.values()):
+            _check_pair(pair, self.channels)
+        return super().__call__(inputs, *args, **kwargs)
+
     def register(self, fixed: Any, moving: Any) -> tuple[np.ndarray, np.ndarray]:
         """Bring moving images onto fixed ones.
 
@@ -215,6 +223,11 @@ def _check(config: dict[str, Any]) -> None:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={config[name]}")
         if max(config[name]) > _WIDEST:
             raise ValueError(f"`{name}` must be <= {_WIDEST}. Received: {name}={config[name]}")
+    if len(config["channels"]) != 2:
+        raise ValueError(
+            "`channels` must be one number, or the fixed and the moving image's. "
+            f"Received: channels={config['channels']}"
+        )
     if config["mind"] and config["channels"] != [1, 1]:
         raise ValueError(f"`mind` needs one channel. Received: channels={config['channels']}")
     if len(config["decoder"]) < len(config["encoder"]):
@@ -243,12 +256,14 @@ def _float32(name: str, images: Any) -> np.ndarray:
     return np.asarray(array, "float32")
 
 
-def _check_pair(pair: dict[str, np.ndarray], channels: Sequence[int]) -> None:
-    for (name, image), count in zip(pair.items(), channels, strict=True):
-        if image.ndim != 5 or image.shape[-1] != count:
-            raise ValueError(f"`{name}` must be (B, D, H, W, {count}). Received: {image.shape}")
-    fixed, moving = (image.shape for image in pair.values())
-    if fixed[:4] != moving[:4]:
+def _check_pair(pair: dict[str, Any], channels: Sequence[int]) -> None:
+    for name, count in zip(("fixed", "moving"), channels, strict=True):
+        check_volumes(name, pair[name], count)
+    fixed, moving = (tuple(pair[name].shape) for name in ("fixed", "moving"))
+    if any(
+        None not in sides and len(set(sides)) > 1
+        for sides in zip(fixed[:4], moving[:4], strict=True)
+    ):
         raise ValueError(
             f"`fixed` and `moving` must be on the same grid. Received: {fixed}, {moving}"
         )

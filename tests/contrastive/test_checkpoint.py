@@ -69,6 +69,13 @@ def arrays(folder):
         return {f"{g}/{k}": file[g][k][()] for g in ("model", "optimizer") for k in file[g]}
 
 
+def test_a_full_disk_is_told_before_training_and_nothing_is_left(tmp_path, full_disk):
+    full_disk(2000)
+    with pytest.raises(OSError, match="cannot be written"):
+        FakeRun(tmp_path / "run", RunSettings(**SETTINGS)).train()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")

@@ -48,6 +48,14 @@ def test_other_lattices_keep_the_centre_and_cover_the_field(change):
     assert other.contains(grid.corners(), margin=1.0).all()
 
 
+def test_voxels_added_at_either_end_lie_where_they_should():
+    grid = Grid((14, 9, 11), OBLIQUE)
+    other = grid.padded([(0, 2), (3, 0), (1, 1)])
+    assert other.shape == (16, 12, 13)
+    np.testing.assert_allclose(grid.to_voxel(other.to_world([0, 0, 0])), [0, -3, -1], atol=1e-9)
+    np.testing.assert_allclose(other.spacing, grid.spacing)
+
+
 def test_ras_has_the_asked_spacing_and_no_turn_left():
     grid = Grid((14, 9, 11), OBLIQUE).to_ras(2.0)
     assert grid.orientation == "RAS"

@@ -333,6 +333,17 @@ def test_scans_that_do_not_overlap_are_a_mistake(pair):
         register(pair["fixed"], image)
 
 
+def test_what_lies_beside_the_fixed_field_of_view_is_seen(rng):
+    scene = gaussian_filter(rng.random((32, 24, 24)), 2).astype("float32")
+    fixed, moving = scene[4:24, :20, :20], -scene[2:22, :20, :20]
+    beside = np.eye(4)
+    beside[0, 3] = 5  # what fits lies two voxels further, and five more
+    found = register(fixed, nib.Nifti1Image(moving, beside), "mind", settings=QUICK)
+    middle = found.displacement[5:-5, 5:-5, 5:-5]
+    assert np.abs(np.median(middle, (0, 1, 2)) - (7, 0, 0)).max() < 1
+    assert found.folds_percent == 0
+
+
 def test_memory_is_bounded_by_slabs_that_change_nothing(rng):
     fixed, moving = (rng.random((1, 12, 10, 11, 4)).astype("float32") for _ in range(2))
     settings = DeformSettings(levels=(Level(4, 1), Level(2, 2)), adam=QUICK.adam)

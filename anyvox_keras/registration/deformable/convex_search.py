@@ -1,5 +1,6 @@
 """The search without training, and what any search of a deformation offers."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from anyvox_keras.registration.pair_inputs import PairInputs, Placed
 
 # voxels inside a mask
 _FEWEST = 64
+# of an axis: less than this is seen wherever it lies
+_BESIDE = 0.1
 
 
 class Search(Protocol):
@@ -42,6 +45,9 @@ class Search(Protocol):
 class ConvexSearch:
     """Exhaustive search over a window, coupled convex optimisation, gradient descent.
 
+    Where the moving image lies beside the fixed one, short of it at one end of an axis and beyond
+    it at the other, the search goes on over what lies beyond: it may belong to what is in sight.
+
     Args:
         settings: See `DeformSettings` and `settings_of`.
 
@@ -63,8 +69,10 @@ class ConvexSearch:
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
     ) -> np.ndarray:
         """Search on nearly cubic voxels; see `Search`."""
-        own = pair.images[0].grid
-        grid = own.to_nearly_cubic()
+        own, moving = (image.grid for image in pair.images)
+        cubes = own.to_nearly_cubic()
+        margins = self._margins(cubes, moving, affine)
+        grid = cubes.padded(margins)
         pads = self._pads(grid)
         placed = pair.placed(grid, affine)
         _tell_of_masks(placed)
@@ -77,8 +85,8 @@ class ConvexSearch:
             *known.features, shape, grid.spacing, self.settings, memory, known.weights,
             features.fine_channels, known.images,
         )  # fmt: skip
-        depth, height, width = grid.shape
-        return resample_deformation(to_numpy(field)[0, :depth, :height, :width], grid, own)
+        own_part = (slice(low, low + n) for (low, _), n in zip(margins, cubes.shape, strict=True))
+        return resample_deformation(to_numpy(field)[0][*own_part], cubes, own)
 
     def reach(self, grid: Grid) -> float:
         """How far the search looks along each axis of a fixed grid, mm."""
@@ -86,12 +94,30 @@ class ConvexSearch:
         levels = self.settings.levels_for(cubes.shape, cubes.spacing)
         return sum(level.grid * level.half_width for level in levels) * min(cubes.spacing)
 
+    def _margins(self, grid: Grid, moving: Grid, affine: np.ndarray) -> list[tuple[int, int]]:
+        """Voxels to add at both ends of each axis, no further than the search reaches."""
+        if not self.settings.align:
+            return [(0, 0)] * 3
+        placed = Grid(moving.shape, np.linalg.inv(affine) @ moving.affine)
+        corners = grid.to_voxel(placed.corners())
+        before, after = -corners.min(0), corners.max(0) - np.array(grid.shape) + 1
+        reach = self.reach(grid) / min(grid.spacing)
+        return [_beyond(*axis, reach) for axis in zip(before, after, grid.shape, strict=True)]
+
     def _pads(self, grid: Grid) -> tuple[int, ...]:
         """Voxels to add so that the coarsest blocks cover the grid."""
         if not self.settings.align:
             return (0, 0, 0)
         block = max(level.grid for level in self.settings.levels_for(grid.shape, grid.spacing))
         return tuple(-n % block for n in grid.shape)
+
+
+def _beyond(before: float, after: float, size: int, reach: float) -> tuple[int, int]:
+    """Of how far an image lies beyond both ends of an axis (short of it: negative), what counts."""
+    short, over = -min(before, after), max(before, after)
+    if min(short, over) < _BESIDE * size or short >= size:
+        return 0, 0
+    return math.ceil(np.clip(before, 0, reach)), math.ceil(np.clip(after, 0, reach))
 
 
 def _tell_of_masks(placed: Sequence[Placed]) -> None:

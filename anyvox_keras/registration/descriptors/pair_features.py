@@ -111,6 +111,10 @@ class FeatureSettings:
         require_one_of("features", self.kind, FeatureKind)
         if self.kind != "mind" and not self.extractors:
             raise UserError(f"features: {self.kind} needs at least one extractor, received none")
+        if wrong := [one for one in self.extractors if not callable(one)]:
+            raise UserError(
+                f"extractor: expected a FeatureExtractor or function, received {wrong[0]!r}"
+            )
         if len(self.network_weights) not in (1, len(self.extractors)):
             raise ValueError(
                 "`network_weights` must be one number, or one per extractor. "
@@ -175,7 +179,10 @@ def _network_features(
     for extractor, weight in zip(settings.extractors, weights, strict=True):
         if memory is not None and isinstance(extractor, FeatureExtractor):
             extractor = extractor.within(memory, image.shape)
-        features = np.asarray(to_numpy(extractor(seen)), "float32")
+        features = to_numpy(extractor(seen))
+        if features.dtype.kind not in "iufb":
+            raise ValueError(f"an extractor must return real features. Received: {features.dtype}")
+        features = np.asarray(features, "float32")
         if features.ndim != 4 or features.shape[:3] != image.shape:
             raise ValueError(
                 f"an extractor must return {(*image.shape, 'C')}. Received: {features.shape}"

@@ -193,6 +193,8 @@ class SyntheticStream(SeekableStream, Shown):
         device_budget: int = 2**30,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(bank, TemplateBank):
+            raise ValueError(f"`bank` must be a TemplateBank. Received: bank={bank!r}")
         super().__init__(batch_size, seed, steps, split, fixed, **kwargs)
         labels = labels or LabelEnsemble(side)
         if labels.side != side:
