@@ -10,6 +10,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from anyvox_keras.contrastive.run_settings import RunSettings
 from anyvox_keras.errors import UserError
@@ -18,6 +19,7 @@ from anyvox_keras.io import (
     load_affine,
     load_labels,
     load_points,
+    load_transform,
     load_volume,
     load_warp,
     read_table,
@@ -31,12 +33,13 @@ from anyvox_keras.networks.checkpoint import read_checkpoint
 from anyvox_keras.networks.convert import from_torch
 from anyvox_keras.segmentation.layouts import read_class_names
 from anyvox_keras.segmentation.run_files import read_classes
+from anyvox_keras.templates import TemplateBank
 from anyvox_keras.templates.bank_file import HEADER, MAGIC, START, VERSION, read_bank
 from anyvox_keras.training.checkpoint import read_facts
 from anyvox_keras.training.settings import read_toml
 
 GRID = Grid((6, 5, 7), np.diag([2.0, 2, 3, 1]))
-COUNT = 12
+COUNT = 16  # of each of 19 kinds
 
 
 def originals(folder):
@@ -59,6 +62,12 @@ def originals(folder):
     with h5py.File(folder / "state", "w") as file:
         file["model/00000"] = array
         file.attrs.update({"step": 3, "best": 0.5})
+    turn = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.1, 0.2, 0.3)
+    for ending in (".mat", ".h5"):
+        sitk.WriteTransform(turn, str(folder / f"turn{ending}"))
+    torch = pytest.importorskip("torch")
+    TemplateBank.geometric(2, 16).save(folder / "shapes.bank")
+    torch.save({"model.0.weight": torch.zeros(1, 1, 3, 3, 3)}, folder / "network.pth")
     return {
         "image.nii": load_volume,
         "image.nii.gz": load_volume,
@@ -75,6 +84,10 @@ def originals(folder):
         "classes.json": read_classes,
         "dataset.json": read_class_names,
         "state": read_facts,
+        "turn.mat": load_transform,
+        "turn.h5": load_transform,
+        "shapes.bank": TemplateBank.open,
+        "network.pth": read_checkpoint,
     }
 
 

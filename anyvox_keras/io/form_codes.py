@@ -60,8 +60,12 @@ def read_affine(image: Any, name: str) -> np.ndarray:
     become millimetres. A warning names both readings where another one lies elsewhere.
 
     Raises:
-        UserError: a matrix that cannot be inverted, or with a shear, which ITK cannot hold.
+        UserError: an axis without voxels, a matrix that cannot be inverted, or with a shear, which
+            ITK cannot hold.
     """
+    if min(image.shape, default=0) < 1:
+        shape = tuple(int(n) for n in image.shape)
+        raise UserError(f"{name}: expected voxels along each axis, received shape {shape}")
     affine = _taken(image, name)
     if not is_invertible(affine):
         rows = affine[:3].tolist()

@@ -17,6 +17,8 @@ from anyvox_keras.io.transforms import linear_matrix
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 _COMPOSITE = "CompositeTransform_double_3_3"
 _FIELD = "DisplacementFieldTransform"
+# deflate packs no more than this many bytes into one
+_DEFLATED = 1032
 
 
 def read_hdf5(path: Any) -> Iterator[Part]:
@@ -25,16 +27,36 @@ def read_hdf5(path: Any) -> Iterator[Part]:
         groups = file["TransformGroup"]
         for number in sorted(groups, key=int, reverse=True):
             group = groups[number]
-            kind = group["TransformType"][0].decode()
+            kind = _text(group["TransformType"])
             if kind.startswith("CompositeTransform"):
                 continue
             # ITK once wrote the names with a fault
             fixed, parameters = (
-                np.asarray(next(group[name] for name in group if name.endswith(end)), "float64")
+                _values(next(group[name] for name in group if name.endswith(end)))
                 for end in ("FixedParameters", "mParameters")
             )
             is_field = kind.startswith(_FIELD)
             yield _field(parameters, fixed) if is_field else linear_part(kind, parameters, fixed)
+
+
+def _values(stored: h5py.Dataset) -> np.ndarray:
+    """The numbers of a data set, unless it claims more than the file can hold."""
+    size = os.path.getsize(stored.file.filename) * (_DEFLATED if stored.chunks else 1)
+    if stored.nbytes > size:
+        raise ValueError(f"it claims {stored.nbytes / 1e6:.3g} MB, more than the file can hold")
+    return np.asarray(stored, "float64")
+
+
+def _text(stored: h5py.Dataset) -> str:
+    """One text; its length stands in the file before it, and HDF5 would make room for any."""
+    if (place := stored.id.get_offset()) is not None and stored.dtype == object:
+        with open(stored.file.filename, "rb") as file:
+            file.seek(place)
+            length = int.from_bytes(file.read(4), "little")
+        if length > os.path.getsize(stored.file.filename):
+            raise ValueError(f"it claims a text of {length / 1e6:.3g} MB")
+    text: str = stored[0].decode()
+    return text
 
 
 def linear_part(kind: str, parameters: np.ndarray, fixed: np.ndarray) -> np.ndarray:

@@ -385,7 +385,10 @@ def copy_header(image: Any) -> nib.Nifti1Header:
     """Return a single-file NIfTI-1 header with the image's units and form codes."""
     if type(image.header) is nib.Nifti1Header:
         return image.header.copy()
-    return nib.Nifti1Header.from_header(image.header)
+    try:
+        return nib.Nifti1Header.from_header(image.header)
+    except nib.spatialimages.HeaderDataError as error:  # spacings of zero or below
+        raise UserError(_broken(image.get_filename(), "image", error)) from error
 
 
 def _broken(name: Any, what: str, error: BaseException) -> str:

@@ -164,7 +164,7 @@ def read_bank(path: Path) -> BankFile:
                 versions = f"expected a bank of version {VERSION}, received version {version}"
                 raise UserError(f"{path}: {versions}; build it anew")
             # a damaged header may ask for more than there is memory
-            whole = START + 4 * words + size == path.stat().st_size
+            whole = START + 4 * words + size == path.stat().st_size and 20 * count <= size
             file.seek(START + 4 * words if whole else 0)
             index = file.read(size) if whole else b""
     except OSError as error:

@@ -66,9 +66,9 @@ def load_state(path: str | os.PathLike[str], model: keras.Model) -> list[tuple[A
         if stored != set(expected):
             raise UserError(f"{path}: the state of another model or optimizer")
         for name, variable in expected.items():
+            if tuple(file[name].shape) != tuple(variable.shape):
+                raise UserError(f"{path}: {variable.path} has shape {file[name].shape}")
             value = file[name][()]
-            if tuple(value.shape) != tuple(variable.shape):
-                raise UserError(f"{path}: {variable.path} has shape {value.shape}")
             if name.startswith("metrics/"):
                 metrics.append((variable, value))
             else:
@@ -78,7 +78,8 @@ def load_state(path: str | os.PathLike[str], model: keras.Model) -> list[tuple[A
 
 def _variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
     # Numbered: paths hold automatic layer names, which count up within a process.
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # a loss scale would be made anew
+        model.optimizer.build(model.trainable_variables)
     groups = {
         "model": model.own_variables,
         "optimizer": model.optimizer.variables,
@@ -227,7 +228,8 @@ def room_of(model: keras.Model) -> int:
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
     """Let the trainable weights be their moving averages for a while, where there are any."""
-    optimizer = model.optimizer
+    # float16 wraps the optimizer in one that scales the loss
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not getattr(optimizer, "use_ema", False) or not optimizer.built:
         yield
         return

@@ -14,7 +14,7 @@ from fake_stream import FakeStream
 from own_networks import tiny_vit
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.contrastive import PretrainingRun, RunSettings
+from anyvox_keras.contrastive import ContrastivePretrainer, PretrainingRun, RunSettings
 from anyvox_keras.errors import UserError
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import UNet
@@ -67,6 +67,31 @@ def kill_at(run, step):
 def arrays(folder):
     with h5py.File(folder / "state") as file:
         return {f"{g}/{k}": file[g][k][()] for g in ("model", "optimizer") for k in file[g]}
+
+
+def test_a_loss_scale_goes_on_where_it_stood(tmp_path):
+    """Loss scaling, which float16 needs, is one more optimizer around the given one."""
+
+    def made():
+        network = UNet(width=2, levels=1, output_channels=2, seed=0)
+        model = ContrastivePretrainer(network, samples=16, width=4, augmentation=None)
+        scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), 8.0, 2)
+        model.compile(scaled)
+        stream = FakeStream(side=8, steps=3)
+        model.bind(stream)
+        return model, stream
+
+    model, stream = made()
+    model.fit(stream, callbacks=[Checkpoint(tmp_path, stream)], verbose=0)
+    scale = model.optimizer.dynamic_scale
+    assert (float(scale), int(model.optimizer.step_counter)) == (16.0, 1)
+    other, stream = made()
+    Checkpoint(tmp_path, stream).restore(other)
+    assert float(other.optimizer.dynamic_scale) == 16.0
+    model.fit(stream, verbose=0)
+    other.fit(stream, verbose=0)
+    for one, same in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(same), err_msg=one.path)
 
 
 def test_a_full_disk_is_told_before_training_and_nothing_is_left(tmp_path, full_disk):

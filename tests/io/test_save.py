@@ -68,7 +68,7 @@ def test_wrong_use_is_refused(tmp_path):
     [(2**31, "fit int32"), (-(2**31) - 1, "fit int32"), (1e300, "fit float32"), (1j, "real")],
 )
 def test_what_no_stored_type_holds_is_refused(tmp_path, value, message):
-    with pytest.raises(ValueError, match=f"`array` must .*{message}|`array` must be {message}"):
+    with pytest.raises(ValueError, match=f"array`?:? .*{message}"):
         save_volume(tmp_path / "a.nii", np.full(GRID.shape, value), GRID)
     assert not list(tmp_path.iterdir())
 

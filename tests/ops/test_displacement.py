@@ -116,7 +116,7 @@ def test_gradients_equal_finite_differences():
 
 
 def test_wrong_shapes_are_errors():
-    with pytest.raises(ValueError, match=r"`displacement` must have shape \(B, D, H, W, 3\)"):
+    with pytest.raises(ValueError, match=r"`displacement` must be \(B, D, H, W, 3\)"):
         warp(np.zeros((1, 4, 4, 4, 1)), np.zeros((1, 4, 4, 4, 2)))
     with pytest.raises(ValueError, match="`method` must be one of linear, nearest"):
         warp(np.zeros((1, 4, 4, 4, 1)), np.zeros((1, 4, 4, 4, 3)), method="cubic")
