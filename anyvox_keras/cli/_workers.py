@@ -209,6 +209,7 @@ def _local_cluster(distributed: Any, number: int) -> Iterator[Any]:
     environment = "distributed.nanny.pre-spawn-environ"
     settings |= {f"{environment}.{name}": threads for name in _THREADS}
     with (
+        _environment_kept(),
         dask.config.set(settings),
         distributed.LocalCluster(
             n_workers=number,
@@ -219,6 +220,18 @@ def _local_cluster(distributed: Any, number: int) -> Iterator[Any]:
         ) as cluster,
     ):
         yield cluster
+
+
+@contextlib.contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Take back what Dask sets in this process for its workers to inherit."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def test_workers_register_to_the_same_bit(images, tmp_path):
     table.write_text("\n".join(["name,fixed,moving", *rows, f"c,{images['fixed']},gone.nii"]))
     command = ["register", "--batch", str(table), "--iterations", "2"]
     workers = len(os.sched_getaffinity(0))  # one thread each
+    threads_told = os.environ.get("OMP_NUM_THREADS")
     assert main([*command, "--out", str(tmp_path / "many"), "--workers", str(workers)]) == 1
+    assert os.environ.get("OMP_NUM_THREADS") == threads_told  # what is run next has all
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
