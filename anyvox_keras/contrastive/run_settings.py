@@ -64,7 +64,7 @@ class RunSettings(Settings):
     backbone: str | None = setting(
         None,
         "Network of your own to build instead of an architecture: MODULE:FUNCTION, which is called "
-        "without arguments and returns a Keras model.",
+        "without arguments and returns a Keras model. By default the architecture is built.",
     )
     architecture: str = setting(
         "anatomix", "Network that is built for random weights.", choices=(*ARCHITECTURES, VIT)

@@ -62,7 +62,8 @@ class SegmentationSettings(Settings):
     synthetic_from: str | None = setting(
         None,
         "Folder of label maps of whole heads or bodies, from which images of random contrast are "
-        "painted: to learn from alone, or as half of the crops beside data.",
+        "painted: to learn from alone, or as half of the crops beside data. By default all images "
+        "are those of data.",
     )
     cases: tuple[str, ...] | None = setting(
         None, "Names of the training cases to use. By default all are used."
