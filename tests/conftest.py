@@ -1,10 +1,12 @@
 """What all tests share: the import order, the seeds, the data and the oracles."""
 
 import contextlib
+import importlib.util
 import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -61,6 +63,19 @@ def oracle(data: Path) -> Callable[[str], dict[str, np.ndarray]]:
             return dict(arrays)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def load_file() -> Callable[[Path], ModuleType]:
+    """`load_file(path)`: the module of a file that lies in no package."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

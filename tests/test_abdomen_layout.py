@@ -1,7 +1,6 @@
 """examples/abdomen_mr_ct.py on a folder in Learn2Reg's own layout."""
 
 import csv
-import importlib.util
 import json
 import sys
 from types import SimpleNamespace
@@ -14,11 +13,8 @@ import anyvox_keras as avx
 
 
 @pytest.fixture
-def script(root):
-    spec = importlib.util.spec_from_file_location("abdomen", root / "examples/abdomen_mr_ct.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(root, load_file):
+    return load_file(root / "examples/abdomen_mr_ct.py")
 
 
 def learn2reg(folder, side=16):

@@ -1,6 +1,5 @@
 """Every public name has its entry in the API reference."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -10,11 +9,8 @@ HOOK = Path(__file__).parents[1] / "docs" / "hooks" / "reference_pages.py"
 
 
 @pytest.fixture(scope="module")
-def reference():
-    spec = importlib.util.spec_from_file_location("reference_pages", HOOK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def reference(load_file):
+    return load_file(HOOK)
 
 
 def test_every_public_name_has_one_entry_that_names_its_object(reference):

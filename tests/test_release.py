@@ -1,19 +1,13 @@
 """What a release refuses."""
 
-import importlib.util
 import zipfile
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(scope="module")
-def release():
-    path = Path(__file__).parents[1] / ".ci" / "release.py"
-    spec = importlib.util.spec_from_file_location("release", path)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+def release(root, load_file):
+    return load_file(root / ".ci" / "release.py")
 
 
 def test_notes_are_those_of_the_version(release):

@@ -1,6 +1,5 @@
 """The module of 3D Slicer without Slicer: its commands, and nodes to files and back."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -17,11 +16,8 @@ FILE = Path(__file__).parents[2] / "integrations" / "slicer" / "AnyVox.py"
 
 
 @pytest.fixture(scope="module")
-def module():
-    spec = importlib.util.spec_from_file_location("AnyVox", FILE)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+def module(load_file):
+    return load_file(FILE)
 
 
 class Util:
