@@ -12,8 +12,7 @@ from anyvox_keras.cli._live_line import clear_line
 from anyvox_keras.cli._options import QUIET
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
-from anyvox_keras.training.setting import Field, fields_of
-from anyvox_keras.training.settings import Settings, read_toml
+from anyvox_keras.training.settings import Field, Settings, fields_of, read_toml
 
 Kind = TypeVar("Kind", bound=Settings)
 

@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import ARCHITECTURES, VIT
-from anyvox_keras.training.setting import setting
-from anyvox_keras.training.settings import Settings
+from anyvox_keras.training.settings import Settings, setting
 from anyvox_keras.types import RecipeName, Weighting
 
 SIZE = " By default the architecture's."

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.networks.signature import symbolic_volume
+from anyvox_keras.networks.any_network import symbolic_volume
 
 OUTPUT = "output"
 

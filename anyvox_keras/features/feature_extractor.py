@@ -15,8 +15,13 @@ from anyvox_keras.features.sliding_window import sliding_window
 from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, load_network, preset_metadata
-from anyvox_keras.networks.network_copy import network_config, network_from_config
-from anyvox_keras.networks.signature import fixed_sides, input_channels, output_channels
+from anyvox_keras.networks.any_network import (
+    fixed_sides,
+    input_channels,
+    network_config,
+    network_from_config,
+    output_channels,
+)
 from anyvox_keras.types import Array, FeatureNorm
 
 # added to a squared length

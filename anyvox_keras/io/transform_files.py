@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 from scipy.io import loadmat, savemat
 
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.geometry.chain import Chain, Part
 from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.io import freesurfer_fsl, itk_hdf5, voxel_fields
+from anyvox_keras.geometry.warp import Warp
+from anyvox_keras.io import freesurfer_fsl, itk_hdf5
 from anyvox_keras.io.load import open_image, read_values
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
@@ -64,7 +66,7 @@ def _parts(path: Any, name: str, fixed: Grid | None, moving: Grid | None) -> Ite
     if name.endswith(".lta"):
         return freesurfer_fsl.read_lta(path)
     if name.endswith(".npz"):
-        return [voxel_fields.read_npz(path, fixed, moving)]
+        return [read_npz(path, fixed, moving)]
     if name.endswith(HDF5):
         return itk_hdf5.read_hdf5(path)
     if freesurfer_fsl.is_text(path):
@@ -77,7 +79,7 @@ def _of_nifti(path: Any, fixed: Grid | None, moving: Grid | None) -> Part:
     image, name = open_image(path, "warp")
     if fixed is None or len(image.shape) != 4:
         return load_warp(path)
-    return voxel_fields.in_voxels(read_values(image, name, "warp"), name, fixed, moving)
+    return in_voxels(read_values(image, name, "warp"), name, fixed, moving)
 
 
 def save_transform(
@@ -107,7 +109,7 @@ def save_transform(
         warp = transform.to_warp(grid or fixed)
         save_warp(path, warp.to_voxels(), warp.grid, overwrite=overwrite, beyond=warp.beyond)
     elif name.endswith(".npz"):
-        voxel_fields.save_npz(path, transform.to_warp(grid or fixed), moving, overwrite)
+        save_npz(path, transform.to_warp(grid or fixed), moving, overwrite)
     elif name.endswith(HDF5):
         itk_hdf5.save_hdf5(path, transform, overwrite)
     elif name.endswith(LINEAR):
@@ -151,3 +153,47 @@ def _of_matlab(path: Any) -> Iterator[Part]:
     if others:
         raise ValueError(f"received several transforms: {', '.join(content)}")
     yield itk_hdf5.linear_part(kind, parameters, fixed)
+
+
+def read_npz(path: Any, fixed: Grid | None, moving: Grid | None) -> Warp:
+    """Read the one array of a `.npz` as a field of the fixed image's voxels.
+
+    Args:
+        path: `(D, H, W, 3)` as VoxelMorph keeps it; `(3, D, H, W)`, or half of each side, as
+            Learn2Reg does.
+        fixed: The fixed image's grid.
+        moving: The grid whose voxels the targets are; by default the fixed image's.
+
+    Raises:
+        UserError: No grid; another shape.
+    """
+    with np.load(path) as arrays:
+        if len(arrays.files) != 1:
+            raise ValueError(f"received several arrays: {', '.join(arrays.files)}")
+        return in_voxels(arrays[arrays.files[0]], Path(path).name, fixed, moving)
+
+
+def in_voxels(raw: np.ndarray, name: str, fixed: Grid | None, moving: Grid | None) -> Warp:
+    """Take an array for a field of the fixed image's voxels; see `read_npz`."""
+    if fixed is None:
+        raise UserError(f"{name}: displacements in voxels need the fixed image: --fixed")
+    half = tuple(n // 2 for n in fixed.shape)
+    if raw.shape in ((3, *fixed.shape), (3, *half)):
+        raw = np.moveaxis(raw, 0, -1)
+    if raw.shape == (*half, 3):
+        # Learn2Reg's evaluation enlarges each component by itself; values count whole voxels
+        zoom = np.divide(fixed.shape, half)
+        raw = np.stack([ndimage.zoom(x.astype("float32"), zoom, order=2) for x in
+                        np.moveaxis(raw, -1, 0)], -1)  # fmt: skip
+    if raw.shape != (*fixed.shape, 3):
+        expected = f"{(*fixed.shape, 3)}, {(3, *fixed.shape)} or {(3, *half)}"
+        raise UserError(f"{name}: expected a field of shape {expected}, received {raw.shape}")
+    if not np.isfinite(raw).all():
+        raise UserError(f"{name}: expected finite displacements, received NaN or infinity")
+    return Warp.from_voxels(raw, fixed, moving)
+
+
+def save_npz(path: Any, warp: Warp, moving: Grid | None, overwrite: bool = False) -> None:
+    """Write `(D, H, W, 3)` float32 in voxels, as VoxelMorph keeps it."""
+    with atomic(check_output(path, overwrite)) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, warp.to_voxels(moving))

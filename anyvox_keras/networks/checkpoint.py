@@ -10,13 +10,10 @@ import numpy as np
 
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.extras import load_extra
-from anyvox_keras.networks import unet_checkpoint, vit_checkpoint
-from anyvox_keras.networks.checkpoint_entry import Entry, State
+from anyvox_keras.networks.checkpoint_keys import ARGUMENTS, ENTRIES, Entry, State
 
 Network = TypeVar("Network", bound=keras.Model)
 COMPILED_PREFIX = "_orig_mod."
-#: what knows the keys of each class
-LAYOUTS: dict[str, Any] = {"UNet": unet_checkpoint, "ViT": vit_checkpoint}
 
 
 def load_checkpoint(
@@ -38,11 +35,10 @@ def load_checkpoint(
     name, where = class_in(state), str(path)
     if name != make.__name__:
         raise UserError(f"{path}: expected a checkpoint of a {make.__name__}, received a {name}")
-    layout = LAYOUTS[name]
     with reading(path, f"a {name} of the paper"):
-        found = {**layout.infer_arguments(state, where), **arguments}
+        found = {**ARGUMENTS[name](state, where), **arguments}
         network: Any = make(**found, seed=0, dtype=dtype)
-    entries = layout.entries(network)
+    entries = ENTRIES[name](network)
     _require_match(state, entries, where)
     for entry in entries:
         if entry.weight is not None:
@@ -58,7 +54,7 @@ def class_in(state: State) -> str:
 
 def state_of(network: Any) -> State:
     """Return a network's weights as arrays by the paper's keys, in PyTorch's layout."""
-    entries = LAYOUTS[type(network).__name__].entries(network)
+    entries = ENTRIES[type(network).__name__](network)
     return {entry.key: entry.to_torch() for entry in entries}
 
 

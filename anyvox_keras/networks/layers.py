@@ -6,12 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras.backend import (
-    conv3d,
-    double,
-    max_pool,
-    reflect_pad,
-)
+from anyvox_keras.backend import conv3d, double, max_pool, reflect_pad
 from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.ops import pad, resize

@@ -4,8 +4,6 @@ from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.registration.affine.affine_descent import affine_descent
 from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
 from anyvox_keras.registration.affine.align import affine_starts, align
-from anyvox_keras.registration.deformable.adam_settings import AdamSettings
-from anyvox_keras.registration.deformable.changed_settings import changed
 from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
@@ -16,8 +14,10 @@ from anyvox_keras.registration.deformable.coupled_convex import (
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.instance_optimisation import instance_optimisation
 from anyvox_keras.registration.deformable.settings import (
+    AdamSettings,
     DeformSettings,
     Level,
+    changed,
     room,
     settings_of,
     tuned,

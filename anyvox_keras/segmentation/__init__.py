@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from anyvox_keras.lazy import lazy
 
 if TYPE_CHECKING:
-    from anyvox_keras.segmentation.check import (
-        Finding as Finding,
-        check_dataset as check_dataset,
-    )
+    from anyvox_keras.segmentation.check import Finding as Finding, check_dataset as check_dataset
     from anyvox_keras.segmentation.crops import (
         CropStream as CropStream,
         SegmentationAugmentation as SegmentationAugmentation,
@@ -40,7 +37,13 @@ if TYPE_CHECKING:
         read_dataset as read_dataset,
     )
     from anyvox_keras.segmentation.painted import PaintedCrops as PaintedCrops
-    from anyvox_keras.segmentation.prediction import Prediction as Prediction
+    from anyvox_keras.segmentation.prediction import (
+        LabelVolume as LabelVolume,
+        Prediction as Prediction,
+        label_volumes as label_volumes,
+        least_certain as least_certain,
+        save_volumes as save_volumes,
+    )
     from anyvox_keras.segmentation.predictor import (
         Predictor as Predictor,
         largest_components as largest_components,
@@ -51,20 +54,15 @@ if TYPE_CHECKING:
         load_run as load_run,
         save_run_as_preset as save_run_as_preset,
     )
-    from anyvox_keras.segmentation.scaling import Scaling as Scaling
-    from anyvox_keras.segmentation.scan import Scan as Scan, read_scan as read_scan
-    from anyvox_keras.segmentation.segmentation_run import (
-        SegmentationRun as SegmentationRun,
+    from anyvox_keras.segmentation.scan import (
+        Scaling as Scaling,
+        Scan as Scan,
+        read_scan as read_scan,
     )
+    from anyvox_keras.segmentation.segmentation_run import SegmentationRun as SegmentationRun
     from anyvox_keras.segmentation.segmentation_settings import (
         SegmentationSettings as SegmentationSettings,
     )
     from anyvox_keras.segmentation.segmenter import Segmenter as Segmenter
-    from anyvox_keras.segmentation.volumes import (
-        LabelVolume as LabelVolume,
-        label_volumes as label_volumes,
-        least_certain as least_certain,
-        save_volumes as save_volumes,
-    )
 
 lazy(__name__)

@@ -1,4 +1,4 @@
-"""Scans of one channel or several."""
+"""Scans of one channel or several, and how their intensities are brought to [0, 1]."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to
+from anyvox_keras.geometry import Grid, Volume, min_max, require_same_grid, resample_to
 from anyvox_keras.io import load_channels, load_volume
+from anyvox_keras.types import IntensityScaling
+
+# share of voxels, in per cent, that are cut off at each end
+_TAIL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +69,36 @@ def read_scan(source: Any) -> Scan:
     for channel in present[1:]:
         require_same_grid(channel, present[0])
     return Scan(channels)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Bring a scan's intensities to [0, 1].
+
+    `percentiles` maps the 0.5th percentile to 0 and the 99.5th to 1 and cuts off what lies beyond,
+    `minmax` the smallest and the largest value. A window maps two given values, such as HU of a CT,
+    alike in every scan.
+
+    Args:
+        law: `"percentiles"` or `"minmax"`.
+        window: The values that become 0 and 1; None lets each scan tell its own.
+
+    Example:
+        ```python
+        >>> Scaling(window=(-100.0, 300.0))(np.array([-1000.0, 100.0, 900.0]))
+        array([0. , 0.5, 1. ], dtype=float32)
+        ```
+    """
+
+    law: IntensityScaling = "percentiles"
+    window: Sequence[float] | None = None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return the image in [0, 1], float32; a constant one becomes 0."""
+        if self.window is None and self.law == "minmax":
+            return min_max(image)
+        low, high = self.window or np.percentile(image, (_TAIL, 100 - _TAIL))
+        if high <= low:
+            # Nearly all voxels are alike, as in a mask.
+            return min_max(image)
+        return np.clip((image - low) / (high - low), 0, 1).astype("float32")

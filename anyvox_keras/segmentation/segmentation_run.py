@@ -15,7 +15,7 @@ from anyvox_keras.backend import device_name
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
 from anyvox_keras.networks import ARCHITECTURES, UNet, load_network
-from anyvox_keras.networks.signature import fixed_sides
+from anyvox_keras.networks.any_network import fixed_sides
 from anyvox_keras.segmentation.crops import EFFECTS, LIGHT, CropStream, SegmentationAugmentation
 from anyvox_keras.segmentation.dataset import (
     Case,
@@ -33,15 +33,10 @@ from anyvox_keras.segmentation.evaluate import validate
 from anyvox_keras.segmentation.fine_tuning import LayerRates, fitted, renew_decoder
 from anyvox_keras.segmentation.fingerprint import Fingerprint, read_fingerprint
 from anyvox_keras.segmentation.layouts import read_class_names, read_dataset
-from anyvox_keras.segmentation.painted import (
-    PaintedCrops,
-    list_maps,
-    load_painted,
-    structures_of,
-)
+from anyvox_keras.segmentation.painted import PaintedCrops, list_maps, load_painted, structures_of
 from anyvox_keras.segmentation.predictor import Predictor
 from anyvox_keras.segmentation.run_files import CLASSES
-from anyvox_keras.segmentation.scaling import Scaling
+from anyvox_keras.segmentation.scan import Scaling
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.segmentation.segmenter import Segmenter
 from anyvox_keras.training.schedules import EpochCosine

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from anyvox_keras.errors import UserError, options
 from anyvox_keras.networks import ARCHITECTURES, DEFAULT
-from anyvox_keras.training.setting import setting
-from anyvox_keras.training.settings import Settings, read_toml
+from anyvox_keras.training.settings import Settings, read_toml, setting
 from anyvox_keras.types import Augmenting, IntensityScaling, Part, Precision
 
 #: what version 0.1 did, whose runs have no such settings

@@ -7,10 +7,9 @@ from keras import ops
 
 from anyvox_keras.errors import UserError, check_count, check_volumes
 from anyvox_keras.export import export
+from anyvox_keras.networks.any_network import copied, input_channels, output_channels
 from anyvox_keras.networks.initializers import KaimingNormal
-from anyvox_keras.networks.network_copy import copied
 from anyvox_keras.networks.presets import Presets
-from anyvox_keras.networks.signature import input_channels, output_channels
 from anyvox_keras.segmentation.dice import DiceCrossEntropy, DiceScore
 from anyvox_keras.segmentation.fine_tuning import LayerRates, unfreeze
 from anyvox_keras.training.stream_trained import StreamTrained

@@ -5,8 +5,7 @@ from typing import Literal
 
 from anyvox_keras.errors import UserError
 from anyvox_keras.networks import DEFAULT
-from anyvox_keras.training.setting import setting
-from anyvox_keras.training.settings import Settings
+from anyvox_keras.training.settings import Settings, setting
 from anyvox_keras.types import PairLoss
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anyvox_keras.cli import main
-from anyvox_keras.cli._search_options import jobs
+from anyvox_keras.cli.register import jobs
 from anyvox_keras.errors import UserError
 from anyvox_keras.registration.deformable.settings import settings_of
 

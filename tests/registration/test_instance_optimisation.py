@@ -8,7 +8,7 @@ from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.metrics import folds_percent
 from anyvox_keras.ops import identity_grid
 from anyvox_keras.registration import AdamSettings, instance_optimisation
-from anyvox_keras.registration.deformable.descent_loss import squared_correlation
+from anyvox_keras.registration.deformable.instance_optimisation import squared_correlation
 
 SHAPE = (10, 9, 11)
 

@@ -11,8 +11,7 @@ import pytest
 from anyvox_keras.contrastive.run_settings import RunSettings
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
-from anyvox_keras.training.setting import fields_of, setting
-from anyvox_keras.training.settings import Settings
+from anyvox_keras.training.settings import Settings, fields_of, setting
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 
 KINDS = (RunSettings, SegmentationSettings, VoxelMorphSettings)

@@ -1,6 +1,5 @@
 """The deformable search: cost volume, coupled convex optimisation, descent."""
 
-from anyvox_keras.registration.deformable.adam_settings import AdamSettings
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
@@ -9,7 +8,13 @@ from anyvox_keras.registration.deformable.coupled_convex import (
 )
 from anyvox_keras.registration.deformable.deform import deform
 from anyvox_keras.registration.deformable.instance_optimisation import instance_optimisation
-from anyvox_keras.registration.deformable.settings import DeformSettings, Level, room, settings_of
+from anyvox_keras.registration.deformable.settings import (
+    AdamSettings,
+    DeformSettings,
+    Level,
+    room,
+    settings_of,
+)
 
 __all__ = [
     "AdamSettings",

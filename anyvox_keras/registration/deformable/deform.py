@@ -17,7 +17,6 @@ from anyvox_keras.ops import (
     warp,
 )
 from anyvox_keras.progress import tell
-from anyvox_keras.registration.deformable.adam_settings import AdamSettings
 from anyvox_keras.registration.deformable.cost_volume import cost_volume
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
@@ -25,7 +24,7 @@ from anyvox_keras.registration.deformable.coupled_convex import (
     inverse_consistency,
 )
 from anyvox_keras.registration.deformable.instance_optimisation import instance_optimisation
-from anyvox_keras.registration.deformable.settings import DeformSettings, Level
+from anyvox_keras.registration.deformable.settings import AdamSettings, DeformSettings, Level
 from anyvox_keras.types import Array, Function
 
 #: the features come pooled by this

@@ -1,13 +1,18 @@
-"""How the deformable registration works, named choices of it, and its memory budget."""
+"""How the deformable registration works: settings, named choices, changes by name, memory."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 from anyvox_keras.errors import UserError, one_of
-from anyvox_keras.registration.deformable.adam_settings import AdamSettings
-from anyvox_keras.types import Profile
+from anyvox_keras.types import DescentDistance, Profile
 
+Settings = TypeVar("Settings")
+# levels as text: 4x2+2x3
+_LEVELS = re.compile(r"\d+x\d+(\+\d+x\d+)*")
 # the reach, as a part of the image's side
 _REACH = 8.0
 # voxels that even a small image is searched
@@ -24,6 +29,53 @@ _HELD = 100
 # MIND's twelve channels and what is in between, before they are pooled; bytes per voxel. Measured
 # at 128^3, with what is held: 300 (torch), 400 (JAX), 450 (TensorFlow).
 _MIND = 400
+
+
+@dataclass(frozen=True)
+class AdamSettings:
+    """How `instance_optimisation` descends.
+
+    Args:
+        iterations: At most this many steps.
+        learning_rate: Adam's, in voxels a step.
+        smoothness: Weight of the squared differences of neighbouring displacements.
+        passes: 3x3x3 means (zeros outside count) that smooth the parameters before use.
+        distance: Between feature vectors: "squared", "cosine" (squared, at length one), or
+            "chord", the distance itself at length one, so that what matches nowhere, an outline
+            that one image lacks, does not dominate.
+        velocity: The parameters are a stationary velocity, integrated by scaling and squaring, so
+            that the map is a diffeomorphism.
+        symmetric: With `velocity`, compare in both directions, through the exponential of `v` and
+            of `-v`.
+        tolerance: Stop when a step moves the mean voxel by less than this many voxels.
+        stretch: Sample as ConvexAdam does, see `sample_displaced`.
+        correlation: Weight of the images' own squared local correlation, see `descent_loss`.
+    """
+
+    iterations: int = 80
+    learning_rate: float = 1.0
+    smoothness: float = 0.75
+    passes: int = 3
+    distance: DescentDistance = "squared"
+    velocity: bool = False
+    symmetric: bool = False
+    tolerance: float = 0.0
+    stretch: bool = False
+    correlation: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.iterations < 1:
+            raise ValueError(f"`iterations` must be >= 1. Received: iterations={self.iterations}")
+        if min(self.smoothness, self.tolerance, self.correlation) < 0 or self.learning_rate <= 0:
+            raise ValueError(
+                "`smoothness`, `tolerance` and `correlation` must be >= 0 and `learning_rate` > 0. "
+                f"Received: {self.smoothness}, {self.tolerance}, {self.correlation}, "
+                f"{self.learning_rate}"
+            )
+        one_of("distance", self.distance, DescentDistance)
+        if self.symmetric and not self.velocity:
+            raise ValueError("`symmetric` needs `velocity=True`. Received: velocity=False")
 
 
 @dataclass(frozen=True)
@@ -186,3 +238,82 @@ def room(memory: float, shape: Sequence[int], strict: bool = True) -> float:
             f"of {tuple(shape)}, received {memory:g}"
         )
     return least
+
+
+def changed(settings: Settings, choices: Mapping[str, Any], within: str = "") -> Settings:
+    """Return settings with some of them set to other values.
+
+    Args:
+        settings: `DeformSettings`, say.
+        choices: Names and values. A dot leads into a group, `adam.smoothness`. Text is read as
+            TOML has it (`1.5`, `true`, `cosine` without quotes); levels are spelled `4x2+2x3`:
+            blocks of 4 voxels searched 2 steps around, then blocks of 2 searched 3 around.
+        within: The group's name, for messages.
+
+    Raises:
+        UserError: An unknown name, or a value that the setting cannot take.
+
+    Example:
+        ```python
+        from anyvox_keras.registration import changed, settings_of
+
+        settings = changed(settings_of("default"), {"adam.smoothness": 1, "levels": "4x2+2x2"})
+        ```
+    """
+    for path, value in choices.items():
+        name, _, rest = path.partition(".")
+        where = f"{within}{name}"
+        before = _before(settings, name, bool(rest), where)
+        if rest:
+            now = changed(before, {rest: value}, f"{where}.")
+        else:
+            now = _fitting(where, name, before, _read(value))
+        try:
+            settings = replace(settings, **{name: now})  # type: ignore[type-var]
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+    return settings
+
+
+def _before(settings: Any, name: str, group: bool, where: str) -> Any:
+    """Return what a setting is now; only a group has names of its own."""
+    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    if name not in known or is_dataclass(known[name]) != group:
+        names = [f"{n}.*" if is_dataclass(value) else n for n, value in known.items()]
+        raise UserError(f"set: expected one of {', '.join(names)}, received {where}")
+    return known[name]
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, str) or _LEVELS.fullmatch(value):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _fitting(where: str, name: str, before: Any, value: Any) -> Any:
+    """Return the value in the setting's own type."""
+    if name == "levels":
+        return _levels(where, value)
+    if isinstance(before, tuple) and isinstance(value, list):
+        value = tuple(value)
+    kind = float if before is None else type(before)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        expected = {
+            bool: "true or false", int: "a whole number", float: "a number", tuple: "a list",
+        }  # fmt: skip
+        raise UserError(f"{where}: expected {expected.get(kind, 'text')}, received {value}")
+    return value
+
+
+def _levels(where: str, value: Any) -> tuple[Level, ...]:
+    if not isinstance(value, str) or not _LEVELS.fullmatch(value):
+        raise UserError(f"{where}: expected BLOCKxSTEPS+..., as in 4x2+2x3, received {value}")
+    try:
+        return tuple(Level(*map(int, level.split("x"))) for level in value.split("+"))
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error

@@ -11,7 +11,7 @@ from anyvox_keras.errors import one_of
 from anyvox_keras.export import export
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.features.feature_extractor import unit
-from anyvox_keras.networks.network_copy import copied
+from anyvox_keras.networks.any_network import copied
 from anyvox_keras.ops import box_filter
 from anyvox_keras.registration.descriptors.mind import mind_ssc
 from anyvox_keras.registration.losses.registration_loss import RegistrationLoss

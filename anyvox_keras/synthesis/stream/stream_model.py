@@ -6,12 +6,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import (
-    gradients_averaged,
-    peers,
-    replicas,
-    summed_over_peers,
-)
+from anyvox_keras.backend import gradients_averaged, peers, replicas, summed_over_peers
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.types import Array
 
