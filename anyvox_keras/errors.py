@@ -3,9 +3,12 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, get_args
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
+if TYPE_CHECKING:
+    # at run time where arrays are looked at: `anyvox --help` needs none and answers at once
+    import numpy as np
 
 
 class UserError(ValueError):
@@ -87,6 +90,8 @@ def check_finite(name: str, x: Any) -> None:
     Raises:
         ValueError: If values are masked, NaN, infinite or beyond float32, or not real.
     """
+    import numpy as np
+
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise ValueError(f"`{name}` must not be masked; fill it. Received: masked voxels")
     if x.dtype.kind not in "iufb":
@@ -97,7 +102,7 @@ def check_finite(name: str, x: Any) -> None:
         raise ValueError(f"`{name}` must fit float32. Received: values beyond 3.4e38")
 
 
-def real_numbers(name: str, values: Any, dtype: str | None = None) -> np.ndarray:
+def real_numbers(name: str, values: Any, dtype: str | None = None) -> "np.ndarray":
     """Return an array of numbers, and refuse what would lose something on the way.
 
     Args:
@@ -108,6 +113,8 @@ def real_numbers(name: str, values: Any, dtype: str | None = None) -> np.ndarray
     Raises:
         UserError: If they are complex, masked, text, or sequences of several lengths.
     """
+    import numpy as np
+
     try:
         array = np.asanyarray(values)
     except ValueError as error:
@@ -125,7 +132,7 @@ def check_count(name: str, value: Any) -> None:
     Raises:
         ValueError: If `value` is no whole number from 1 up.
     """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
         raise ValueError(f"`{name}` must be >= 1, a whole number. Received: {name}={value!r}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from anyvox_keras import io
 from anyvox_keras.cli._batch_page import save_batch_page
 from anyvox_keras.cli._register_pair import check_pair
 from anyvox_keras.cli._workers import each, report_failure
@@ -69,9 +70,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def write_results(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write one row per pair."""
-    from anyvox_keras.io import atomic
-
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with io.atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(results)
@@ -98,16 +97,12 @@ def _cell(row: dict[str, Any], column: str) -> str:
 
 def forget_made_from(folder: Path) -> None:
     """Say of the results that their origin is not known, while they are made anew."""
-    from anyvox_keras.io import save_json
-
-    save_json(folder / MADE_FROM, None, overwrite=True)
+    io.save_json(folder / MADE_FROM, None, overwrite=True)
 
 
 def note_made_from(pair: dict[str, Any], folder: Path) -> None:
     """Keep the files' checksums and the settings beside the results."""
-    from anyvox_keras.io import save_json
-
-    save_json(folder / MADE_FROM, _made_from(pair), overwrite=True)
+    io.save_json(folder / MADE_FROM, _made_from(pair), overwrite=True)
 
 
 def require_made_from(pair: dict[str, Any], folder: Path) -> None:
@@ -174,10 +169,9 @@ def run_pairs(
         return run_batch(batch, out, options, overwrite, register_pair, shard)
     if not options["fixed"] or not options["moving"]:
         raise click.UsageError("expected --fixed and --moving, or --batch")
-    from anyvox_keras.io import exclusive
 
     check_pair(options, out, overwrite)
-    with exclusive(out):
+    with io.exclusive(out):
         line, verdict = register_pair(options, out, overwrite)
     click.echo(line)
     return NOT_TRUSTED if verdict == "FAIL" else 0
@@ -208,11 +202,9 @@ def run_batch(
     Raises:
         UserError: A table that cannot be used, before anything runs.
     """
-    from anyvox_keras.io import check_output, exclusive
-
     rows = _read(table, options)
     folders = _folders(table, rows, out)
-    results_file = check_output(out / RESULTS, overwrite=True, inputs=[table])
+    results_file = io.check_output(out / RESULTS, overwrite=True, inputs=[table])
     own = part_of(list(zip(rows, folders, strict=True)), shard)
     failed, tasks = 0, []
     for number, (row, folder) in enumerate(own, start=1):
@@ -233,7 +225,7 @@ def run_batch(
         else:
             click.echo(outcome.result)
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(results_file, wait=SHARDS_WAIT):
+    with io.exclusive(results_file, wait=SHARDS_WAIT):
         judged = sorted(((read_result(folder), folder) for folder in folders), key=_gravity)
         write_results(results_file, [result for result, _ in judged])
         page = save_batch_page(out, judged)
@@ -263,12 +255,10 @@ class PairJob:
 
     def __call__(self, task: PairTask) -> str:
         """Return one line of results."""
-        from anyvox_keras.io import exclusive
-
         note(task.told)
         # what an interrupted run left there is incomplete: metrics.json comes last
         check_pair(task.pair, task.folder, overwrite=True)
-        with exclusive(task.folder):
+        with io.exclusive(task.folder):
             forget_made_from(task.folder)
             line, _ = self.register_pair(task.pair, task.folder, True)
             note_made_from(task.pair, task.folder)
@@ -299,10 +289,8 @@ def _folders(table: Path, rows: list[dict[str, Any]], out: Path) -> list[Path]:
 
 def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows; a table that cannot be used is a mistake before anything runs."""
-    from anyvox_keras.io import read_table
-
     parsed = []
-    for where, given in read_table(table, "pair"):
+    for where, given in io.read_table(table, "pair"):
         columns = {name.lstrip("-").replace("-", "_"): text for name, text in given.items()}
         unknown = sorted(set(columns) - set(options) - {"name"})
         lacking = sorted({"fixed", "moving"} - set(columns))

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from anyvox_keras import io
+from anyvox_keras.progress import note, tell
+
 TEMPLATES = click.option(
     "--templates",
     default="geometric",
@@ -45,9 +48,7 @@ def _prefer_form(context: click.Context, _: Any, form: str | None) -> None:
     """Hold for this command: every image is read so."""
     context.meta["anyvox.form"] = form
     if form is not None:
-        from anyvox_keras.io import prefer_form
-
-        context.with_resource(prefer_form(form))
+        context.with_resource(io.prefer_form(form))
 
 
 FORM = click.option(
@@ -95,13 +96,10 @@ def command_line() -> str:
 
 def introduce(*images: Any) -> None:
     """Say what was given, and refuse what is no image, before a framework is loaded for it."""
-    from anyvox_keras.io import load_reference
-    from anyvox_keras.progress import note, tell
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # who reads the values says it
         for path in images:
-            note(f"{path}: {load_reference(path, 'image').grid}")
+            note(f"{path}: {io.load_reference(path, 'image').grid}")
     tell(f"loading {os.environ.get('KERAS_BACKEND') or 'the framework'}")
 
 

@@ -1,4 +1,4 @@
-"""Pages of segmentations: a label map on its image; the scores of many."""
+"""Pages and pictures of segmentations: a label map on its image; the scores of many."""
 
 import json
 import math
@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from anyvox_keras import io, segmentation
 from anyvox_keras.cli._options import command_line
+from anyvox_keras.errors import UserError
 
 
 def class_names(run: Path) -> dict[int, str]:
@@ -30,13 +32,11 @@ def save_prediction_page(path: Path, image: Any, found: Any, names: dict[int, st
         found: The `Prediction` of it.
         names: What the labels are called.
     """
-    from anyvox_keras.io import provenance_of, save_page
     from anyvox_keras.pictures import Page, Table, Viewer, made_with_tables, planes
-    from anyvox_keras.segmentation import label_volumes
 
     rows = [
         (row.name, row.label, row.ml, row.confidence)
-        for row in label_volumes("", found, names)
+        for row in segmentation.label_volumes("", found, names)
         if row.label in found.confidence
     ]
     page = Page(
@@ -45,13 +45,13 @@ def save_prediction_page(path: Path, image: Any, found: Any, names: dict[int, st
         tables=[
             Table("Volumes", ("label", "number", "ml", "confidence"), rows,
                   "Confidence: the Dice that the network's probabilities expect."),
-            *made_with_tables(provenance_of({"image": image.name})),
+            *made_with_tables(io.provenance_of({"image": image.name})),
         ],
         viewer=Viewer(image.grid, {"image": image.array}, {"labels": found.array}, names),
         picture=planes(image.array, image.grid, labels=found.array),
         command=command_line(),
     )  # fmt: skip
-    save_page(path, page.html())
+    io.save_page(path, page.html())
 
 
 def save_scores_page(
@@ -70,14 +70,12 @@ def save_scores_page(
         images: Folder of images named as the predictions.
         figure: The best, the median and the worst case.
     """
-    from anyvox_keras.io import load_labels, load_volume, provenance_of, save_page
     from anyvox_keras.pictures import Page, Table, Viewer, made_with_tables
-    from anyvox_keras.segmentation import mean_score
 
-    means = [mean_score([case]) for case in cases]
+    means = [segmentation.mean_score([case]) for case in cases]
     worst = int(np.nanargmin(means))
-    found, expected = (load_labels(file) for file in pairs[worst])
-    image = load_volume(images / pairs[worst][0].name)
+    found, expected = (io.load_labels(file) for file in pairs[worst])
+    image = io.load_volume(images / pairs[worst][0].name)
     rows = [
         (score.case, score.label, score.dice,
          score.hd95_mm if math.isfinite(score.hd95_mm) else None)
@@ -88,12 +86,12 @@ def save_scores_page(
              for what, file in zip(("found", "true"), pair, strict=True)}  # fmt: skip
     page = Page(
         f"{len(cases)} segmentations",
-        f"mean Dice {mean_score(cases):.4f}; shown: {cases[worst][0].case}, the worst, "
-        f"{means[worst]:.4f}",
+        f"mean Dice {segmentation.mean_score(cases):.4f}; shown: {cases[worst][0].case}, the "
+        f"worst, {means[worst]:.4f}",
         tables=[
             Table("Scores, worst first", ("case", "label", "Dice", "HD95, mm"), rows,
                   "An empty cell: one of the two maps, or both, lack the label."),
-            *made_with_tables(provenance_of(files)),
+            *made_with_tables(io.provenance_of(files)),
         ],
         viewer=Viewer(
             image.grid,
@@ -103,4 +101,39 @@ def save_scores_page(
         picture=figure,
         command=command_line(),
     )  # fmt: skip
-    save_page(path, page.html())
+    io.save_page(path, page.html())
+
+
+def save_picture(
+    path: Path,
+    cases: Sequence[Sequence[Any]],
+    pairs: Sequence[tuple[Path, Path]],
+    images: Path,
+    overwrite: bool,
+) -> Any:
+    """Draw three cases by their mean Dice.
+
+    Args:
+        path: Of the picture.
+        cases: Scores of each case, in the order of `pairs`.
+        pairs: Files of prediction and truth.
+        images: Folder of images named as the predictions.
+        overwrite: Whether an existing picture is replaced.
+    """
+    from anyvox_keras.pictures import CasePicture, cases_picture, save_figure
+
+    means = [segmentation.mean_score([case]) for case in cases]
+    known = [place for place, mean in enumerate(means) if not math.isnan(mean)]
+    if not known:
+        raise UserError(f"{path}: expected a case with labels to draw, received none")
+    order = sorted(known, key=lambda place: -means[place])
+    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    rows = []
+    for what, place in chosen.items():
+        found, expected = (io.load_labels(file) for file in pairs[place])
+        image = io.load_volume(images / pairs[place][0].name)
+        title = f"{what}: {io.case_name(pairs[place][0])}, Dice {means[place]:.3f}"
+        rows.append(CasePicture(title, image.array, found.array, expected.array, image.grid))
+    figure = cases_picture(rows)
+    save_figure(figure, path, overwrite)
+    return figure

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
+from anyvox_keras import io
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.errors import UserError
 
@@ -65,8 +66,6 @@ def apply(
     Images of the moving side come onto the fixed side; points go the way ITK maps them, from fixed
     to moving.
     """
-    from anyvox_keras.io import check_output
-
     if bool(images) == (points is not None):
         raise click.UsageError("expected either --image or --points")
     if labels and interpolation not in (None, "nearest"):
@@ -77,7 +76,7 @@ def apply(
     if len(set(outs)) < len(images):
         raise UserError("--image: expected files of different names, received two of one name")
     for one in outs:
-        check_output(one, overwrite, (*warps, *images, reference, points))
+        io.check_output(one, overwrite, (*warps, *images, reference, points))
     if points is not None:
         _warp_points(_chain(warps), points, out, ras)
         return
@@ -91,9 +90,8 @@ def apply(
 
 def _chain(warps: tuple[Path, ...]) -> Any:
     from anyvox_keras.geometry import Chain
-    from anyvox_keras.io import load_transform
 
-    return Chain(tuple(part for warp in warps for part in load_transform(warp).parts))
+    return Chain(tuple(part for warp in warps for part in io.load_transform(warp).parts))
 
 
 def _warp_image(
@@ -106,18 +104,17 @@ def _warp_image(
     outside: float | None,
 ) -> None:
     from anyvox_keras.geometry import background
-    from anyvox_keras.io import load_labels, load_reference, load_series, save_volume
 
-    target = None if like is None else load_reference(like)
+    target = None if like is None else io.load_reference(like)
     # one field is what it is; its reference lies within it
     alone = len(chain.parts) == 1 and chain.matrix is None
     field = chain.to_warp(None if alone or target is None else target.grid)
     grid = field.grid if target is None else target.grid
-    volumes = [load_labels(image)] if labels else load_series(image)
+    volumes = [io.load_labels(image)] if labels else io.load_series(image)
     fill = background(volumes[0]) if outside is None else outside
     arrays = [_moved(field, volume, grid, order, fill) for volume in volumes]
     array = arrays[0] if len(arrays) == 1 else np.stack(arrays, -1)
-    save_volume(out, array, grid if target is None else target, overwrite=True)
+    io.save_volume(out, array, grid if target is None else target, overwrite=True)
 
 
 def _moved(field: Any, moving: Any, grid: Any, order: int | None, fill: float) -> np.ndarray:
@@ -132,12 +129,10 @@ def _moved(field: Any, moving: Any, grid: Any, order: int | None, fill: float) -
 
 
 def _warp_points(chain: Any, points: Path, out: Path, ras: bool) -> None:
-    from anyvox_keras.io import TO_LPS, read_landmarks, save_points
-
-    listed = read_landmarks(points, ras)
-    start = listed.points * TO_LPS
+    listed = io.read_landmarks(points, ras)
+    start = listed.points * io.TO_LPS
     outside = 0 if chain.grid is None else int((~chain.grid.contains(start)).sum())
     if outside:
         message = f"{outside} of {len(start)} points lie outside the warp"
         warnings.warn(f"{message}; they are moved by its affine part", stacklevel=1)
-    save_points(out, chain.points(start) * TO_LPS, overwrite=True, like=listed, ras=ras)
+    io.save_points(out, chain.points(start) * io.TO_LPS, overwrite=True, like=listed, ras=ras)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
+from anyvox_keras import io
 from anyvox_keras.cli._options import QUIET
 from anyvox_keras.progress import note, tell
 from anyvox_keras.types import FeatureKind
@@ -38,10 +39,9 @@ def demo(out: Path, steps: int, seed: int) -> None:
     note(f"{out}: {steps} steps of pretraining, then a real head registered in three ways")
     tell("loading")
     from anyvox_keras.extras import load_extra
-    from anyvox_keras.io import prepare_folder
 
     load_extra("nilearn", "the demo's head")  # before the work that it is the end of
-    prepare_folder(out)
+    io.prepare_folder(out)
     results = _Results()
     with results.stages("pretrain"):
         _pretrain(steps, seed, out, results)
@@ -102,8 +102,6 @@ class _Results:
         """Write `metrics.json`."""
         import keras
 
-        from anyvox_keras.io import save_json
-
         metrics = {
             "backend": keras.backend.backend(),
             "loss": {when: float(losses.mean()) for when, losses in self.held_out.items()},
@@ -113,7 +111,7 @@ class _Results:
             "seconds": self.stages.seconds,
             "peak_memory_mb": self.stages.peak_memory_mb,
         }
-        save_json(out / "metrics.json", metrics, overwrite=True)
+        io.save_json(out / "metrics.json", metrics, overwrite=True)
 
     def show(self, out: Path) -> None:
         """Print the same for people."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from anyvox_keras import io
 from anyvox_keras.cli import _options as shared
 from anyvox_keras.cli._workers import do_all, worker_options
 from anyvox_keras.errors import UserError
+from anyvox_keras.progress import tell
 from anyvox_keras.shards import part_of
 
 
@@ -44,8 +46,6 @@ def features(
 
     Where IMAGE is a folder, so is OUT, with a file for each image.
     """
-    from anyvox_keras.io import check_output
-
     if image.is_dir():
         tasks = _tasks_of_folder(image, out, mask, report)
     else:
@@ -55,7 +55,7 @@ def features(
     for task in tasks:
         for target in (task.out, task.report):
             if target is not None:
-                check_output(target, overwrite, inputs)
+                io.check_output(target, overwrite, inputs)
     return 1 if do_all(FeaturesJob(weights, memory, precision), tasks, "images", click.echo) else 0
 
 
@@ -81,13 +81,11 @@ def _tasks_of_folder(
     Raises:
         UserError: A mask or a page, which belong to one image; or names that differ by nothing.
     """
-    from anyvox_keras.io import case_name, list_images
-
     for name, path in (("mask", mask), ("report", report)):
         if path is not None:
             raise UserError(f"--{name}: expected one image with it, received the folder {folder}")
-    images = list_images([folder])
-    tasks = [FeaturesTask(one, out / f"{case_name(one)}.nii.gz") for one in images]
+    images = io.list_images([folder])
+    tasks = [FeaturesTask(one, out / f"{io.case_name(one)}.nii.gz") for one in images]
     for task, other in itertools.pairwise(tasks):
         if task.out == other.out:
             raise UserError(f"{other.image}: its result {other.out.name} is that of {task} too")
@@ -112,12 +110,9 @@ class FeaturesJob:
 
     def __call__(self, task: FeaturesTask) -> str:
         """Write the files of an image; return a line about them."""
-        from anyvox_keras.io import load_mask, load_volume, save_volume
-        from anyvox_keras.progress import tell
-
         shared.introduce(task.image)
-        volume = load_volume(task.image)
-        inside = None if task.mask is None else load_mask(task.mask, volume).array
+        volume = io.load_volume(task.image)
+        inside = None if task.mask is None else io.load_mask(task.mask, volume).array
         if volume.finite is not None:
             inside = volume.finite if inside is None else inside & volume.finite
         extractor = self._extractor
@@ -128,7 +123,7 @@ class FeaturesJob:
         array = extractor(volume.array)
         if inside is not None:
             array = array * inside[..., None]
-        save_volume(task.out, array, volume, overwrite=True)
+        io.save_volume(task.out, array, volume, overwrite=True)
         if task.report is not None:
             tell("report")
             _save_report(
@@ -141,7 +136,6 @@ def _save_report(
     path: Path, volume: Any, features: Any, inside: Any, inputs: dict[str, Path | None]
 ) -> None:
     """Write a page of the image and three principal components of its features."""
-    from anyvox_keras.io import provenance_of, save_page
     from anyvox_keras.pictures import Page, Viewer, feature_pca, feature_picture, made_with_tables
 
     colours = feature_pca([features], None if inside is None else [inside])[0]
@@ -149,9 +143,9 @@ def _save_report(
     page = Page(
         f"Features of {Path(volume.name).name}",
         f"{features.shape[-1]} features per voxel; colours are their three principal components",
-        tables=list(made_with_tables(provenance_of(inputs))),
+        tables=list(made_with_tables(io.provenance_of(inputs))),
         viewer=Viewer(volume.grid, {"image": volume.array}, colours={"features": colours}),
         picture=figure,
         command=shared.command_line(),
     )
-    save_page(path, page.html())
+    io.save_page(path, page.html())

@@ -10,12 +10,19 @@ from typing import Any
 
 import click
 
+from anyvox_keras import io, segmentation
 from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET, SHARD
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
-from anyvox_keras.cli._segment_pages import class_names, save_prediction_page, save_scores_page
+from anyvox_keras.cli._segment_pages import (
+    class_names,
+    save_picture,
+    save_prediction_page,
+    save_scores_page,
+)
 from anyvox_keras.cli._workers import do_all, worker_options
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.errors import UserError
+from anyvox_keras.progress import counted, note, tell
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
 from anyvox_keras.shards import part_of
 
@@ -68,9 +75,7 @@ def _train(
     foretell: bool,
 ) -> None:  # fmt: skip
     """Train one run to its end, and tell of it."""
-    from anyvox_keras.segmentation import SegmentationRun
-
-    run = SegmentationRun(out, settings, dataset, overwrite)
+    run = segmentation.SegmentationRun(out, settings, dataset, overwrite)
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
         return
@@ -83,14 +88,12 @@ def _train(
 
 def _folds(out: Path, given: dict[str, Any], count: int) -> list[tuple[Path, dict[str, Any], Any]]:
     """Folder, settings and cases of each fold; all see scans alike."""
-    from anyvox_keras.segmentation import SegmentationRun, folds_of
-
-    whole = SegmentationRun(out, SegmentationSettings(**given))
+    whole = segmentation.SegmentationRun(out, SegmentationSettings(**given))
     whole.fit_scans()
     own = {name: getattr(whole.settings, name) for name in (*SEEN, "voxel", "side")}
     if "steps" not in given:
         own["minutes"] = whole.settings.seconds / 60 / count
-    folds = folds_of(replace(whole.dataset, training=whole.scans), count)
+    folds = segmentation.folds_of(replace(whole.dataset, training=whole.scans), count)
     return [(out / f"fold_{k}", given | own, fold) for k, fold in enumerate(folds, 1)]
 
 
@@ -103,11 +106,8 @@ def _folds(out: Path, given: dict[str, Any], count: int) -> list[tuple[Path, dic
 @QUIET
 def preset(run: Path, out: Path, licence: str | None, half: bool, overwrite: bool) -> None:
     """Make a preset of a run, with a card, to be handed on; predict takes it as it takes a run."""
-    from anyvox_keras.io import check_output
-    from anyvox_keras.segmentation import save_run_as_preset
-
-    check_output(out / "config.json", overwrite)
-    save_run_as_preset(run, out, {} if licence is None else {"licence": licence}, half)
+    io.check_output(out / "config.json", overwrite)
+    segmentation.save_run_as_preset(run, out, {} if licence is None else {"licence": licence}, half)
     click.echo(f"{out}: a preset; use it with anyvox segment predict --run {out}")
 
 
@@ -116,11 +116,10 @@ def preset(run: Path, out: Path, licence: str | None, half: bool, overwrite: boo
 @QUIET
 def check(data: Path) -> None:
     """Tell what is wrong with a data set, and what training would take from it; exit 1 if grave."""
-    from anyvox_keras.segmentation import check_dataset, read_dataset
     from anyvox_keras.segmentation.fingerprint import read_fingerprint
 
-    dataset = read_dataset(data)
-    findings = list(check_dataset(dataset))
+    dataset = segmentation.read_dataset(data)
+    findings = list(segmentation.check_dataset(dataset))
     for finding in findings:
         where = f"{finding.where}: " if finding.where else ""
         click.echo(f"{'wrong' if finding.grave else 'note'}: {where}{finding.what}")
@@ -163,12 +162,8 @@ def predict(
     **options: Any,
 ) -> int:
     """Write the label map of each image, on its grid and named as it is."""
-    from anyvox_keras.io import exclusive, list_images
-    from anyvox_keras.progress import note
-    from anyvox_keras.segmentation import save_volumes
-
     runs = _with_folds(runs)
-    scans = _scans(list_images(images), runs[0])
+    scans = _scans(io.list_images(images), runs[0])
     tasks = part_of(_tasks(scans, out, probabilities, report), shard)
     for task in tasks:
         task.check(overwrite, [*scans])
@@ -177,8 +172,8 @@ def predict(
 
     def keep(volumes: list[Any]) -> None:
         rows.extend(volumes)
-        with exclusive(out / VOLUMES, wait=SHARDS_WAIT):
-            save_volumes(out / VOLUMES, rows)
+        with io.exclusive(out / VOLUMES, wait=SHARDS_WAIT):
+            segmentation.save_volumes(out / VOLUMES, rows)
 
     failed = do_all(PredictJob(runs, options), tasks, "images", keep)
     click.echo(f"{out}: {len(tasks) - failed} label maps, {VOLUMES}{_least_certain(rows)}")
@@ -194,19 +189,15 @@ def _with_folds(runs: Sequence[Path]) -> tuple[Path, ...]:
 
 def _scans(found: Sequence[Path], run: Path) -> dict[Path, Any]:
     """What is read as each scan, by its first file; a list where each channel has a file."""
-    from anyvox_keras.segmentation import channel_files, join_channels
-
-    if not (run / "classes.json").exists() or not (count := channel_files(run)):
+    if not (run / "classes.json").exists() or not (count := segmentation.channel_files(run)):
         return {path: path for path in found}
-    joined = join_channels(found, count)
+    joined = segmentation.join_channels(found, count)
     return {next(filter(None, files)): list(files) for files in joined.values()}
 
 
 def _least_certain(rows: Sequence[Any]) -> str:
-    from anyvox_keras.segmentation import least_certain
-
     cases = {row.case for row in rows}
-    return f"; least certain: {least_certain(rows)}" if len(cases) > 1 else ""
+    return f"; least certain: {segmentation.least_certain(rows)}" if len(cases) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -227,10 +218,8 @@ class PredictTask:
 
     def check(self, overwrite: bool, images: Sequence[Path]) -> None:
         """Refuse to replace a file that is an input, or unless told to."""
-        from anyvox_keras.io import check_output
-
         for target in self.targets:
-            check_output(target, overwrite, images)
+            io.check_output(target, overwrite, images)
 
     def __str__(self) -> str:
         """Name the image."""
@@ -245,15 +234,13 @@ def _tasks(
     Raises:
         UserError: Two images would be written to one file.
     """
-    from anyvox_keras.io import case_name
-
     tasks: list[PredictTask] = []
     taken: dict[Path, Path] = {}
     for image, source in scans.items():
         if any(image.samefile(other.image) for other in tasks):
             continue  # a file, and a folder that holds it
         # of nnU-Net's NAME_0000.nii.gz the digits tell the channel
-        case = case_name(image)[:-5] if isinstance(source, list) else case_name(image)
+        case = io.case_name(image)[:-5] if isinstance(source, list) else io.case_name(image)
         task = PredictTask(
             image,
             source,
@@ -279,25 +266,21 @@ class PredictJob:
 
     @functools.cached_property
     def _predictor(self) -> Any:
-        from anyvox_keras.progress import tell
-
         tell("loading the network")
         return load_predictor(self.runs, **self.options)
 
     def __call__(self, task: PredictTask) -> list[Any]:
         """Write what was asked for, in place of what a killed worker left; return the volumes."""
-        from anyvox_keras.io import save_volume
-        from anyvox_keras.segmentation import label_volumes, read_scan
-
-        predictor, scan, names = self._predictor, read_scan(task.source), class_names(self.runs[0])
+        predictor, names = self._predictor, class_names(self.runs[0])
+        scan = segmentation.read_scan(task.source)
         found = predictor(scan)
-        save_volume(task.labels, found.array, scan.volume, overwrite=True)
+        io.save_volume(task.labels, found.array, scan.volume, overwrite=True)
         if task.page is not None:
             save_prediction_page(task.page, scan.volume, found, names)
         if task.probabilities is not None:
             array = predictor.probabilities(scan)
-            save_volume(task.probabilities, array, scan.volume, overwrite=True)
-        return label_volumes(task.case, found, names)
+            io.save_volume(task.probabilities, array, scan.volume, overwrite=True)
+        return segmentation.label_volumes(task.case, found, names)
 
 
 @segment.command()
@@ -311,16 +294,12 @@ def evaluate(
     predictions: Path, labels: Path, out: Path, images: Path | None, overwrite: bool
 ) -> None:
     """Measure Dice and HD95 of every case; with --images draw the best, median and worst."""
-    from anyvox_keras import segmentation
-    from anyvox_keras.io import check_output
-    from anyvox_keras.progress import counted
-
     pairs = segmentation.pair_files(predictions, labels)
     read = [file for pair in pairs for file in pair]
-    check_output(out, overwrite, read)
+    io.check_output(out, overwrite, read)
     if images is not None:
-        check_output(out.with_suffix(".png"), overwrite, read)
-        check_output(out.with_suffix(".html"), overwrite, read)
+        io.check_output(out.with_suffix(".png"), overwrite, read)
+        io.check_output(out.with_suffix(".html"), overwrite, read)
     cases = list(segmentation.evaluate(counted(pairs, "cases", len(pairs))))
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
@@ -333,59 +312,21 @@ def evaluate(
 
 def load_predictor(runs: tuple[Path, ...], **options: Any) -> Any:
     """Load one run, or several that see scans alike."""
-    from anyvox_keras.segmentation import Predictor, Scaling, class_numbers, load_run
-
-    models, settings = zip(*(load_run(run) for run in runs), strict=True)
+    models, settings = zip(*(segmentation.load_run(run) for run in runs), strict=True)
     first = settings[0]
     for run, other in zip(runs, settings, strict=True):
         if any(getattr(other, name) != getattr(first, name) for name in SEEN):
             raise UserError(f"{run}: expected {', '.join(SEEN)} of {runs[0]}, received others")
     if len({model.classes for model in models}) > 1:
         raise UserError("--run: expected runs of the same classes, received others")
-    numbers = {class_numbers(run) for run in runs}
+    numbers = {segmentation.class_numbers(run) for run in runs}
     if len(numbers) > 1:
         raise UserError("--run: expected runs of the same labels, received others")
-    return Predictor(
+    return segmentation.Predictor(
         models,
         first.crop,
         first.spacing_mm,
-        scaled=Scaling(first.scaling, first.window),
+        scaled=segmentation.Scaling(first.scaling, first.window),
         numbers=numbers.pop(),
         **options,
     )
-
-
-def save_picture(
-    path: Path,
-    cases: Sequence[Sequence[Any]],
-    pairs: Sequence[tuple[Path, Path]],
-    images: Path,
-    overwrite: bool,
-) -> Any:
-    """Draw three cases by their mean Dice.
-
-    Args:
-        path: Of the picture.
-        cases: Scores of each case, in the order of `pairs`.
-        pairs: Files of prediction and truth.
-        images: Folder of images named as the predictions.
-        overwrite: Whether an existing picture is replaced.
-    """
-    from anyvox_keras.io import case_name, load_labels, load_volume
-    from anyvox_keras.pictures import CasePicture, cases_picture, save_figure
-    from anyvox_keras.segmentation import mean_score
-
-    known = [place for place, case in enumerate(cases) if not math.isnan(mean_score([case]))]
-    if not known:
-        raise UserError(f"{path}: expected a case with labels to draw, received none")
-    order = sorted(known, key=lambda place: -mean_score([cases[place]]))
-    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    rows = []
-    for what, place in chosen.items():
-        found, expected = (load_labels(file) for file in pairs[place])
-        image = load_volume(images / pairs[place][0].name)
-        title = f"{what}: {case_name(pairs[place][0])}, Dice {mean_score([cases[place]]):.3f}"
-        rows.append(CasePicture(title, image.array, found.array, expected.array, image.grid))
-    figure = cases_picture(rows)
-    save_figure(figure, path, overwrite)
-    return figure

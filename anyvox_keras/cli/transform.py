@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from anyvox_keras import io
 from anyvox_keras.cli._options import OVERWRITE
 from anyvox_keras.cli.main import Commands
 
@@ -43,12 +44,10 @@ def convert(
     FSL's .mat, FreeSurfer's .lta when written, and fields in voxels count in the images' voxels:
     they need --fixed and --moving. With both, a .mat is written as FSL's, else as ITK's.
     """
-    from anyvox_keras.io import check_output, load_transform, save_transform
-
-    check_output(out, overwrite, (source, reference, fixed, moving))
+    io.check_output(out, overwrite, (source, reference, fixed, moving))
     images = {"fixed": _grid(fixed), "moving": _grid(moving)}
-    chain = load_transform(source, **images)
-    save_transform(out, chain, _grid(reference), overwrite=True, **images)
+    chain = io.load_transform(source, **images)
+    io.save_transform(out, chain, _grid(reference), overwrite=True, **images)
 
 
 @transform.command()
@@ -59,11 +58,10 @@ def convert(
 def compose(sources: tuple[Path, ...], out: Path, reference: Path | None, overwrite: bool) -> None:
     """Join SOURCES into OUT: a point goes through the first, then through the next."""
     from anyvox_keras.geometry import Chain
-    from anyvox_keras.io import check_output, load_transform, save_transform
 
-    check_output(out, overwrite, (*sources, reference))
-    parts = [part for source in sources for part in load_transform(source).parts]
-    save_transform(out, Chain(tuple(parts)), _grid(reference), overwrite=True)
+    io.check_output(out, overwrite, (*sources, reference))
+    parts = [part for source in sources for part in io.load_transform(source).parts]
+    io.save_transform(out, Chain(tuple(parts)), _grid(reference), overwrite=True)
 
 
 @transform.command()
@@ -73,11 +71,9 @@ def compose(sources: tuple[Path, ...], out: Path, reference: Path | None, overwr
 @OVERWRITE
 def invert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
     """Write the way back of SOURCE; for a field, --reference is the moving image."""
-    from anyvox_keras.io import check_output, load_transform, save_transform
-
-    check_output(out, overwrite, (source, reference))
+    io.check_output(out, overwrite, (source, reference))
     grid = _grid(reference)
-    save_transform(out, load_transform(source).inverse(grid), grid, overwrite=True)
+    io.save_transform(out, io.load_transform(source).inverse(grid), grid, overwrite=True)
 
 
 @transform.command()
@@ -87,19 +83,15 @@ def invert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> 
 @OVERWRITE
 def jacobian(source: Path, out: Path, reference: Path | None, overwrite: bool) -> None:
     """Write the Jacobian determinant of SOURCE: below 1 it shrinks, below 0 it folds."""
-    from anyvox_keras.io import check_output, load_transform, save_volume
-
-    check_output(out, overwrite, (source, reference))
-    warp = load_transform(source).to_warp(_grid(reference))
+    io.check_output(out, overwrite, (source, reference))
+    warp = io.load_transform(source).to_warp(_grid(reference))
     from anyvox_keras import backend
     from anyvox_keras.ops import jacobian_determinant
 
     with backend.no_gradient():
         determinant = backend.to_numpy(jacobian_determinant(warp.to_voxels()[None]))[0]
-    save_volume(out, determinant, warp.grid, overwrite=True)
+    io.save_volume(out, determinant, warp.grid, overwrite=True)
 
 
 def _grid(image: Path | None) -> Any:
-    from anyvox_keras.io import load_reference
-
-    return None if image is None else load_reference(image).grid
+    return None if image is None else io.load_reference(image).grid
