@@ -112,6 +112,8 @@ class Checkpoint(keras.callbacks.Callback):
     one. The arrays are backend-neutral: a run begun on TensorFlow goes on under PyTorch. With an
     optimizer that averages weights (`use_ema`), the files for use hold the averages.
 
+    Put it behind callbacks that stop `fit`: the step at which they do is saved.
+
     Args:
         folder: Where the files go.
         stream: The stream that is trained on; `restore` moves it to where the run stood.
@@ -138,6 +140,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.waited = 0
         self.stopped = False
         self._saved_at: float | None = None
+        self._saved_step: int | None = None
         self._begun = 0.0
         self._metrics: list[tuple[Any, Any]] = []
 
@@ -164,14 +167,20 @@ class Checkpoint(keras.callbacks.Callback):
             self._metrics = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count, and save when it is time."""
+        """Count, and save when it is time or `fit` is told to stop."""
         self.step += 1
-        if self.due():
+        if self.model.stop_training or self.due():
+            self.save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save after the last epoch, before Keras puts averages in the weights' place."""
+        if epoch + 1 == self.params["epochs"] and self._saved_step != self.step:
             self.save()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Save where the training ended."""
-        self.save()
+        """Save where the training ended in another way."""
+        if self._saved_step != self.step:
+            self.save()
 
     def done(self, steps: int) -> bool:
         """Whether a run of so many steps is at its end, or was stopped before."""
@@ -186,7 +195,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write all files now; of several processes that train together, the first one does."""
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), self.step
         if peers()[0]:
             return
         sync_state(self.model)
@@ -201,18 +210,23 @@ class Checkpoint(keras.callbacks.Callback):
         save_state(self.folder / STATE, self.model, facts)
         self._saved_at = time.monotonic()
 
-    def improve(self, loss: float) -> bool:
-        """Keep the weights as the best ones if `loss` is the lowest so far."""
+    def judge(self, loss: float, patience: int | None = None) -> None:
+        """Keep the weights as the best ones if a validation's loss is the lowest so far.
+
+        Args:
+            loss: Of the validation.
+            patience: After so many in a row without a lower loss, the run is `stopped`.
+        """
         if not loss < self.best:
             self.waited += 1
-            return False
+            self.stopped = patience is not None and self.waited >= patience
+            return
         self.best, self.waited = loss, 0
         if peers()[0]:
-            return True
+            return
         sync_state(self.model)
         with averaged(self.model):
             self._save_weights(self.folder / BEST)
-        return True
 
     def _save_weights(self, path: Path) -> None:
         with atomic(path) as temporary:

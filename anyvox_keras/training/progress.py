@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: log, validation, checkpoints, and its end."""
+"""What happens beside the steps of a run: log, validation, and its end."""
 
 import csv
 import math
@@ -19,11 +19,12 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class RunProgress(keras.callbacks.Callback):
-    """Rows of the log, validations, checkpoints and the end, in this order at each step.
+    """Rows of the log, validations and the end of a run, in this order at each step.
 
     Args:
         run: The `TrainingRun`, for its folder and settings.
-        checkpoint: What saves the run.
+        checkpoint: What judges validations, and saves the run as the next callback of `fit`; it
+            knows the step from which the run goes on.
         columns: Metrics of the log beside the loss.
         validate: Measures a model; its values are logged with `val_` in front.
         report: Called with each row of the log.
@@ -55,22 +56,18 @@ class RunProgress(keras.callbacks.Callback):
         fixed = ["step", "pairs", "learning_rate", "pairs_per_second"]
         columns = [*fixed, *names, *(f"val_{name}" for name in names)]
         self.log = RunLog(run.folder / LOG, columns)
-        self._since = (time.monotonic(), checkpoint.step)
+        self.step = checkpoint.step
+        self._since = (time.monotonic(), self.step)
 
     def set_model(self, model: keras.Model) -> None:
         """Forget the log's rows after the step the run goes on from."""
         super().set_model(model)
-        self.checkpoint.set_model(model)
-        self.log.rewind(self.checkpoint.step)
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Restore the metrics' sums at the first step."""
-        self.checkpoint.on_train_batch_begin(batch, logs)
+        self.log.rewind(self.step)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Do what this step asks for."""
-        self.checkpoint.step += 1
-        step, done = self.checkpoint.step, self.checkpoint.step >= self.settings.steps
+        self.step += 1
+        step, done = self.step, self.step >= self.settings.steps
         if logs is not None:
             # Shown by Keras's bar, which reads the same dict after this callback.
             logs["pairs_per_second"] = self._pairs_per_second()
@@ -80,9 +77,6 @@ class RunProgress(keras.callbacks.Callback):
                 self.replanned = agreed(self.clock.replan(step, self.settings))
         if done or self.checkpoint.stopped or self.replanned is not None:
             self.model.stop_training = True
-            self.checkpoint.save()
-        elif self.checkpoint.due():
-            self.checkpoint.save()
 
     def go_on(self, settings: Any) -> None:
         """Take the new number of steps."""
@@ -94,7 +88,7 @@ class RunProgress(keras.callbacks.Callback):
         sync_state(self.model)
         if step % self.settings.validate_every == 0 or done:
             row |= self._validate()
-            self._judge(self.loss_of(row))
+            self.checkpoint.judge(self.loss_of(row), self.settings.patience)
         self.model.reset_metrics()
         self.log.append(row)
         if self.report is not None:
@@ -103,19 +97,13 @@ class RunProgress(keras.callbacks.Callback):
 
     def _pairs_per_second(self) -> float:
         then, before = self._since
-        pairs = (self.checkpoint.step - before) * self.pairs_per_step
+        pairs = (self.step - before) * self.pairs_per_step
         return round(pairs / max(time.monotonic() - then, 1e-9), 3)
 
     def _validate(self) -> dict[str, float]:
         with averaged(self.model):
             results = self.validate(self.model)
         return {f"val_{name}": float(value) for name, value in results.items()}
-
-    def _judge(self, loss: float) -> None:
-        patience = self.settings.patience
-        improved = self.checkpoint.improve(loss)
-        waited_enough = patience is not None and self.checkpoint.waited >= patience
-        self.checkpoint.stopped = not improved and waited_enough
 
 
 class Clock:

@@ -227,7 +227,8 @@ class TrainingRun:
             return {} if validation is None else self.validate(model, validation)
 
         progress = RunProgress(self, checkpoint, self.columns(model), validate, report, deadline)
-        callbacks = [StopOnNonFinite(stream), *self.extras(checkpoint, validation), progress]
+        extras = self.extras(checkpoint, validation)
+        callbacks = [StopOnNonFinite(stream), *extras, progress, checkpoint]
         while not checkpoint.done(self.settings.steps):
             stream.seek(checkpoint.step * stream.batch_size)
             stream.steps = self.settings.steps - checkpoint.step
