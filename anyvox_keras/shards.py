@@ -1,10 +1,14 @@
-"""How work is shared out: parts of a sequence, and batches in turn."""
+"""How work is shared out: parts of a sequence, batches in turn, and what processes are told."""
 
+import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 Items = TypeVar("Items", bound=Sequence[Any])
+#: environment variable of a process whose starter says itself when one is lost
+LAUNCHED = "ANYVOX_LAUNCHED"
 
 
 def part_of(items: Items, shard: tuple[int, int]) -> Items:
@@ -41,3 +45,22 @@ def steps_of(count: int | None, shard: tuple[int, int]) -> Iterable[int]:
     if not 0 <= index < parts:
         raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard}")
     return itertools.count(index, parts) if count is None else range(index, count, parts)
+
+
+@contextlib.contextmanager
+def environment_kept() -> Iterator[None]:
+    """Take back what is set in this process for others to inherit.
+
+    Example:
+        ```python
+        with environment_kept():
+            os.environ["OMP_NUM_THREADS"] = "1"
+        ```
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)

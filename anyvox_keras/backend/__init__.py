@@ -1,7 +1,8 @@
 """The only door to TensorFlow, PyTorch and JAX: what differs between them, under one name each.
 
 The rest of the package is written in `keras.ops`. Each framework has a sibling module with the same
-functions; one `if` chooses it, when this package is first imported.
+functions (PyTorch's processes have one of their own); one `if` chooses it, when this package is
+first imported.
 """
 
 import keras
@@ -46,15 +47,12 @@ if NAME == "tensorflow":
     )
 elif NAME == "torch":
     from anyvox_keras.backend.torch import (
-        agreed,
         batch_normalize,
         compiled,
         conv3d,
-        device_count,
         device_name,
         double,
         fft3,
-        gradients_averaged,
         grid_sample,
         has_bfloat16,
         ifft3,
@@ -63,19 +61,24 @@ elif NAME == "torch":
         map_samples,
         max_pool,
         no_gradient,
-        on_devices,
-        peers,
-        process_shard,
         recorded,
         recorded_over_samples,
         reflect_pad,
         repeat,
         replicas,
-        run_processes,
         standardize_over_space,
-        summed_over_peers,
         traced_once,
         value_and_gradient,
+    )
+    from anyvox_keras.backend.torch_processes import (
+        agreed,
+        device_count,
+        gradients_averaged,
+        on_devices,
+        peers,
+        process_shard,
+        run_processes,
+        summed_over_peers,
     )
 elif NAME == "jax":
     from anyvox_keras.backend.jax import (

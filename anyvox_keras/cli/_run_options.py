@@ -12,6 +12,7 @@ from anyvox_keras.cli._live_line import clear_line
 from anyvox_keras.cli._options import QUIET
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
+from anyvox_keras.shards import LAUNCHED
 from anyvox_keras.training.settings import Field, Settings, fields_of, read_toml
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -132,6 +133,6 @@ def train_run(run: Any, shown: Sequence[str], began: float, foretell: bool = Fal
         run.train(None if on_terminal else print_row, int(on_terminal), introduce)
     except (FloatingPointError, ConnectionError) as error:
         # who started the processes says itself which of them was lost
-        if "ANYVOX_LAUNCHED" not in os.environ or isinstance(error, FloatingPointError):
+        if LAUNCHED not in os.environ or isinstance(error, FloatingPointError):
             click.echo(f"anyvox: error: {error}", err=True)
         sys.exit(1)

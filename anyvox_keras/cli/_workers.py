@@ -20,6 +20,7 @@ from anyvox_keras.cli._quiet import quiet
 from anyvox_keras.errors import UserError
 from anyvox_keras.extras import load_extra
 from anyvox_keras.progress import tell
+from anyvox_keras.shards import environment_kept
 
 #: what is done with an item; in a worker one object does all items, so that it may keep a network
 Job = Callable[[Any], Any]
@@ -209,7 +210,7 @@ def _local_cluster(distributed: Any, number: int) -> Iterator[Any]:
     environment = "distributed.nanny.pre-spawn-environ"
     settings |= {f"{environment}.{name}": threads for name in _THREADS}
     with (
-        _environment_kept(),
+        environment_kept(),  # Dask leaves there what its workers inherit
         dask.config.set(settings),
         distributed.LocalCluster(
             n_workers=number,
@@ -220,18 +221,6 @@ def _local_cluster(distributed: Any, number: int) -> Iterator[Any]:
         ) as cluster,
     ):
         yield cluster
-
-
-@contextlib.contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Take back what Dask sets in this process for its workers to inherit."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class StreamModel(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train as `keras.Model.fit`, binding `x.layer` if `x` is a stream.
@@ -106,7 +106,7 @@ class StreamModel(keras.Model):
             return super().evaluate(x, *args, **kwargs)
 
     def _build_optimizer(self) -> None:
-        """Make the optimizer's slots before the first step.
+        """Make the optimizer's slots: before the first step, and before saved ones are loaded.
 
         TensorFlow traces a step that makes variables once more without them, which takes as long.
         """

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from anyvox_keras.backend import device_name, process_shard, to_numpy
-from anyvox_keras.backend.torch import process_shard as torch_process
+from anyvox_keras.backend.torch_processes import process_shard as torch_process
 from anyvox_keras.shards import steps_of
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.types import Array
