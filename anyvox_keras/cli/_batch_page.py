@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from anyvox_keras import pictures
 from anyvox_keras.cli._options import command_line
 
 COLUMNS = {
@@ -26,7 +27,6 @@ def save_batch_page(out: Path, judged: Sequence[tuple[dict[str, Any], Path]]) ->
         judged: Row of `metrics.csv` (see `read_result`) and folder of each pair, worst first.
     """
     from anyvox_keras.io import save_page
-    from anyvox_keras.pictures import Page, Table
 
     rows = [
         (_link(out, folder), row["verdict"] or "failed", row["reasons"],
@@ -36,21 +36,21 @@ def save_batch_page(out: Path, judged: Sequence[tuple[dict[str, Any], Path]]) ->
     found = [row["verdict"] or "failed" for row, _ in judged]
     counts = {name: found.count(name) for name in ("failed", "FAIL", "WARN", "PASS")}
     summary = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    table = Table("Pairs, worst first", ("pair", "verdict", "reasons", *COLUMNS.values()), rows)
-    page = Page(f"{len(rows)} pairs in {out.name}", summary, tables=[table], command=command_line())
+    columns = ("pair", "verdict", "reasons", *COLUMNS.values())
+    table = pictures.Table("Pairs, worst first", columns, rows)
+    title = f"{len(rows)} pairs in {out.name}"
+    page = pictures.Page(title, summary, tables=[table], command=command_line())
     save_page(out / "report.html", page.html())
     return out / "report.html"
 
 
 def _link(out: Path, folder: Path) -> Any:
     """A pair's name, its picture, and the way to its page, as far as they are there."""
-    from anyvox_keras.pictures import Link
-
     page, picture = folder / "report.html", folder / "report.png"
     if not page.exists():
         return folder.name
     seen = _thumbnail(picture) if picture.exists() else None
-    return Link(folder.name, page.relative_to(out).as_posix(), seen)
+    return pictures.Link(folder.name, page.relative_to(out).as_posix(), seen)
 
 
 def _thumbnail(path: Path) -> bytes:

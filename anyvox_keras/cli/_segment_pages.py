@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras import io, segmentation
+from anyvox_keras import io, pictures, segmentation
 from anyvox_keras.cli._options import command_line
 from anyvox_keras.errors import UserError
 
@@ -32,23 +32,21 @@ def save_prediction_page(path: Path, image: Any, found: Any, names: dict[int, st
         found: The `Prediction` of it.
         names: What the labels are called.
     """
-    from anyvox_keras.pictures import Page, Table, Viewer, made_with_tables, planes
-
     rows = [
         (row.name, row.label, row.ml, row.confidence)
         for row in segmentation.label_volumes("", found, names)
         if row.label in found.confidence
     ]
-    page = Page(
+    page = pictures.Page(
         f"Labels of {Path(image.name).name}",
         f"{len(rows)} labels; not a medical device, not for diagnosis",
         tables=[
-            Table("Volumes", ("label", "number", "ml", "confidence"), rows,
-                  "Confidence: the Dice that the network's probabilities expect."),
-            *made_with_tables(io.provenance_of({"image": image.name})),
+            pictures.Table("Volumes", ("label", "number", "ml", "confidence"), rows,
+                           "Confidence: the Dice that the network's probabilities expect."),
+            *pictures.made_with_tables(io.provenance_of({"image": image.name})),
         ],
-        viewer=Viewer(image.grid, {"image": image.array}, {"labels": found.array}, names),
-        picture=planes(image.array, image.grid, labels=found.array),
+        viewer=pictures.Viewer(image.grid, {"image": image.array}, {"labels": found.array}, names),
+        picture=pictures.planes(image.array, image.grid, labels=found.array),
         command=command_line(),
     )  # fmt: skip
     io.save_page(path, page.html())
@@ -70,8 +68,6 @@ def save_scores_page(
         images: Folder of images named as the predictions.
         figure: The best, the median and the worst case.
     """
-    from anyvox_keras.pictures import Page, Table, Viewer, made_with_tables
-
     means = [segmentation.mean_score([case]) for case in cases]
     worst = int(np.nanargmin(means))
     found, expected = (io.load_labels(file) for file in pairs[worst])
@@ -84,16 +80,16 @@ def save_scores_page(
     rows.sort(key=lambda row: math.inf if math.isnan(row[2]) else row[2])
     files = {f"{k}_{what}": file for k, pair in enumerate(pairs)
              for what, file in zip(("found", "true"), pair, strict=True)}  # fmt: skip
-    page = Page(
+    page = pictures.Page(
         f"{len(cases)} segmentations",
         f"mean Dice {segmentation.mean_score(cases):.4f}; shown: {cases[worst][0].case}, the "
         f"worst, {means[worst]:.4f}",
         tables=[
-            Table("Scores, worst first", ("case", "label", "Dice", "HD95, mm"), rows,
-                  "An empty cell: one of the two maps, or both, lack the label."),
-            *made_with_tables(io.provenance_of(files)),
+            pictures.Table("Scores, worst first", ("case", "label", "Dice", "HD95, mm"), rows,
+                           "An empty cell: one of the two maps, or both, lack the label."),
+            *pictures.made_with_tables(io.provenance_of(files)),
         ],
-        viewer=Viewer(
+        viewer=pictures.Viewer(
             image.grid,
             {"image": image.array},
             {"labels, found": found.array, "labels, true": expected.array},
@@ -120,8 +116,6 @@ def save_picture(
         images: Folder of images named as the predictions.
         overwrite: Whether an existing picture is replaced.
     """
-    from anyvox_keras.pictures import CasePicture, cases_picture, save_figure
-
     means = [segmentation.mean_score([case]) for case in cases]
     known = [place for place, mean in enumerate(means) if not math.isnan(mean)]
     if not known:
@@ -133,7 +127,8 @@ def save_picture(
         found, expected = (io.load_labels(file) for file in pairs[place])
         image = io.load_volume(images / pairs[place][0].name)
         title = f"{what}: {io.case_name(pairs[place][0])}, Dice {means[place]:.3f}"
-        rows.append(CasePicture(title, image.array, found.array, expected.array, image.grid))
-    figure = cases_picture(rows)
-    save_figure(figure, path, overwrite)
+        arrays = image.array, found.array, expected.array
+        rows.append(pictures.CasePicture(title, *arrays, image.grid))
+    figure = pictures.cases_picture(rows)
+    pictures.save_figure(figure, path, overwrite)
     return figure

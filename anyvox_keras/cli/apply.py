@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from anyvox_keras import io
+from anyvox_keras import geometry, io
 from anyvox_keras.cli._options import FORM, OVERWRITE
 from anyvox_keras.errors import UserError
 
@@ -89,9 +89,7 @@ def apply(
 
 
 def _chain(warps: tuple[Path, ...]) -> Any:
-    from anyvox_keras.geometry import Chain
-
-    return Chain(tuple(part for warp in warps for part in io.load_transform(warp).parts))
+    return geometry.Chain(tuple(part for warp in warps for part in io.load_transform(warp).parts))
 
 
 def _warp_image(
@@ -103,15 +101,13 @@ def _warp_image(
     order: int | None,
     outside: float | None,
 ) -> None:
-    from anyvox_keras.geometry import background
-
     target = None if like is None else io.load_reference(like)
     # one field is what it is; its reference lies within it
     alone = len(chain.parts) == 1 and chain.matrix is None
     field = chain.to_warp(None if alone or target is None else target.grid)
     grid = field.grid if target is None else target.grid
     volumes = [io.load_labels(image)] if labels else io.load_series(image)
-    fill = background(volumes[0]) if outside is None else outside
+    fill = geometry.background(volumes[0]) if outside is None else outside
     arrays = [_moved(field, volume, grid, order, fill) for volume in volumes]
     array = arrays[0] if len(arrays) == 1 else np.stack(arrays, -1)
     io.save_volume(out, array, grid if target is None else target, overwrite=True)
@@ -119,12 +115,10 @@ def _warp_image(
 
 def _moved(field: Any, moving: Any, grid: Any, order: int | None, fill: float) -> np.ndarray:
     """One volume on the grid; what was NaN stays NaN."""
-    from anyvox_keras.geometry import Volume
-
     array: np.ndarray = field.resample(moving, grid, order, fill).array
     if moving.finite is None:
         return array
-    known = field.resample(Volume(moving.finite, moving.affine), grid, outside=1).array
+    known = field.resample(geometry.Volume(moving.finite, moving.affine), grid, outside=1).array
     return np.where(known, array, np.nan)
 
 

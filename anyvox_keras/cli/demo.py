@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from anyvox_keras import io
+from anyvox_keras import io, pictures
 from anyvox_keras.cli._options import QUIET
 from anyvox_keras.progress import note, tell
 from anyvox_keras.types import FeatureKind
@@ -143,7 +143,6 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
 
     from anyvox_keras.contrastive import ContrastivePretrainer
     from anyvox_keras.networks import UNet
-    from anyvox_keras.pictures import save_figure, views_picture
     from anyvox_keras.synthesis import SyntheticStream
     from anyvox_keras.templates import TemplateBank
     from anyvox_keras.training import warm_cosine
@@ -153,8 +152,8 @@ def _pretrain(steps: int, seed: int, out: Path, results: _Results) -> None:
     stream = SyntheticStream(bank, side=SIDE, seed=seed, steps=steps)
     pairs = list(stream.held_out(HELD_OUT).arrays(HELD_OUT))
     joined = {name: np.concatenate([pair[name] for pair in pairs]) for name in pairs[0]}
-    figure = views_picture(joined["label_map"], joined["view1"], joined["view2"])
-    save_figure(figure, out / "views.png", overwrite=True)
+    figure = pictures.views_picture(joined["label_map"], joined["view1"], joined["view2"])
+    pictures.save_figure(figure, out / "views.png", overwrite=True)
 
     backbone = UNet(**NETWORK, seed=seed)
     # Without the recipe's augmentation, which pays off in runs longer than minutes.
@@ -180,19 +179,18 @@ def _losses(pretrainer: Any, pairs: list[dict[str, np.ndarray]]) -> np.ndarray:
 
 def _draw_features(pair: Any, out: Path) -> None:
     from anyvox_keras.features import FeatureExtractor
-    from anyvox_keras.pictures import feature_picture, save_figure
 
     extractor = FeatureExtractor.from_preset()
     images = [pair.fixed.array, pair.moving.array]
     masks = [pair.fixed_labels.array > 0, pair.moving_labels.array > 0]
-    figure = feature_picture(
+    figure = pictures.feature_picture(
         images,
         [extractor(image) for image in images],
         pair.fixed.grid,
         [pair.fixed.name, pair.moving.name],
         masks,
     )
-    save_figure(figure, out / "features.png", overwrite=True)
+    pictures.save_figure(figure, out / "features.png", overwrite=True)
 
 
 def _register(pair: Any, out: Path, results: _Results) -> None:

@@ -11,14 +11,9 @@ from typing import Any
 import click
 
 from anyvox_keras import io, segmentation
+from anyvox_keras.cli import _segment_pages as pages
 from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET, SHARD
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
-from anyvox_keras.cli._segment_pages import (
-    class_names,
-    save_picture,
-    save_prediction_page,
-    save_scores_page,
-)
 from anyvox_keras.cli._workers import do_all, worker_options
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.errors import UserError
@@ -271,12 +266,12 @@ class PredictJob:
 
     def __call__(self, task: PredictTask) -> list[Any]:
         """Write what was asked for, in place of what a killed worker left; return the volumes."""
-        predictor, names = self._predictor, class_names(self.runs[0])
+        predictor, names = self._predictor, pages.class_names(self.runs[0])
         scan = segmentation.read_scan(task.source)
         found = predictor(scan)
         io.save_volume(task.labels, found.array, scan.volume, overwrite=True)
         if task.page is not None:
-            save_prediction_page(task.page, scan.volume, found, names)
+            pages.save_prediction_page(task.page, scan.volume, found, names)
         if task.probabilities is not None:
             array = predictor.probabilities(scan)
             io.save_volume(task.probabilities, array, scan.volume, overwrite=True)
@@ -303,8 +298,8 @@ def evaluate(
     cases = list(segmentation.evaluate(counted(pairs, "cases", len(pairs))))
     segmentation.save_scores(out, cases, overwrite)
     if images is not None:
-        figure = save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
-        save_scores_page(out.with_suffix(".html"), cases, pairs, images, figure)
+        figure = pages.save_picture(out.with_suffix(".png"), cases, pairs, images, overwrite)
+        pages.save_scores_page(out.with_suffix(".html"), cases, pairs, images, figure)
     held = sum(not math.isnan(score.dice) for case in cases for score in case)
     mean = segmentation.mean_score(cases)
     click.echo(f"{out}: mean Dice {mean:.4f} of {held} labels in {len(cases)} cases")

@@ -1,19 +1,22 @@
 """Geometry in millimetres, without files: grids, volumes, warps, resampling."""
 
-from anyvox_keras.geometry.chain import Chain
-from anyvox_keras.geometry.grid import Grid
-from anyvox_keras.geometry.resample import background, resample_to
-from anyvox_keras.geometry.volume import Volume, min_max, require_same_grid, without_hot_voxels
-from anyvox_keras.geometry.warp import Warp
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Chain",
-    "Grid",
-    "Volume",
-    "Warp",
-    "background",
-    "min_max",
-    "require_same_grid",
-    "resample_to",
-    "without_hot_voxels",
-]
+from anyvox_keras.lazy import lazy
+
+if TYPE_CHECKING:
+    from anyvox_keras.geometry.chain import Chain as Chain
+    from anyvox_keras.geometry.grid import Grid as Grid
+    from anyvox_keras.geometry.resample import (
+        background as background,
+        resample_to as resample_to,
+    )
+    from anyvox_keras.geometry.volume import (
+        Volume as Volume,
+        min_max as min_max,
+        require_same_grid as require_same_grid,
+        without_hot_voxels as without_hot_voxels,
+    )
+    from anyvox_keras.geometry.warp import Warp as Warp
+
+lazy(__name__)

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
         describe as describe,
     )
     from anyvox_keras.io.form_codes import prefer_form as prefer_form
-    from anyvox_keras.io.label_names import load_label_names as load_label_names
-    from anyvox_keras.io.load import (
+    from anyvox_keras.io.image_files import (
         by_case as by_case,
         case_name as case_name,
         list_images as list_images,
+    )
+    from anyvox_keras.io.label_names import load_label_names as load_label_names
+    from anyvox_keras.io.load import (
         load_channels as load_channels,
         load_labels as load_labels,
         load_mask as load_mask,

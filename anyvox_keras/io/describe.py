@@ -11,7 +11,8 @@ from anyvox_keras.geometry.chain import Chain
 from anyvox_keras.geometry.grid import ANISOTROPY, Grid
 from anyvox_keras.geometry.volume import Volume
 from anyvox_keras.geometry.warp import Warp
-from anyvox_keras.io.load import load_reference, load_volume, open_image
+from anyvox_keras.io.image_files import open_image
+from anyvox_keras.io.load import load_reference, load_volume
 from anyvox_keras.io.transform_files import FIELDS, KNOWN, load_transform
 
 # degrees that rounding explains; mm that a field of view of a body has

@@ -1,34 +1,20 @@
 """Read images, label maps, masks and references."""
 
 import math
-import os
 import warnings
-import zlib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry.volume import Volume, require_same_grid
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
-from anyvox_keras.io.simpleitk_images import READ, from_simpleitk, is_simpleitk, read_image
+from anyvox_keras.io.image_files import copy_header, open_image, read_array, read_values
 
 # float32 must tell so many values apart between the smallest and the largest
 _LEVELS = 1000
 #: how far a scaled float may lie from its integer
 TOLERANCE = 1e-3
-#: what nibabel, gzip and numpy raise on a file that is cut short or is something else
-_BROKEN = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError,
-           OSError, EOFError, zlib.error, ValueError, OverflowError)  # fmt: skip
-# gzip cannot pack more than this into a byte
-_GZIP = 1032
-#: in upper or lower case
-ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd")
-# images that a folder may hold and that are not read from there
-_OTHERS = (".mnc", ".hdr", ".dcm", ".nii.bz2", ".nii.zst")
 
 
 def load_volume(source: Any, what: str = "image", varies: bool = True) -> Volume:
@@ -316,132 +302,3 @@ def load_reference(source: Any, what: str = "reference") -> Volume:
         raise UserError(f"{name}: expected a 3D {what}, received one slice of shape {shape}")
     zeros = np.broadcast_to(np.float32(0), shape[:3])
     return Volume(zeros, read_affine(image, name), copy_header(image), None, name)
-
-
-def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
-    """Return the nibabel image that `source` is or names, and its name for messages."""
-    if isinstance(source, nib.spatialimages.SpatialImage):
-        return source, str(source.get_filename() or what)
-    if is_simpleitk(source):
-        return from_simpleitk(source, what, what), what
-    if not isinstance(source, str | os.PathLike):
-        raise UserError(f"{what}: expected a path or a nibabel image, received {type(source)}")
-    path = Path(source)
-    if not path.exists():
-        raise UserError(f"{path}: expected a NIfTI {what}, received a path that does not exist")
-    if path.is_dir() or path.name.lower().endswith(READ):
-        return read_image(path, what), str(path)
-    try:
-        image = nib.load(path)
-    # readers of a dozen formats, which raise whatever junk makes them raise
-    except Exception as error:
-        raise UserError(_broken(path, what, error)) from error
-    if not isinstance(image, nib.spatialimages.SpatialImage):
-        raise UserError(f"{path}: expected a NIfTI {what}, received {type(image).__name__}")
-    return image, str(path)
-
-
-def read_array(image: Any, name: str, what: str = "image") -> np.ndarray:
-    """Return the values of a 3D image; trailing axes of one are dropped."""
-    shape = tuple(image.shape)
-    if any(n != 1 for n in shape[3:]):
-        received = f"{len(shape)}D of shape {shape}"
-        raise UserError(f"{name}: expected a 3D {what} of one volume, received {received}")
-    if len(shape) < 3 or min(shape[:3]) < 2:
-        raise UserError(f"{name}: expected a 3D {what}, received one slice of shape {shape}")
-    return read_values(image, name, what).reshape(shape[:3])
-
-
-def read_values(image: Any, name: str, what: str) -> np.ndarray:
-    """Return the values as stored, scaled by slope and intercept; any number of axes."""
-    try:
-        kind = image.get_data_dtype()
-        if kind.fields is not None or kind.kind not in "iufb":
-            raise UserError(f"{name}: expected one real number per voxel, received {kind}")
-        _require_bytes(image, name, kind.itemsize, what)
-        return np.asanyarray(image.dataobj)
-    except UserError:
-        raise
-    except (*_BROKEN, MemoryError) as error:
-        raise UserError(_broken(name, what, error)) from error
-
-
-def _require_bytes(image: Any, name: str, itemsize: int, what: str) -> None:
-    """Refuse a header that claims more voxels than the file can hold, before room is made."""
-    holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
-    path = holder.filename if holder is not None else None
-    if path is None or not nib.is_proxy(image.dataobj):
-        return
-    claimed = math.prod(int(n) for n in image.shape) * itemsize
-    packed = {".gz": _GZIP, ".mgz": _GZIP}.get(Path(path).suffix.lower())
-    plain = Path(path).suffix.lower() in (".nii", ".img", ".mgh")
-    size = os.path.getsize(path)
-    if claimed > size * (packed or (1 if plain else math.inf)):
-        reason = f"its header claims {claimed / 1e6:.3g} MB, it holds {size / 1e6:.2g} MB"
-        raise UserError(_broken(name, what, ValueError(reason)))
-
-
-def copy_header(image: Any) -> nib.Nifti1Header:
-    """Return a single-file NIfTI-1 header with the image's units and form codes."""
-    if type(image.header) is nib.Nifti1Header:
-        return image.header.copy()
-    try:
-        return nib.Nifti1Header.from_header(image.header)
-    except nib.spatialimages.HeaderDataError as error:  # spacings of zero or below
-        raise UserError(_broken(image.get_filename(), "image", error)) from error
-
-
-def _broken(name: Any, what: str, error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{name}: expected a NIfTI {what}, received a file that cannot be read ({reason})"
-
-
-def list_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Return the NIfTI and MGH files that are named, and those of each folder named, sorted.
-
-    A warning names the images of other formats that a folder holds.
-
-    Raises:
-        UserError: A path that does not exist, or no image at all.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder")
-        found += _of_folder(path) if path.is_dir() else [path]
-    found = [path for path in found if path.name.lower().endswith(ENDINGS)]
-    if not found:
-        named = ", ".join(str(path) for path in paths)
-        raise UserError(f"{named}: expected NIfTI images, received none")
-    return found
-
-
-def _of_folder(folder: Path) -> list[Path]:
-    """The files of a folder, after a word about images that are left out."""
-    # Archives packed on a Mac hold a "._" file beside each image.
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if left := [path.name for path in files if path.name.lower().endswith(_OTHERS)]:
-        some = ", ".join(left[:3]) + (" ..." if len(left) > 3 else "")
-        warnings.warn(f"{folder}: {len(left)} images are left out: {some}", stacklevel=3)
-    return files
-
-
-def case_name(path: Path) -> str:
-    """Return a file's name without its ending."""
-    endings = sorted(ENDINGS, key=len, reverse=True)
-    found = next((ending for ending in endings if path.name.lower().endswith(ending)), "")
-    return path.name[: len(path.name) - len(found)]
-
-
-def by_case(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return files by the name of their case.
-
-    Raises:
-        UserError: Two files of one name, such as `a.nii` and `a.nii.gz`.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        other = found.setdefault(case_name(path), path)
-        if other is not path and not other.samefile(path):
-            raise UserError(f"{path}: expected one file of that name, received {other} too")
-    return found

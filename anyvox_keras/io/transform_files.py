@@ -14,7 +14,7 @@ from anyvox_keras.geometry.chain import Chain, Part
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.warp import Warp
 from anyvox_keras.io import freesurfer_fsl, itk_hdf5
-from anyvox_keras.io.load import open_image, read_values
+from anyvox_keras.io.image_files import open_image, read_values
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.io.transforms import load_affine, load_warp, save_affine, save_warp
 

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry import Grid, Warp
 from anyvox_keras.io.form_codes import read_affine, require_no_shear
-from anyvox_keras.io.load import open_image, read_values
+from anyvox_keras.io.image_files import open_image, read_values
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.io.points import TO_LPS
 

@@ -1,34 +1,36 @@
 """Pictures of volumes, features and registrations, by matplotlib."""
 
-from anyvox_keras.pictures.drawing import checkerboard, planes, save_figure, window
-from anyvox_keras.pictures.html_page import Link, Page, Table, data_uri, made_with_tables, webp
-from anyvox_keras.pictures.html_viewer import Viewer, warped_lines
-from anyvox_keras.pictures.registration_report import registration_report
-from anyvox_keras.pictures.rows import (
-    CasePicture,
-    cases_picture,
-    feature_pca,
-    feature_picture,
-    views_picture,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CasePicture",
-    "Link",
-    "Page",
-    "Table",
-    "Viewer",
-    "cases_picture",
-    "checkerboard",
-    "data_uri",
-    "feature_pca",
-    "feature_picture",
-    "made_with_tables",
-    "planes",
-    "registration_report",
-    "save_figure",
-    "views_picture",
-    "warped_lines",
-    "webp",
-    "window",
-]
+from anyvox_keras.lazy import lazy
+
+if TYPE_CHECKING:
+    from anyvox_keras.pictures.drawing import (
+        checkerboard as checkerboard,
+        planes as planes,
+        save_figure as save_figure,
+        style as style,
+        window as window,
+    )
+    from anyvox_keras.pictures.html_page import (
+        Link as Link,
+        Page as Page,
+        Table as Table,
+        data_uri as data_uri,
+        made_with_tables as made_with_tables,
+        webp as webp,
+    )
+    from anyvox_keras.pictures.html_viewer import (
+        Viewer as Viewer,
+        warped_lines as warped_lines,
+    )
+    from anyvox_keras.pictures.registration_report import registration_report as registration_report
+    from anyvox_keras.pictures.rows import (
+        CasePicture as CasePicture,
+        cases_picture as cases_picture,
+        feature_pca as feature_pca,
+        feature_picture as feature_picture,
+        views_picture as views_picture,
+    )
+
+lazy(__name__)
