@@ -85,14 +85,10 @@ docs: setup
 notebooks: setup
 	cd examples/notebooks && KERAS_BACKEND=torch ../../$(BIN)/jupyter execute --inplace *.ipynb
 
-# The pictures of docs/ that need no data and no training run; each page names what makes the others.
+# The documentation's pictures that need no data and no training run, or those of ONLY="NAME ...";
+# ONLY=--list names all, and what makes the others.
 pictures: setup
-	KERAS_BACKEND=torch $(BIN)/python examples/appearance_gallery.py --out docs/images
-	KERAS_BACKEND=torch $(BIN)/python examples/template_gallery.py --out docs/images
-	KERAS_BACKEND=torch $(BIN)/anyvox demo --out demo
-	cp demo/report.png docs/images/demo.png
-	cp demo/features.png docs/images/features.png
-	KERAS_BACKEND=torch $(BIN)/python docs/pictures/before_after.py --out docs/images/before_after.webp
+	$(BIN)/python docs/pictures/make.py $(ONLY)
 
 clean:
 	rm -rf .venv site demo build dist .pytest_cache .ruff_cache .mypy_cache

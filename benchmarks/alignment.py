@@ -100,9 +100,12 @@ def draw(folder: Path, picture: Path) -> None:
     """Draw every run's curve with two standard errors about it, short runs beside long ones."""
     from matplotlib import pyplot as plt
 
+    from anyvox_keras.pictures import style
+
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     panels = [[r for r in results if (_steps(r) > LONG) == long] for long in (False, True)]
     panels = [panel for panel in panels if panel]
+    plt.rcParams.update(style())
     figure, row = plt.subplots(
         1, len(panels), figsize=(5 * len(panels), 3.4), layout="constrained", squeeze=False
     )

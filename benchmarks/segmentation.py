@@ -218,11 +218,14 @@ def _spread(values: list[float]) -> float:
 
 def _draw(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """Draw test Dice by number of volumes, then for each number validation Dice by step."""
-    from matplotlib.figure import Figure
+    from matplotlib import pyplot as plt
+
+    from anyvox_keras.pictures import style
 
     counts = sorted({row["volumes"] for row in rows})
-    figure = Figure(figsize=(3.2 * (1 + len(counts)), 3.2), layout="constrained")
-    first, *others = figure.subplots(1, 1 + len(counts))
+    plt.rcParams.update(style())
+    size = (3.2 * (1 + len(counts)), 3.2)
+    figure, (first, *others) = plt.subplots(1, 1 + len(counts), figsize=size, layout="constrained")
     for method in dict.fromkeys(row["method"] for row in rows):
         groups = {
             count: [r for r in rows if (r["method"], r["volumes"]) == (method, count)]

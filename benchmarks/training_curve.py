@@ -15,10 +15,13 @@ from typing import Any
 def main() -> None:
     from matplotlib import pyplot as plt
 
+    from anyvox_keras.pictures import style
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--picture", type=Path, required=True)
     options = parser.parse_args()
+    plt.rcParams.update(style())
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     first = 0
     for run in options.runs:
@@ -35,13 +38,13 @@ def main() -> None:
 def draw(panel: Any, rows: list[dict[str, str]], first: int, name: str, labelled: bool) -> None:
     """Draw one stage, whose first step comes after `first` of the stages before."""
     checked = [row for row in rows if row["val_loss"]]
-    for label, kept, column, style, color in (
+    for label, kept, column, line, color in (
         ("trained on", rows, name, "-", "C0"),
         ("validation", checked, f"val_{name}", "o-", "C1"),
     ):
         steps = [first + int(row["step"]) for row in kept]
         values = [float(row[column]) for row in kept]
-        panel.plot(steps, values, style, color=color, label=label if labelled else None)
+        panel.plot(steps, values, line, color=color, label=label if labelled else None)
     panel.set(xlabel="step", ylabel=name)
     panel.legend()
 

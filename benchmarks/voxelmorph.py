@@ -208,12 +208,15 @@ def show(out: Path, picture: Path | None) -> None:
 def _draw(out: Path, picture: Path) -> None:
     from matplotlib import pyplot as plt
 
+    from anyvox_keras.pictures import style
+
+    plt.rcParams.update(style())
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     rows = _rows(out / "synthetic" / "log.csv")
-    for label, column, style in (("trained on", "dice", "-"), ("validation", "val_dice", "o-")):
+    for label, column, line in (("trained on", "dice", "-"), ("validation", "val_dice", "o-")):
         kept = [row for row in rows if row[column]]
         steps = [int(row["step"]) for row in kept]
-        left.plot(steps, [float(row[column]) for row in kept], style, label=label)
+        left.plot(steps, [float(row[column]) for row in kept], line, label=label)
     left.set(xlabel="step", ylabel="Dice of synthetic pairs")
     left.legend()
     for loss in LOSSES:

@@ -13,6 +13,7 @@ import numpy as np
 
 import anyvox_keras as avx
 from anyvox_keras import backend
+from anyvox_keras.pictures import style
 from anyvox_keras.random import keys_for
 from anyvox_keras.synthesis.appearance import Motion
 from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gallery"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    plt.rcParams.update(style())
     bank = avx.TemplateBank.geometric(count=50, side=options.side)
     keys = keys_for(options.seed, [0])
 

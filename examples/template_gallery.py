@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 import anyvox_keras as avx
+from anyvox_keras.pictures import style
 
 EXAMPLES = {"geometric": 4, "anatomical": 8}
 Groups = list[list[np.ndarray]]
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gallery"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    plt.rcParams.update(style())
 
     print("| kind | share | extent / side | elongation | flatness | filled | thickness |")
     print("|---|---|---|---|---|---|---|")

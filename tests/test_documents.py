@@ -147,3 +147,10 @@ def test_links_between_files_lead_somewhere():
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
         for target in LINK.findall(page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_picture_has_its_recipe(load_file):
+    made = load_file(ROOT / "docs" / "pictures" / "make.py")
+    recipes = [name for recipe in made.RECIPES for name in recipe.pictures]
+    there = [path.stem for path in (ROOT / "docs" / "images").iterdir()]
+    assert sorted(recipes) == sorted(there)

@@ -17,10 +17,37 @@ BACKGROUND = "#0d1117"
 TEXT = "#e6edf3"
 MUTED = "#8b949e"
 ALARM = "#f778ba"
+#: of the lines of a plot
+LINES = ("#58a6ff", "#f0883e", "#56d364", "#d2a8ff", "#ff7b72")
 #: shrinking, unchanged, growing
 DIVERGING = ("#a5d8ff", "#1f6feb", "#161b22", "#d9480f", "#ffd8a8")
 #: name, the axis it cuts (R, A, S), the letter at its left edge
 PLANES = (("axial", 2, "R"), ("coronal", 1, "R"), ("sagittal", 0, "A"))
+
+
+def style() -> dict[str, Any]:
+    """Return settings of Matplotlib by which a plot looks as the package's own pictures do.
+
+    Example:
+        ```python
+        from matplotlib import pyplot as plt
+
+        from anyvox_keras.pictures import style
+
+        with plt.rc_context(style()):
+            figure, axes = plt.subplots()
+            axes.plot([8.5, 7.2, 6.9], label="loss")
+        ```
+    """
+    dark = dict.fromkeys(("figure", "axes", "savefig", "legend"), BACKGROUND)
+    pale = ("text.color", "axes.titlecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    return {
+        **{f"{part}.facecolor": colour for part, colour in dark.items()},
+        **dict.fromkeys(pale, TEXT),
+        **dict.fromkeys(("axes.edgecolor", "grid.color", "legend.edgecolor"), MUTED),
+        "axes.prop_cycle": f"cycler('color', {list(LINES)})",
+        "font.size": 9,
+    }
 
 
 def new_figure(width: float, height: float) -> Any:
