@@ -18,7 +18,7 @@ TENSORFLOW := tensorflow$(if $(GPU),,$(if $(filter Linux,$(shell uname -s)),-cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
-.PHONY: setup test demo examples notebooks lint docs pictures clean wheel release
+.PHONY: setup test demo examples notebooks lint docs docs-version pictures clean wheel release
 
 setup: $(STAMP)
 
@@ -56,15 +56,21 @@ demo: setup
 	KERAS_BACKEND=$(BACKEND) $(BIN)/anyvox demo --out demo
 
 # The built wheel in a bare environment with one backend, as the README installs it, registers.
-wheel: setup
+wheel: wheel-torch
+
+wheel-torch: PACKAGE := $(TORCH)
+wheel-tensorflow: PACKAGE := $(TENSORFLOW)
+wheel-jax: PACKAGE := jax
+
+wheel-%: setup
 	@room=$$(mktemp -d) && trap 'rm -rf "$$room"' EXIT && bare="$$room/env/bin/python" && \
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir "$$room" . && \
 	$(BIN)/python -m venv "$$room/env" && \
-	{ "$$bare" -m pip install --quiet $(TORCH) \
-	  || "$$bare" -m pip install --quiet $(TORCH) --extra-index-url $(TORCH_INDEX); } && \
+	{ "$$bare" -m pip install --quiet $(PACKAGE) \
+	  || "$$bare" -m pip install --quiet $(PACKAGE) --extra-index-url $(TORCH_INDEX); } && \
 	"$$bare" -m pip install --quiet "$$room"/*.whl && \
 	mkdir "$$room/empty" && cp .ci/register_installed.py "$$room" && cd "$$room/empty" && \
-	env -u PYTHONPATH KERAS_BACKEND=torch "$$bare" ../register_installed.py
+	env -u PYTHONPATH KERAS_BACKEND=$* "$$bare" ../register_installed.py
 
 # dist/: sdist, wheel and notes of a release, from a clean checkout whose changelog names VERSION.
 release: setup
@@ -74,12 +80,19 @@ release: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 docs: setup
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+# The site of a version beside those of others, on the local branch gh-pages; uploads nothing.
+docs-version: docs
+	NO_MKDOCS_2_WARNING=1 PATH="$$PWD/$(BIN):$$PATH" \
+	  mike deploy --update-aliases $(VERSION) latest
+	PATH="$$PWD/$(BIN):$$PATH" mike set-default latest
 
 # Executes the notebooks and stores them with their outputs, which the site shows.
 notebooks: setup

@@ -12,7 +12,7 @@ import click
 
 from anyvox_keras import io
 from anyvox_keras.cli._batch_page import save_batch_page
-from anyvox_keras.cli._register_pair import check_pair
+from anyvox_keras.cli._register_pair import check_pair, named_pair
 from anyvox_keras.cli._workers import each, report_failure
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
@@ -162,14 +162,10 @@ def run_pairs(
     register_pair: RegisterPair,
 ) -> int:
     """Register the pair of the options, or a shard of a table; return the exit code."""
+    options = named_pair(options, batch)
     shard = options.pop("shard")
     if batch is not None:
-        if options["fixed"] or options["moving"]:
-            raise click.UsageError("expected either --batch or --fixed and --moving")
         return run_batch(batch, out, options, overwrite, register_pair, shard)
-    if not options["fixed"] or not options["moving"]:
-        raise click.UsageError("expected --fixed and --moving, or --batch")
-
     check_pair(options, out, overwrite)
     with io.exclusive(out):
         line, verdict = register_pair(options, out, overwrite)

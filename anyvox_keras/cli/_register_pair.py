@@ -30,9 +30,12 @@ def _flag(option: tuple[str, Any]) -> Any:
 
 
 OPTIONS = (
-    click.option("--fixed", type=Path, help="The image that stays."),
-    click.option("--moving", type=Path, help="The image that is brought onto it."),
-    click.option("--out", required=True, type=Path, help="Folder of the results."),
+    click.argument("images", type=Path, nargs=-1, metavar="[FIXED MOVING]"),
+    click.option("--fixed", type=Path, help="The image that stays, if not named first."),
+    click.option("--moving", type=Path, help="The image that is brought onto it, if not second."),
+    click.option(
+        "--out", type=Path, default="result", show_default=True, help="Folder of the results."
+    ),
     click.option("--batch", type=Path, help="CSV of pairs; its columns are the flags' names."),
     SHARD,
     *map(_flag, get_type_hints(PairOptions, include_extras=True).items()),
@@ -47,6 +50,27 @@ def pair_options(command: Any) -> Any:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def named_pair(options: dict[str, Any], batch: Path | None) -> dict[str, Any]:
+    """Return the options with the images by position as those of `--fixed` and `--moving`.
+
+    Raises:
+        click.UsageError: Not exactly two images, an image named twice, or a pair beside a table.
+    """
+    images, rest = options["images"], {k: v for k, v in options.items() if k != "images"}
+    flags = [path for path in (options["fixed"], options["moving"]) if path is not None]
+    if batch is not None:
+        if images or flags:
+            raise click.UsageError("expected either --batch or a pair, received both")
+        return rest
+    if images and flags:
+        raise click.UsageError("expected FIXED MOVING or --fixed and --moving, received both")
+    pair = images or flags
+    if len(pair) != 2:
+        named = " ".join(map(str, pair)) or "none"
+        raise click.UsageError(f"expected two images, FIXED MOVING, or --batch, received {named}")
+    return {**rest, "fixed": pair[0], "moving": pair[1]}
 
 
 def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:

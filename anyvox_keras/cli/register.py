@@ -16,7 +16,7 @@ from anyvox_keras.errors import UserError
 from anyvox_keras.types import FeatureKind, Profile
 
 #: what tells one pair from another has no place among settings
-_OF_A_PAIR = ("fixed", "moving", "out", "batch", "config", "overwrite", "help")
+_OF_A_PAIR = ("images", "fixed", "moving", "out", "batch", "config", "overwrite", "help")
 
 
 def jobs() -> dict[str, Any]:

@@ -389,6 +389,28 @@ def test_the_table_of_results_replaces_no_table_of_pairs(images, tmp_path, capsy
     assert not recorded
 
 
-def test_batch_excludes_a_single_pair(images, tmp_path, capsys):
-    assert run(images, tmp_path / "out", "--batch", "pairs.csv") == 2
-    assert refused(capsys, "either --batch")
+def test_images_by_position_are_fixed_and_moving(images, tmp_path, recorded, monkeypatch):
+    pair = [str(images["fixed"]), str(images["moving"])]
+    monkeypatch.chdir(tmp_path)
+    assert main(["register", *pair, "--affine", "rigid"]) == 0
+    assert (tmp_path / "result" / "metrics.json").exists()
+    assert run(images, tmp_path / "flags", "--affine", "rigid") == 0
+    assert recorded[0] == recorded[1]
+    assert (recorded[0]["fixed"], recorded[0]["moving"]) == (images["fixed"], images["moving"])
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["a", "b", "c"], "received a b c"),
+        (["a"], "received a"),
+        (["a", "b", "--fixed", "c"], "received both"),
+        (["--fixed", "c"], "received c"),
+        (["a", "b", "--batch", "pairs.csv"], "either --batch"),
+        (["--fixed", "a", "--moving", "b", "--batch", "pairs.csv"], "either --batch"),
+    ],
+)
+def test_other_than_one_pair_is_one_line(tmp_path, capsys, words, reason):
+    assert main(["register", *words, "--out", str(tmp_path / "out")]) == 2
+    assert refused(capsys, reason)
+    assert not (tmp_path / "out").exists()
