@@ -33,6 +33,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "CropLike",
         "UpSample",
         "MaxPool",
+        "AveragePool",
     ),
     "networks.normalization": (
         "BatchNorm",

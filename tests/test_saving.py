@@ -49,6 +49,7 @@ SAMPLES = {
     ),
     "AroundOne": lambda: initializers.AroundOne(0.1, seed=[3, 1]),
     "AroundZero": lambda: initializers.AroundZero(0.1, seed=[3, 1]),
+    "AveragePool": lambda: layers.AveragePool((2, 1, 2)),
     "BatchNorm": lambda: normalization.BatchNorm(0.8, 1e-3),
     "BendingEnergy": lambda: reg.BendingEnergy(reduction="sum"),
     "BiasField": lambda: synthesis.BiasField((0.0, 0.1), 2, probability=0.5),

@@ -297,3 +297,26 @@ class MaxPool(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "strides": self.strides}
+
+
+@export
+class AveragePool(keras.layers.AveragePooling3D):
+    """Mean of each 2 x 2 x 2 voxels of `(B, D, H, W, C)`; an odd side's last plane is left out.
+
+    It is computed in float32, since processors have no pooling of 16 bits under PyTorch.
+
+    Args:
+        pool_size: 2 for each axis that is pooled, 1 for one that is not.
+
+    Example:
+        ```python
+        y = AveragePool()(np.zeros((1, 16, 16, 16, 4), "float32"))  # (1, 8, 8, 8, 4)
+        ```
+    """
+
+    def __init__(self, pool_size: int | Sequence[int] = 2, **kwargs: Any) -> None:
+        super().__init__(pool_size, **{"data_format": "channels_last", **kwargs})
+
+    def call(self, inputs: Array) -> Array:
+        """Halve the axes of the pool."""
+        return ops.cast(super().call(ops.cast(inputs, "float32")), self.compute_dtype)

@@ -12,6 +12,7 @@ from anyvox_keras.extras import load_extra
 from anyvox_keras.networks.checkpoint import state_of
 from anyvox_keras.networks.initializers import AroundOne, KaimingNormal
 from anyvox_keras.networks.layers import (
+    AveragePool,
     CropLike,
     MaxPool,
     ReflectConv3D,
@@ -276,5 +277,4 @@ class _Graph:
     def _pool(self, name: str, strides: tuple[int, ...]) -> keras.layers.Layer:
         if self.config["pooling"] == "max":
             return MaxPool(strides, dtype=self.policy, name=name)
-        pool = keras.layers.AveragePooling3D
-        return pool(strides, data_format="channels_last", dtype=self.policy, name=name)
+        return AveragePool(strides, dtype=self.policy, name=name)

@@ -9,7 +9,7 @@ import numpy as np
 from anyvox_keras.errors import check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.networks.initializers import KaimingNormal
-from anyvox_keras.networks.layers import ZeroConv3D
+from anyvox_keras.networks.layers import AveragePool, ZeroConv3D
 from anyvox_keras.networks.lean_inference import LeanInference
 from anyvox_keras.networks.normalization import InstanceNorm
 from anyvox_keras.networks.presets import Presets
@@ -175,8 +175,7 @@ class _Graph:
         y = self._relu(f"{name}_1")(self._norm(f"{name}_1")(y))
         y = self._norm(f"{name}_2")(self._conv(f"{name}_2", filters, 3, bias)(y))
         if halve:
-            pool = keras.layers.AveragePooling3D
-            x = pool(2, data_format=_FORMAT, dtype=self.policy, name=f"{name}_pool")(x)
+            x = AveragePool(dtype=self.policy, name=f"{name}_pool")(x)
         if x.shape[-1] != filters:
             x = self._norm(f"{name}_skip")(self._conv(f"{name}_skip", filters, 1, False)(x))
         y = keras.layers.Add(dtype=self.policy, name=f"{name}_sum")([y, x])

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 
 import keras
 import nibabel as nib
 import numpy as np
 import pytest
+from own_networks import tiny_vit
 from segmentation.made_data import made_folder, write
 from segmentation.test_layouts import nnunet_folder
 
@@ -241,6 +244,23 @@ def test_bad_settings_are_one_line_and_leave_no_run(place, tmp_path, capsys, wor
     assert segment("train", place, "--steps", 2, "--out", tmp_path / "run", *words) == 2
     assert refused(capsys, reason)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch" and "ANYVOX_SLOW" not in os.environ,
+    reason="compiles for minutes",
+)
+def test_a_vit_is_fine_tuned_in_crops_of_its_own_side(place, tmp_path):
+    tiny_vit().save_to_preset(tmp_path / "vit")
+    words = ["--weights", tmp_path / "vit", "--width", 0, "--levels", 0, "--side", 16]
+    words += ["--out", tmp_path / "run", "--steps", 2]
+    assert segment("train", place, *words) == 0
+    crop = re.search(r"crop = (.+)", (tmp_path / "run" / "config.toml").read_text(encoding="utf-8"))
+    assert json.loads(crop[1]) == [16, 16, 16]
+    images = ["--images", place / "data" / "imagesTs", "--out", tmp_path / "labels"]
+    assert main(["segment", "predict", "--run", str(tmp_path / "run"), *map(str, images)]) == 0
+    labels = nib.load(tmp_path / "labels" / "case_91.nii.gz")
+    assert labels.shape == nib.load(place / "data" / "imagesTs" / "case_91.nii.gz").shape
 
 
 def test_a_run_does_not_replace_what_it_begins_from(place, capsys):

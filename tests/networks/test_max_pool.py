@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from anyvox_keras.backend import double, max_pool, to_numpy
-from anyvox_keras.networks.layers import MaxPool, UpSample
+from anyvox_keras.networks.layers import AveragePool, MaxPool, UpSample
 
 
 @pytest.mark.parametrize("sides", [(6, 4, 8), (5, 4, 7)])
@@ -18,6 +18,19 @@ def test_pooling_takes_the_largest_of_eight(sides, rng):
     layer = MaxPool()
     np.testing.assert_array_equal(to_numpy(layer(x)), expected)
     assert layer.compute_output_shape((None, *sides, 3)) == (None, d, h, w, 3)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_averages_are_taken_in_float32_whatever_the_policy(policy, rng):
+    x = rng.normal(size=(2, 5, 4, 6, 3)).astype("float32")
+    layer = AveragePool((2, 1, 2), dtype=policy)
+    narrow = ops.cast(x, layer.compute_dtype)
+    whole = to_numpy(ops.cast(narrow, "float32"))[:, :4]
+    expected = ops.cast(whole.reshape(2, 2, 2, 4, 3, 2, 3).mean((2, 5)), layer.compute_dtype)
+    found = layer(narrow)
+    assert layer.compute_output_shape((None, 5, 4, 6, 3)) == (None, 2, 4, 3, 3)
+    error = to_numpy(ops.cast(found, "float32")) - to_numpy(ops.cast(expected, "float32"))
+    assert np.abs(error).max() <= {"float32": 1e-6, "mixed_float16": 1e-3}.get(policy, 8e-3)
 
 
 def test_slices_may_be_left_alone(rng):

@@ -129,15 +129,16 @@ def test_every_switch_survives_config_and_file(switches, rng, tmp_path):
     np.testing.assert_array_equal(other.predict_on_batch(x), y)
 
 
+@pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_computes_near_float32(policy, rng):
-    if policy == "mixed_float16" and keras.backend.backend() == "tensorflow":
+def test_mixed_precision_computes_near_float32(policy, pooling, rng):
+    if policy == "mixed_float16" and pooling == "max" and keras.backend.backend() == "tensorflow":
         import tensorflow
 
         if not tensorflow.config.list_physical_devices("GPU"):
             pytest.skip("TensorFlow has no float16 pooling on a CPU")
     x = rng.normal(size=(1, 8, 8, 8, 1)).astype("float32")
-    exact, mixed = tiny(), tiny(dtype=policy)
+    exact, mixed = tiny(pooling=pooling), tiny(pooling=pooling, dtype=policy)
     mixed.set_weights(exact.get_weights())
     y = mixed.predict_on_batch(x).astype("float32")
     assert {weight.dtype for weight in mixed.weights} == {"float32"}
