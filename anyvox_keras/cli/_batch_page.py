@@ -28,15 +28,17 @@ def save_batch_page(out: Path, judged: Sequence[tuple[dict[str, Any], Path]]) ->
     """
     from anyvox_keras.io import save_page
 
+    # no column that says nothing of any pair
+    shown = [key for key in COLUMNS if any(row[key] is not None for row, _ in judged)]
     rows = [
         (_link(out, folder), row["verdict"] or "failed", row["reasons"],
-         *(row[key] for key in COLUMNS))
+         *(row[key] for key in shown))
         for row, folder in judged
     ]  # fmt: skip
     found = [row["verdict"] or "failed" for row, _ in judged]
     counts = {name: found.count(name) for name in ("failed", "FAIL", "WARN", "PASS")}
     summary = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    columns = ("pair", "verdict", "reasons", *COLUMNS.values())
+    columns = ("pair", "verdict", "reasons", *(COLUMNS[key] for key in shown))
     table = pictures.Table("Pairs, worst first", columns, rows)
     title = f"{len(rows)} pairs in {out.name}"
     page = pictures.Page(title, summary, tables=[table], command=command_line())

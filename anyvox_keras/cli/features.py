@@ -44,9 +44,9 @@ def features(
 ) -> int:
     """Compute the network's features of IMAGE; OUT is a 4D NIfTI (X, Y, Z, C), float32.
 
-    Where IMAGE is a folder, so is OUT, with a file for each image.
+    Where IMAGE is a folder of images, so is OUT, with a file for each.
     """
-    if image.is_dir():
+    if image.is_dir() and not io.is_series(image):
         tasks = _tasks_of_folder(image, out, mask, report)
     else:
         tasks = [FeaturesTask(image, out, mask, report)]

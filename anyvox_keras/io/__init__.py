@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anyvox_keras.io.image_files import (
         by_case as by_case,
         case_name as case_name,
+        is_series as is_series,
         list_images as list_images,
     )
     from anyvox_keras.io.label_names import load_label_names as load_label_names

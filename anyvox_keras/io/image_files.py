@@ -21,6 +21,8 @@ _BROKEN = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError
 _GZIP = 1032
 #: in upper or lower case
 ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd")
+# of a DICOM file: where, and what
+_DICOM_MARK = (128, b"DICM")
 # images that a folder may hold and that are not read from there
 _OTHERS = (".mnc", ".hdr", ".dcm", ".nii.bz2", ".nii.zst")
 
@@ -104,7 +106,9 @@ def _broken(name: Any, what: str, error: BaseException) -> str:
 
 
 def list_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Return the NIfTI and MGH files that are named, and those of each folder named, sorted.
+    """Return the images that are named, and those of each folder named, sorted.
+
+    The folder of a DICOM series is one image.
 
     A warning names the images of other formats that a folder holds.
 
@@ -115,12 +119,21 @@ def list_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-        found += _of_folder(path) if path.is_dir() else [path]
-    found = [path for path in found if path.name.lower().endswith(ENDINGS)]
+        found += _of_folder(path) if path.is_dir() and not is_series(path) else [path]
+    found = [path for path in found if path.is_dir() or path.name.lower().endswith(ENDINGS)]
     if not found:
         named = ", ".join(str(path) for path in paths)
         raise UserError(f"{named}: expected NIfTI images, received none")
     return found
+
+
+def is_series(folder: Path) -> bool:
+    """Whether a folder holds a DICOM series, by the mark in its first file, and no other images."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    if not files or any(path.name.lower().endswith(ENDINGS) for path in files):
+        return False
+    with files[0].open("rb") as file:
+        return file.read(_DICOM_MARK[0] + 4)[_DICOM_MARK[0] :] == _DICOM_MARK[1]
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -17,14 +17,17 @@ from browser import browser
 READY = "document.body && (document.body.dataset.ready === 'yes' || " + (
     "(document.readyState === 'complete' && !document.getElementById('viewer')))"
 )
+#: pixels of the window, and how much smaller its picture is
+WIDTH, SCALE = 1200, 0.68
 PAINTED = "new Promise(r => setTimeout(r, 400))"
 
 
 def choose(control: str, value: str) -> str:
     """The script that sets a control of the page as a hand does."""
     return (
-        f"(e => {{ e.value = {value!r}; e.dispatchEvent(new Event('input', {{bubbles: true}}));"
-        f" e.dispatchEvent(new Event('change', {{bubbles: true}})) }})"
+        "(e => { if (e.type === 'checkbox') return e.click();"
+        f" e.value = {value!r}; e.dispatchEvent(new Event('input', {{bubbles: true}}));"
+        " e.dispatchEvent(new Event('change', {bubbles: true})) })"
         f"(document.getElementById({control!r}))"
     )
 
@@ -33,7 +36,11 @@ def shoot(page: Path, controls: dict[str, list[str]], height: int) -> np.ndarray
     """The page in the light palette with each control's first value, in the dark one its last."""
     shots = []
     for number, scheme in enumerate(("light", "dark")):
-        with browser(900, height) as tab:
+        with browser(WIDTH, height) as tab:
+            tab.ask(
+                "Emulation.setDeviceMetricsOverride",
+                width=WIDTH, height=height, deviceScaleFactor=SCALE, mobile=False,
+            )  # fmt: skip
             tab.ask(
                 "Emulation.setEmulatedMedia",
                 features=[{"name": "prefers-color-scheme", "value": scheme}],
@@ -44,7 +51,7 @@ def shoot(page: Path, controls: dict[str, list[str]], height: int) -> np.ndarray
             tab.run(PAINTED)
             if tab.complaints():
                 sys.exit(f"{page}: {tab.complaints()}")
-            shots.append(tab.shot()[:height])
+            shots.append(tab.shot()[: round(SCALE * height)])
     rows = min(len(shot) for shot in shots)
     return np.concatenate([shot[:rows] for shot in shots], axis=1)
 
@@ -59,7 +66,7 @@ def main() -> None:
     given = parser.parse_args()
     controls = {word.split("=")[0]: word.split("=")[1].split(",") for word in given.set}
     picture = Image.fromarray(shoot(given.page, controls, given.height))
-    picture.quantize(255, dither=Image.Dither.FLOYDSTEINBERG).save(given.out, optimize=True)
+    picture.save(given.out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """NRRD, MetaImage and DICOM lie where SimpleITK says, with its values."""
 
+import importlib
 import locale
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from anyvox_keras.cli import main
 from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid
 from anyvox_keras.io import list_images, load_labels, load_reference, load_volume, save_volume
@@ -77,8 +79,15 @@ def test_files_lie_where_simpleitk_reads_them(image, tmp_path, ending):
     assert path in list_images([tmp_path])
 
 
-def test_a_dicom_series_is_read_from_its_folder(image, tmp_path):
-    assert agrees(load_volume(dicom(tmp_path / "scan", image)), image)
+def test_a_dicom_series_is_read_from_its_folder(image, tmp_path, monkeypatch):
+    scan = dicom(tmp_path / "scan", image)
+    assert agrees(load_volume(scan), image)
+    assert list_images([scan]) == [scan]
+    features = importlib.import_module("anyvox_keras.cli.features")
+    asked = []
+    monkeypatch.setattr(features, "do_all", lambda job, tasks, *_: asked.extend(tasks))
+    assert main(["features", str(scan), str(tmp_path / "f.nii.gz")]) == 0
+    assert asked == [features.FeaturesTask(scan, tmp_path / "f.nii.gz")]
 
 
 def test_a_series_that_is_no_even_straight_stack_is_refused(image, tmp_path):
