@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -67,17 +67,70 @@ def check_volumes(name: str, x: Any, channels: int | None = None) -> None:
         channels: How many channels there must be; None allows any number.
 
     Raises:
-        ValueError: If `x` has another rank or number of channels, or is complex.
+        ValueError: If `x` has another rank or number of channels, or is not real.
     """
-    if not hasattr(x, "shape"):
-        raise ValueError(f"`{name}` must be an array. Received: {type(x).__name__}")
+    check_real(name, x)
     shape, last = tuple(x.shape), "C" if channels is None else channels
     if len(shape) != 5 or (channels is not None and shape[-1] not in (None, channels)):
         raise ValueError(
             f"`{name}` must be (B, D, H, W, {last}), channels last. Received: shape={shape}"
         )
-    if "complex" in str(x.dtype):
+
+
+def check_spatial(name: str, x: Any, least: int = 4) -> None:
+    """Refuse what has no three spatial axes after the batch; any number of axes may follow.
+
+    Args:
+        name: The argument's name.
+        x: An array, tensor or symbol.
+        least: Number of axes: 4 where label maps `(B, D, H, W)` will do, 5 where channels follow.
+
+    Raises:
+        ValueError: If `x` has fewer axes, or is not real.
+    """
+    check_real(name, x)
+    if len(x.shape) < least:
+        layout = "(B, D, H, W, ...)" if least == 4 else "(B, D, H, W, C, ...)"
+        raise ValueError(f"`{name}` must be {layout}. Received: shape={tuple(x.shape)}")
+
+
+def check_real(name: str, x: Any) -> None:
+    """Refuse what is no array of real numbers, or hides some of them.
+
+    Args:
+        name: The argument's name.
+        x: An array, tensor or symbol.
+
+    Raises:
+        ValueError: If `x` is no array, complex, text or objects, or has masked voxels.
+    """
+    import numpy as np
+
+    if not hasattr(x, "shape"):
+        raise ValueError(f"`{name}` must be an array. Received: {type(x).__name__}")
+    # not by `kind`, which calls bfloat16 raw bytes
+    if any(word in str(x.dtype) for word in ("complex", "object", "<U", "|S")):
         raise ValueError(f"`{name}` must be real. Received: dtype={x.dtype}")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"`{name}` must not be masked; fill it. Received: masked voxels")
+
+
+def check_sizes(name: str, shape: Any) -> None:
+    """Refuse what is no size of each of the three spatial axes.
+
+    Args:
+        name: The argument's name.
+        shape: `(D, H, W)`; None stands for a size that a symbolic tensor does not know.
+
+    Raises:
+        ValueError: If `shape` is not three whole numbers from 1 up.
+    """
+    import numpy as np
+
+    sizes = list(shape) if isinstance(shape, Sequence | np.ndarray) else []
+    known = [n for n in sizes if n is not None]
+    if len(sizes) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in known):
+        raise ValueError(f"`{name}` must be three sizes >= 1. Received: {name}={shape!r}")
 
 
 def check_finite(name: str, x: Any) -> None:
@@ -92,10 +145,7 @@ def check_finite(name: str, x: Any) -> None:
     """
     import numpy as np
 
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise ValueError(f"`{name}` must not be masked; fill it. Received: masked voxels")
-    if x.dtype.kind not in "iufb":
-        raise ValueError(f"`{name}` must be real. Received: dtype={x.dtype}")
+    check_real(name, x)
     if not np.isfinite(x).all():
         raise ValueError(f"`{name}` must be finite. Received: NaN or infinite values")
     if np.abs(x).max(initial=0) > np.finfo("float32").max:

@@ -87,6 +87,9 @@ def integrate_velocity(velocity: Array, steps: int = 7, outside: Outside = "edge
 
     `u_0 = v / 2^steps`, then `u <- u o u`, `steps` times.
 
+    Raises:
+        ValueError: If `velocity` is no displacement, or `steps` no whole number from 0 up.
+
     Reference:
         Arsigny et al., A log-Euclidean framework for statistics on diffeomorphisms, MICCAI 2006.
 
@@ -99,6 +102,8 @@ def integrate_velocity(velocity: Array, steps: int = 7, outside: Outside = "edge
         ```
     """
     check_volumes("velocity", velocity, 3)
+    if not isinstance(steps, int) or steps < 0:
+        raise ValueError(f"`steps` must be >= 0, a whole number. Received: steps={steps!r}")
     displacement = velocity / 2.0**steps
     for _ in range(steps):
         displacement = compose(displacement, displacement, outside)
@@ -154,6 +159,8 @@ def inverse_points(displacement: Array, points: Array, iterations: int = 40) -> 
         x = inverse_points(shift, identity_grid((4, 4, 4))[None])
         ```
     """
+    check_volumes("displacement", displacement, 3)
+    check_volumes("points", points, 3)
     displacement, points = ops.convert_to_tensor(displacement), ops.convert_to_tensor(points)
 
     def step(_: Array, x: Array) -> Array:

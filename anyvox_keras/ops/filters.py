@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from anyvox_keras.errors import check_count, check_spatial, check_volumes
 from anyvox_keras.ops.resize import pad
+from anyvox_keras.ops.sample import as_float
 from anyvox_keras.types import Array, Padding
 
 _MEDIAN_RANK = 13
@@ -16,7 +18,7 @@ def correlate_axis(x: Array, weights: Array, axis: int, mode: Padding = "zeros")
     """Correlate one spatial axis with an odd number of weights.
 
     Args:
-        x: `(B, D, H, W, C)` float.
+        x: `(B, D, H, W, C)`; integers count as float32.
         weights: `(n,)`, the same for all samples, or `(B, n)`; `n` odd.
         axis: 1, 2 or 3.
         mode: How the edge is padded, see `pad`.
@@ -25,8 +27,10 @@ def correlate_axis(x: Array, weights: Array, axis: int, mode: Padding = "zeros")
         Same shape as `x`.
 
     Raises:
-        ValueError: If the number of weights is even.
+        ValueError: If the number of weights is even, or `x` is no batch of volumes.
     """
+    check_volumes("x", x)
+    x = as_float(x)
     taps = int(weights.shape[-1])
     if taps % 2 == 0:
         raise ValueError(f"the number of `weights` must be odd. Received: {taps}")
@@ -46,7 +50,7 @@ def gaussian_filter(
     """Smooth with a sampled, normalised Gaussian of radius `int(truncate sigma + 1/2)`, as scipy.
 
     Args:
-        x: `(B, D, H, W, C)` float.
+        x: `(B, D, H, W, C)`; integers count as float32.
         sigma: Standard deviation in voxels, one number or one per axis.
         truncate: Radius in standard deviations.
         mode: How the edge is padded, see `pad`; "symmetric" is scipy's default, `reflect`.
@@ -55,7 +59,8 @@ def gaussian_filter(
         Same shape as `x`.
 
     Raises:
-        ValueError: If a sigma is negative.
+        ValueError: If `sigma` is not one number or three from 0 up, `truncate` is not positive, or
+            `x` is no batch of volumes.
 
     Example:
         ```python
@@ -65,10 +70,14 @@ def gaussian_filter(
         smooth = gaussian_filter(np.random.rand(1, 16, 16, 16, 1).astype("float32"), 1.5)
         ```
     """
-    sigmas = [float(s) for s in np.broadcast_to(sigma, 3)]
-    if min(sigmas) < 0:
-        raise ValueError(f"`sigma` must be >= 0. Received: sigma={sigma}")
-    for axis, std in enumerate(sigmas, start=1):
+    check_volumes("x", x)
+    sigmas = np.asarray(sigma)
+    if sigmas.dtype.kind not in "iuf" or sigmas.shape not in ((), (3,)) or not (sigmas >= 0).all():
+        raise ValueError(f"`sigma` must be >= 0, a number or three. Received: sigma={sigma}")
+    if not truncate > 0:
+        raise ValueError(f"`truncate` must be > 0. Received: truncate={truncate}")
+    x = as_float(x)
+    for axis, std in enumerate(np.broadcast_to(sigmas, 3).tolist(), start=1):
         radius = int(truncate * std + 0.5)
         if radius:
             distance = np.arange(-radius, radius + 1)
@@ -81,7 +90,7 @@ def box_filter(x: Array, size: int = 3, mode: Padding = "zeros") -> Array:
     """Mean over a cube; with mode "zeros" the padding counts in the mean, as in ConvexAdam.
 
     Args:
-        x: `(B, D, H, W, ...)` float.
+        x: `(B, D, H, W, ...)`; integers count as float32.
         size: Voxels along the cube's side, odd.
         mode: How the edge is padded, see `pad`.
 
@@ -89,7 +98,7 @@ def box_filter(x: Array, size: int = 3, mode: Padding = "zeros") -> Array:
         Same shape as `x`.
 
     Raises:
-        ValueError: If `size` is even.
+        ValueError: If `size` is even, or `x` has no three spatial axes.
 
     Example:
         ```python
@@ -99,10 +108,12 @@ def box_filter(x: Array, size: int = 3, mode: Padding = "zeros") -> Array:
         mean = box_filter(np.ones((1, 8, 8, 8, 1), "float32"))
         ```
     """
+    check_count("size", size)
     if size % 2 == 0:
         raise ValueError(f"`size` must be odd. Received: size={size}")
+    check_spatial("x", x)
     # One padding and sums along the rows: half the time of `correlate_axis`.
-    x = pad(ops.convert_to_tensor(x), ((size // 2, size // 2),) * 3, mode)
+    x = pad(as_float(ops.convert_to_tensor(x)), ((size // 2, size // 2),) * 3, mode)
     for axis in (1, 2, 3):
         length, lead = x.shape[axis] - size + 1, (slice(None),) * axis
         parts = [x[(*lead, slice(tap, tap + length))] for tap in range(size)]
@@ -111,13 +122,33 @@ def box_filter(x: Array, size: int = 3, mode: Padding = "zeros") -> Array:
 
 
 def average_pool(x: Array, size: int = 2) -> Array:
-    """Mean over blocks of `size`^3; voxels that do not fill a block are dropped."""
+    """Mean over blocks of `size`^3; voxels that do not fill a block are dropped.
+
+    Args:
+        x: `(B, D, H, W, C)`; integers count as float32.
+        size: Voxels along a block's side.
+
+    Raises:
+        ValueError: If `x` is no batch of volumes with at least one block.
+    """
+    _check_blocks(x, size)
+    x = as_float(x)
     return ops.average_pool(x, size, strides=size, padding="valid", data_format="channels_last")
 
 
 def max_pool(x: Array, size: int = 2) -> Array:
-    """Maximum over blocks of `size`^3; voxels that do not fill a block are dropped."""
+    """Maximum over blocks of `size`^3; arguments as in `average_pool`."""
+    _check_blocks(x, size)
+    x = as_float(x)
     return ops.max_pool(x, size, strides=size, padding="valid", data_format="channels_last")
+
+
+def _check_blocks(x: Array, size: int) -> None:
+    check_volumes("x", x)
+    check_count("size", size)
+    if any(side is not None and side < size for side in x.shape[1:4]):
+        sides = tuple(x.shape[1:4])
+        raise ValueError(f"`x` must hold a block of `size`={size} voxels. Received: {sides}")
 
 
 def median_filter(labels: Array) -> Array:
@@ -135,6 +166,9 @@ def median_filter(labels: Array) -> Array:
     Returns:
         Same shape and dtype; equal to `scipy.ndimage.median_filter(size=3, mode="nearest")`.
 
+    Raises:
+        ValueError: If `labels` has no three spatial axes.
+
     Example:
         ```python
         import numpy as np
@@ -143,6 +177,7 @@ def median_filter(labels: Array) -> Array:
         smooth = median_filter(np.random.randint(0, 5, (1, 8, 8, 8)))
         ```
     """
+    check_spatial("labels", labels)
     cubes: dict[tuple[int, ...], Array] = {(): pad(labels, ((1, 1),) * 3, "edge")}
     for axis in (3, 2, 1):
         cubes = {

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from anyvox_keras.errors import check_volumes, one_of
+from anyvox_keras.errors import check_sizes, check_spatial, check_volumes, one_of
+from anyvox_keras.ops.sample import as_float
 from anyvox_keras.types import Alignment, Array, Interpolation, Padding
-
-# Modes that only repeat voxels; numpy uses the same names.
 
 
 def pad(x: Array, pads: Sequence[Sequence[int]], mode: Padding = "reflect") -> Array:
@@ -26,7 +25,8 @@ def pad(x: Array, pads: Sequence[Sequence[int]], mode: Padding = "reflect") -> A
         The padded array.
 
     Raises:
-        ValueError: If `mode` is unknown or a width is negative.
+        ValueError: If `x` has no three spatial axes, `mode` is unknown, or the widths are not
+            three pairs of whole numbers from 0 up.
 
     Example:
         ```python
@@ -36,8 +36,8 @@ def pad(x: Array, pads: Sequence[Sequence[int]], mode: Padding = "reflect") -> A
         padded = pad(np.ones((1, 4, 4, 4, 1), "float32"), ((1, 1),) * 3)
         ```
     """
-    if any(width < 0 for pair in pads for width in pair):
-        raise ValueError(f"`pads` must be >= 0. Received: pads={pads}")
+    check_spatial("x", x)
+    _check_pads(pads)
     one_of("mode", mode, Padding)
     if mode == "zeros":
         rest = [(0, 0)] * (len(x.shape) - 4)
@@ -47,6 +47,13 @@ def pad(x: Array, pads: Sequence[Sequence[int]], mode: Padding = "reflect") -> A
             index = np.pad(np.arange(x.shape[axis], dtype="int32"), tuple(pair), mode)
             x = ops.take(x, index, axis=axis)
     return x
+
+
+def _check_pads(pads: Sequence[Sequence[int]]) -> None:
+    widths = np.asarray(pads, "object")
+    whole = all(isinstance(width, int | np.integer) and width >= 0 for width in widths.flat)
+    if widths.shape != (3, 2) or not whole:
+        raise ValueError(f"`pads` must be >= 0, two for each of three axes. Received: pads={pads}")
 
 
 def resize(
@@ -61,7 +68,7 @@ def resize(
     clipped to the grid; nothing is smoothed before shrinking. Nearest takes `floor(i n / m)`.
 
     Args:
-        x: `(B, D, H, W, ...)`; float for "linear".
+        x: `(B, D, H, W, C)`, integers count as float32; or labels `(B, D, H, W)` with "nearest".
         shape: New `(D, H, W)`.
         method: "linear" or "nearest".
         align: "half_pixel" or "corners"; only for "linear".
@@ -70,7 +77,8 @@ def resize(
         `(B, *shape, ...)` in the dtype of `x`.
 
     Raises:
-        ValueError: If `method` or `align` is unknown.
+        ValueError: If `method` or `align` is unknown, `x` has too few axes, or `shape` is not
+            three sizes.
 
     Example:
         ```python
@@ -82,6 +90,10 @@ def resize(
     """
     one_of("method", method, Interpolation)
     one_of("align", align, Alignment)
+    check_spatial("x", x, least=4 if method == "nearest" else 5)
+    check_sizes("shape", shape)
+    if method == "linear":
+        x = as_float(x)
     for axis, size in enumerate(shape, start=1):
         if x.shape[axis] == size:
             continue

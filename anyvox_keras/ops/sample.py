@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from anyvox_keras.backend import grid_sample
-from anyvox_keras.errors import one_of
+from anyvox_keras.errors import check_real, check_sizes, check_spatial, check_volumes, one_of
 from anyvox_keras.types import Array, Outside
 
 # Displacements and velocities have three: composed seven times and differentiated, eight gathers
@@ -26,6 +26,7 @@ def identity_grid(shape: Sequence[int]) -> np.ndarray:
         assert identity_grid((2, 3, 4))[1, 2, 3].tolist() == [1.0, 2.0, 3.0]
         ```
     """
+    check_sizes("shape", shape)
     axes = [np.arange(side, dtype="float32") for side in shape]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
@@ -42,6 +43,9 @@ def affine_grid(matrix: Array, shape: Sequence[int]) -> Array:
     Returns:
         `(B, D, H, W, 3)` float32.
 
+    Raises:
+        ValueError: If `matrix` or `shape` has another layout.
+
     Example:
         ```python
         import numpy as np
@@ -50,6 +54,12 @@ def affine_grid(matrix: Array, shape: Sequence[int]) -> Array:
         coordinates = affine_grid(np.eye(4, dtype="float32")[None], (8, 8, 8))
         ```
     """
+    check_sizes("shape", shape)
+    check_real("matrix", matrix)
+    if len(matrix.shape) != 3 or tuple(matrix.shape[1:]) not in ((3, 4), (4, 4)):
+        raise ValueError(
+            f"`matrix` must be (B, 3, 4) or (B, 4, 4). Received: shape={tuple(matrix.shape)}"
+        )
     matrix = ops.cast(matrix, "float32")[:, None, None, None]
     i, j, k = (ops.arange(side, dtype="float32")[:, None] for side in shape)
     return (
@@ -73,7 +83,8 @@ def sample_linear(x: Array, coordinates: Array, outside: Outside = "zeros") -> A
         `(B, d, h, w, C)` in the floating dtype of `x`.
 
     Raises:
-        ValueError: If `outside` is unknown.
+        ValueError: If `outside` is unknown, `x` is no batch of volumes, or `coordinates` are no
+            coordinates of a batch of the same size.
 
     Example:
         ```python
@@ -85,9 +96,9 @@ def sample_linear(x: Array, coordinates: Array, outside: Outside = "zeros") -> A
         ```
     """
     one_of("outside", outside, Outside)
-    x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
-        x = ops.cast(x, "float32")
+    check_volumes("x", x)
+    _check_coordinates(coordinates, x)
+    x, coordinates = as_float(ops.convert_to_tensor(x)), ops.cast(coordinates, "float32")
     if outside != "zeros":
         coordinates = _fold(coordinates, x.shape[1:4], outside)
     fast = grid_sample(x, coordinates)
@@ -113,6 +124,8 @@ def sample_nearest(x: Array, coordinates: Array, outside: Outside = "zeros") -> 
         ```
     """
     one_of("outside", outside, Outside)
+    check_spatial("x", x)
+    _check_coordinates(coordinates, x)
     x, coordinates = ops.convert_to_tensor(x), ops.cast(coordinates, "float32")
     shape = x.shape[1:4]
     if outside != "zeros":
@@ -125,6 +138,21 @@ def sample_nearest(x: Array, coordinates: Array, outside: Outside = "zeros") -> 
         inside = inside if len(x.shape) == 4 else inside[..., None]
         y = ops.where(inside, y, ops.zeros_like(y))
     return y
+
+
+def as_float(x: Array) -> Array:
+    """Return the same of a floating type: integers and truths become float32."""
+    known = keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))
+    return x if known else ops.cast(x, "float32")
+
+
+def _check_coordinates(coordinates: Array, x: Array) -> None:
+    check_real("coordinates", coordinates)
+    shape = tuple(coordinates.shape)
+    batches = {n for n in (shape[0], x.shape[0]) if isinstance(n, int)} if shape else set()
+    if len(shape) != 5 or shape[-1] != 3 or len(batches) > 1:
+        expected = f"({x.shape[0]}, d, h, w, 3), as many as volumes"
+        raise ValueError(f"`coordinates` must be {expected}. Received: shape={shape}")
 
 
 def _gather_linear(x: Array, coordinates: Array) -> Array:
