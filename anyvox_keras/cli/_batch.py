@@ -15,6 +15,7 @@ from anyvox_keras.cli._batch_page import save_batch_page
 from anyvox_keras.cli._register_pair import check_pair, named_pair
 from anyvox_keras.cli._workers import each, report_failure
 from anyvox_keras.errors import UserError
+from anyvox_keras.io.csv_table import require_once
 from anyvox_keras.progress import note
 from anyvox_keras.shards import part_of
 
@@ -287,6 +288,8 @@ def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows; a table that cannot be used is a mistake before anything runs."""
     parsed = []
     for where, given in io.read_table(table, "pair"):
+        # dashes and underscores spell the same flag
+        require_once(table, [name.lstrip("-").replace("-", "_") for name in given])
         columns = {name.lstrip("-").replace("-", "_"): text for name, text in given.items()}
         unknown = sorted(set(columns) - set(options) - {"name"})
         lacking = sorted({"fixed", "moving"} - set(columns))
@@ -318,7 +321,8 @@ def _parse(folder: Path, where: str, columns: dict[str, str]) -> dict[str, Any]:
 def _words(option: Any, text: str) -> list[str]:
     """Spell a cell as the command line would; a flag may be said to be on or off."""
     flag = option.opts[0]
-    if option.is_flag or option.flag_value is not None:
+    # Click marks options that always take a value by a sentinel, or by None
+    if option.is_flag or isinstance(option.flag_value, str):
         if text.lower() in ("0", "false", "no"):
             return []
         if text.lower() in ("1", "true", "yes"):

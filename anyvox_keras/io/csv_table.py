@@ -65,8 +65,8 @@ def read_table(
         empty, by column, without spaces around.
 
     Raises:
-        UserError: If the file can't be read, has no row, a row longer than the header, or an
-            unknown column, be it empty.
+        UserError: If the file can't be read, has no row, a row longer than the header, two
+            columns of one name, or an unknown column, be it empty.
 
     Example:
         ```python
@@ -84,10 +84,25 @@ def read_table(
     for where, row in table.rows:
         if len(row) > len(table.columns):
             raise UserError(f"{where}: expected a value per column, received more")
+    require_once(path, table.columns)
     where = table.rows[0][0]
     if columns is not None and (unknown := [one for one in table.columns if one not in columns]):
         raise UserError(f"{where}: expected columns {', '.join(columns)}, received {unknown[0]}")
     return [(where, _given(table.columns, row)) for where, row in table.rows]
+
+
+def require_once(path: str | os.PathLike[str], columns: Sequence[str]) -> None:
+    """Refuse two columns of one name, of which one would be passed over.
+
+    Args:
+        path: Of the table, for the message.
+        columns: The names; columns without one may repeat, as spreadsheets leave them.
+
+    Raises:
+        UserError: Naming the first that repeats.
+    """
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise UserError(f"{path}: expected columns of different names, received {twice[0]} twice")
 
 
 def _given(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:

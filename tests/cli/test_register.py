@@ -321,6 +321,22 @@ def test_batch_goes_on_past_a_failed_pair_and_resumes(images, tmp_path, capsys, 
     assert [line.split() for line in again[-6:-1]] == summary
 
 
+def test_a_cell_of_zero_or_one_is_a_value_where_the_flag_takes_one(
+    images, tmp_path, monkeypatch, capsys
+):
+    asked = {}
+    settings_asked(monkeypatch, asked)
+    rows = [
+        ["fixed", "moving", "smoothness", "capture", "ras"],
+        ["{fixed}", "{moving}", "0", "1", "1"],
+    ]
+    csv = table(tmp_path / "pairs.csv", images, rows)
+    assert main(["register", "--batch", str(csv), "--out", str(tmp_path / "out")]) == 1
+    settings = asked["settings"]
+    assert (settings.adam.smoothness, settings.capture, asked["ras"]) == (0, 1, True)
+    capsys.readouterr()
+
+
 def test_results_belong_to_the_files_and_settings_of_their_row(images, tmp_path, capsys, recorded):
     first = ["fixed", "moving", "features"], ["{fixed}", "{moving}", "mind"]
     csv, out = table(tmp_path / "pairs.csv", images, first), tmp_path / "out"
@@ -371,6 +387,9 @@ def test_results_belong_to_the_files_and_settings_of_their_row(images, tmp_path,
         ([["name", "fixed", "moving"], ["/x", "a", "b"]], "names of folders in"),
         ([["name", "fixed", "moving"], ["a/..", "a", "b"]], "names of folders in"),
         ([["fixed", "moving"], [], [], ["a", "b", "c"]], "line 4"),
+        ([["fixed", "moving", "fixed"], ["a", "b", "c"]], "fixed twice"),
+        ([["fixed", "moving", "fixed_seg", "fixed-seg"], ["a", "b", "c", "d"]], "fixed_seg twice"),
+        ([["fixed", "moving", "memory"], ["a", "b", "0"]], "0.0 is not in the range"),
     ],
 )
 def test_bad_table_is_one_line(tmp_path, capsys, recorded, rows, reason):
