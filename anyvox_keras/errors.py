@@ -186,6 +186,16 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be >= 1, a whole number. Received: {name}={value!r}")
 
 
+def check_seed(name: str, value: Any) -> None:
+    """Refuse what starts no stream of draws.
+
+    Raises:
+        ValueError: If `value` is no whole number.
+    """
+    if not isinstance(value, int | np.integer):
+        raise ValueError(f"`{name}` must be a whole number. Received: {name}={value!r}")
+
+
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Say in one line that a file is damaged or foreign, whatever its reader stumbled over.

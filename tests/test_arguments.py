@@ -8,7 +8,7 @@ import pytest
 import anyvox_keras as avx
 from anyvox_keras import io, metrics
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.geometry import Grid, Volume
+from anyvox_keras.geometry import Grid, Volume, Warp
 from anyvox_keras.ops import (
     compose,
     integrate_velocity,
@@ -116,6 +116,8 @@ def test_integers_are_interpolated_as_floats():
         ("output_channels", lambda n: avx.UNet(output_channels="x")),
         ("temperature", lambda n: avx.MultiPositiveContrastiveLoss(float("nan"))),
         ("count", lambda n: avx.TemplateBank.geometric(1.5, 16)),
+        ("seed", lambda n: avx.TemplateBank.geometric(1, 16, seed="a")),
+        ("stream", lambda n: avx.WithSynthesis(n.unet, None)),
         ("bank", lambda n: avx.SyntheticStream("x", side=16)),
         ("seed", lambda n: avx.SyntheticStream(avx.TemplateBank.geometric(1, 16), 16, seed=1.5)),
     ],
@@ -151,3 +153,43 @@ def test_what_is_kept(tmp_path, call):
     with pytest.raises(ValueError, match=r"^`?(array|displacement|points|matrix|shape)\b[^\n]*$"):
         call(tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("points", lambda warp: warp.points([[np.nan, 1, 1]])),
+        ("points", lambda warp: warp.points(POINTS[:, :2])),
+        ("points", lambda warp: warp.points(POINTS + 1j)),
+        ("points", lambda warp: warp.points(np.ma.masked_equal(POINTS, 1))),
+        ("points", lambda warp: warp.points(3.0)),
+        ("vectors", lambda warp: Warp(np.full_like(warp.vectors, np.nan), GRID)),
+        ("vectors", lambda warp: Warp(warp.vectors + 1j, GRID)),
+        ("vectors", lambda warp: Warp(warp.vectors[:4], GRID)),
+        ("grid", lambda warp: Warp(warp.vectors, None)),
+        ("beyond", lambda warp: Warp(warp.vectors, GRID, np.ones((3, 3)))),
+        ("volume", lambda warp: warp.resample(IMAGE)),
+        ("order", lambda warp: warp.resample(Volume(IMAGE, np.eye(4)), order=7)),
+        ("spacing", lambda warp: metrics.hd95(IMAGE > 0.5, IMAGE > 0.4, (1, 1, np.nan))),
+        ("spacing", lambda warp: metrics.hd95(IMAGE > 0.5, IMAGE > 0.4, (0, 1, 1))),
+    ],
+)
+def test_warps_and_measures(name, call):
+    with pytest.raises(ValueError, match=f"^`?{name}`?[: ][^\n]*$"):
+        call(Warp(FIELD[0], GRID))
+
+
+@pytest.mark.parametrize("outside", [-1, 256, 0.5, np.nan])
+def test_what_lies_beyond_is_a_value_of_the_images_type(outside):
+    """Such a value would be another one: -1 is 255 in 8 bits."""
+    volume = Volume((100 * IMAGE).astype("uint8"), np.eye(4))
+    with pytest.raises(ValueError, match=r"^`outside` must be a value of uint8"):
+        Warp(FIELD[0] + 2, GRID).resample(volume, outside=outside)
+    filled = Warp(FIELD[0] + 2, GRID).resample(volume, outside=255).array
+    np.testing.assert_array_equal(filled[:-2, :-2, :-2], volume.array[2:, 2:, 2:])
+    assert (filled[-2:] == 255).all()
+
+
+def test_narrow_vectors_are_vectors():
+    half = Warp((FIELD[0] + 0.5).astype("float16"), GRID)
+    np.testing.assert_allclose(half.points(POINTS), POINTS + 0.5)

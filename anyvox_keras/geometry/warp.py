@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, real_numbers
 from anyvox_keras.geometry.grid import Grid
 from anyvox_keras.geometry.resample import by_slabs, continued, sample
 from anyvox_keras.geometry.volume import Volume
@@ -26,6 +26,10 @@ class Warp(Shown):
         beyond: `(4, 4)`, mm, RAS: where points outside the grid go; the default is the field's
             affine part by least squares.
 
+    Raises:
+        ValueError: the vectors are not finite numbers, one vector for each voxel of the grid, or
+            `beyond` is no finite matrix.
+
     Example:
         ```python
         >>> warp = Warp(np.ones((4, 4, 4, 3)), Grid((4, 4, 4), np.eye(4)))
@@ -40,10 +44,23 @@ class Warp(Shown):
     beyond: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Check the layout."""
-        if self.vectors.shape != (*self.grid.shape, 3):
-            expected = (*self.grid.shape, 3)
-            raise ValueError(f"`vectors` must be {expected}. Received: {self.vectors.shape}")
+        """Check the layout, since every later step trusts it."""
+        if not isinstance(self.grid, Grid):
+            raise ValueError(f"`grid` must be a Grid. Received: {type(self.grid).__name__}")
+        vectors = real_numbers("vectors", self.vectors)
+        expected = (*self.grid.shape, 3)
+        if vectors.shape != expected or not np.isfinite(vectors).all():
+            raise ValueError(f"`vectors` must be finite, {expected}. Received: {vectors.shape}")
+        # what scipy interpolates
+        vectors = vectors if vectors.dtype in ("float32", "float64") else vectors.astype("float64")
+        object.__setattr__(self, "vectors", vectors)
+        if self.beyond is not None:
+            beyond = real_numbers("beyond", self.beyond, "float64")
+            if beyond.shape != (4, 4) or not np.isfinite(beyond).all():
+                raise ValueError(
+                    f"`beyond` must be a finite (4, 4) matrix. Received: {beyond.tolist()}"
+                )
+            object.__setattr__(self, "beyond", beyond)
 
     def __repr__(self) -> str:
         """Say what it is in one line, without its vectors."""
@@ -106,8 +123,14 @@ class Warp(Shown):
         return matrix
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Map `(N, 3)` points, mm, RAS; one outside the grid is moved by the affine part."""
-        points = np.asarray(points, "float64")
+        """Map `(..., 3)` points, mm, RAS; one outside the grid is moved by the affine part.
+
+        Raises:
+            UserError: what is no point: not three finite numbers.
+        """
+        points = real_numbers("points", points, "float64")
+        if points.ndim == 0 or points.shape[-1] != 3 or not np.isfinite(points).all():
+            raise UserError(f"points: expected (N, 3), finite; received shape {points.shape}")
         voxels = self.grid.to_voxel(points)
         parts = [sample(self.vectors[..., axis], voxels, 1, 0.0) for axis in range(3)]
         moved = points + np.stack(parts, -1)
@@ -139,7 +162,14 @@ class Warp(Shown):
         Raises:
             UserError: the reference reaches beyond the warp, where nothing is known; or the warp
                 nowhere leads into the image.
+            ValueError: an order that is none of these, or an `outside` that the image's type of
+                integer does not hold.
         """
+        if not isinstance(volume, Volume):
+            raise ValueError(f"`volume` must be a Volume. Received: {type(volume).__name__}")
+        if order not in (None, 0, 1, 3):
+            raise ValueError(f"`order` must be 0, 1 or 3. Received: order={order}")
+        _require_held(outside, volume.array.dtype)
         grid = reference or self.grid
         self._require_inside(grid)
         order = int(volume.array.dtype.kind == "f") if order is None else order
@@ -170,6 +200,15 @@ class Warp(Shown):
                 f"reference: expected a grid inside the warp's, {_describe(self.grid)}; "
                 f"received {_describe(grid)}"
             )
+
+
+def _require_held(outside: float, dtype: np.dtype) -> None:
+    """Refuse a value that would be another one among these integers."""
+    if dtype.kind not in "iu":
+        return
+    kind = np.iinfo(dtype)
+    if not (kind.min <= outside <= kind.max and float(outside).is_integer()):
+        raise ValueError(f"`outside` must be a value of {dtype}. Received: outside={outside:g}")
 
 
 def _describe(grid: Grid) -> str:

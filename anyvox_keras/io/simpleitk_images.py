@@ -105,9 +105,12 @@ def write_image(path: str | os.PathLike[str], array: np.ndarray, affine: np.ndar
 
 def _series(sitk: Any, folder: Path, what: str) -> Sequence[str]:
     """The files of a folder's one series, in the order of their place."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ours is the one line that is said
     known = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    sitk.ProcessObject.SetGlobalWarningDisplay(shown)
     if not known:
-        raise UserError(f"{folder}: expected a {what}, received a folder without a DICOM series")
+        raise UserError(f"{folder}: expected {what}, received a folder without a DICOM series")
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
     series = {one: names(str(folder), one) for one in known}
     if len(series) > 1:

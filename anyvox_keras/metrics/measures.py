@@ -92,7 +92,8 @@ def hd95(
         `{label: mm}`; infinity if the label is missing from one map, NaN if from both.
 
     Raises:
-        ValueError: the shapes differ, or a map is not of integers.
+        ValueError: the shapes differ, a map is not of integers, or the spacing is not three
+            positive numbers.
 
     Example:
         ```python
@@ -104,6 +105,9 @@ def hd95(
     """
     a, b = check_labels(a, b)
     wanted = label_list(a, b, labels)
+    mm = np.asarray(spacing, "float64")
+    if mm.shape != (3,) or not (np.isfinite(mm) & (mm > 0)).all():
+        raise ValueError(f"`spacing` must be three lengths > 0 mm. Received: spacing={spacing}")
     return {label: _distance(a == label, b == label, spacing, percentile) for label in wanted}
 
 

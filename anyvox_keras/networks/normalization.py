@@ -32,15 +32,17 @@ class BatchNorm(keras.layers.BatchNormalization):
         if not (training and self.trainable) or mask is not None:
             outputs = super().call(inputs, training=training, mask=mask)
             return ops.cast(outputs, self.compute_dtype)
-        gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
-        outputs, mean, variance = batch_normalize(inputs, gamma, beta, self.epsilon)
+        # the kernels take narrow voxels with float32 weights, and no doubles
+        gamma, beta = (ops.cast(w, "float32") for w in (self.gamma, self.beta))
+        voxels = ops.cast(inputs, "float32") if self.compute_dtype == "float64" else inputs
+        outputs, mean, variance = batch_normalize(voxels, gamma, beta, self.epsilon)
         count = ops.cast(math.prod(ops.shape(inputs)[:-1]), "float32")
         self._follow(self.moving_mean, mean)
         self._follow(self.moving_variance, variance * (count / ops.maximum(count - 1, 1)))
-        return outputs
+        return ops.cast(outputs, self.compute_dtype)
 
     def _follow(self, moving: keras.Variable, batch: Array) -> None:
-        kept = ops.convert_to_tensor(moving) * self.momentum
+        kept = ops.cast(moving, "float32") * self.momentum
         moving.assign(kept + ops.stop_gradient(batch) * (1 - self.momentum))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anyvox_keras.errors import UserError, check_count
+from anyvox_keras.errors import UserError, check_count, check_seed
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.templates import bank_file, segmentations
 from anyvox_keras.templates.anatomical.family import anatomical_bank
@@ -207,6 +207,7 @@ class TemplateBank:
             ```
         """
         check_count("count", count)
+        check_seed("seed", seed)
         _check_side(side)
         generators = (
             np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFFFFFFFFFF, index]))
@@ -244,6 +245,7 @@ class TemplateBank:
             ```
         """
         check_count("count", count)
+        check_seed("seed", seed)
         _check_side(side)
         return anatomical_bank(cls, count, side, seed, cache)
 

@@ -281,6 +281,24 @@ def test_an_evaluation_replaces_no_label_map(place, capsys):
     assert first.read_bytes() == before
 
 
+def test_two_images_of_one_name_are_refused(place, tmp_path, capsys):
+    (image, *_) = sorted((place / "data" / "imagesTs").iterdir())
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(image, tmp_path / folder / "t1.nii.gz")
+    # uncompressed, where only the probabilities would be of one name
+    plain = tmp_path / "first" / "t1.nii"
+    nib.save(nib.load(image), plain)
+    out = ["--out", tmp_path / "out"]
+    both = ["--images", tmp_path / "first" / "t1.nii.gz"]
+    again = ["--images", tmp_path / "second" / "t1.nii.gz"]
+    assert segment("predict", place, *both, *again, *out) == 2
+    assert refused(capsys, "its result t1.nii.gz is that of")
+    assert segment("predict", place, *both, "--images", plain, "--probabilities", *out) == 2
+    assert refused(capsys, "its result t1_probabilities.nii.gz is that of")
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_mistakes_are_one_line(place, tmp_path, capsys):
     images = ["--images", place / "data" / "imagesTs", "--out", tmp_path / "out"]
     assert main(["segment", "train", "--out", str(tmp_path / "run")]) == 2

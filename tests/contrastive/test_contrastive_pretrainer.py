@@ -7,7 +7,13 @@ from fake_stream import FakeStream
 from keras import ops
 
 from anyvox_keras.backend import no_gradient, to_numpy
-from anyvox_keras.contrastive import ContrastivePretrainer, MultiPositiveContrastiveLoss, alignment
+from anyvox_keras.contrastive import (
+    ContrastivePretrainer,
+    MultiPositiveContrastiveLoss,
+    PretrainingRun,
+    RunSettings,
+    alignment,
+)
 from anyvox_keras.networks import UNet
 from anyvox_keras.random import fold_in
 from anyvox_keras.synthesis.augmentation import TrainTimeAugmentation
@@ -215,6 +221,32 @@ def test_recipes_are_the_published_optimizers(recipe, beta, decay):
     assert optimizer.beta_1 == beta
     assert optimizer.weight_decay == decay
     assert float(optimizer.learning_rate) == pytest.approx(2e-4)
+
+
+def test_a_clip_norm_is_that_of_all_weights_together(tmp_path, rng):
+    model = make()
+    PretrainingRun(tmp_path, RunSettings(steps=8, clip_norm=2.0)).compile(model)
+    gradients = [rng.normal(size=shape).astype("float32") for shape in ((3, 4), (5,))]
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    assert norm > 2
+    clipped = model.optimizer._clip_gradients([ops.convert_to_tensor(g) for g in gradients])
+    for found, gradient in zip(clipped, gradients, strict=True):
+        np.testing.assert_allclose(to_numpy(found), gradient * 2 / norm, rtol=1e-5)
+
+
+def test_validation_is_32_pairs_that_training_never_sees(tmp_path):
+    run = PretrainingRun(tmp_path, RunSettings(side=16, steps=40, shapes=2, batch_size=2))
+    training, held_out = run.streams()
+    assert len(held_out) * held_out.batch_size == 32
+
+    def keys(stream):
+        return np.concatenate([stream[step][0]["keys"] for step in range(16)])
+
+    first = keys(held_out)
+    assert len(np.unique(first, axis=0)) == 32
+    assert not {*map(tuple, first)} & {*map(tuple, keys(training))}
+    held_out.on_epoch_end()
+    np.testing.assert_array_equal(keys(held_out), first)
 
 
 def test_the_released_recipe_augments_in_training_only():

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import no_gradient, to_numpy
-from anyvox_keras.errors import check_count
+from anyvox_keras.errors import check_count, check_seed
 from anyvox_keras.shards import part_of, steps_of
 from anyvox_keras.types import Array
 
@@ -39,8 +39,7 @@ class SeekableStream(keras.utils.PyDataset):
         super().__init__(**kwargs)
         for name, value in (("batch_size", batch_size), ("steps", steps)):
             check_count(name, value)
-        if not isinstance(seed, int | np.integer):
-            raise ValueError(f"`seed` must be a whole number. Received: seed={seed!r}")
+        check_seed("seed", seed)
         self.batch_size, self.seed, self.steps = batch_size, seed, steps
         self.split, self.fixed = split, fixed
         self.position = 0

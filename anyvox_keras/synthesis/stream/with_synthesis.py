@@ -53,6 +53,8 @@ class WithSynthesis(StreamModel):
     ) -> None:
         for name, entry in (("x", x), ("y", y)):
             one_of(name, entry, PairEntry)
+        if not isinstance(stream, SyntheticStream | SyntheticPairs):
+            raise ValueError(f"`stream` must be a SyntheticStream. Received: {stream!r}")
         super().__init__(**kwargs)
         self.model, self.entry_x, self.entry_y = model, x, y
         self.synthesis = stream if isinstance(stream, SyntheticPairs) else stream.layer
