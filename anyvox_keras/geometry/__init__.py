@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anyvox_keras.geometry.volume import (
         Volume as Volume,
         min_max as min_max,
+        of_moderate_range as of_moderate_range,
         require_same_grid as require_same_grid,
         without_hot_voxels as without_hot_voxels,
     )

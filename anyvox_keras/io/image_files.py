@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from anyvox_keras.errors import UserError
+from anyvox_keras.io.gzip_check import require_whole_gzip
 from anyvox_keras.io.simpleitk_images import READ, from_simpleitk, is_simpleitk, read_image
 
 #: what nibabel, gzip and numpy raise on a file that is cut short or is something else
@@ -68,6 +69,9 @@ def read_values(image: Any, name: str, what: str) -> np.ndarray:
         if kind.fields is not None or kind.kind not in "iufb":
             raise UserError(f"{name}: expected one real number per voxel, received {kind}")
         _require_bytes(image, name, kind.itemsize, what)
+        path = _path_of_values(image)
+        if path is not None:
+            require_whole_gzip(path, most=2 * _claimed(image, kind.itemsize) + 2**24)
         return np.asanyarray(image.dataobj)
     except UserError:
         raise
@@ -77,17 +81,27 @@ def read_values(image: Any, name: str, what: str) -> np.ndarray:
 
 def _require_bytes(image: Any, name: str, itemsize: int, what: str) -> None:
     """Refuse a header that claims more voxels than the file can hold, before room is made."""
-    holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
-    path = holder.filename if holder is not None else None
-    if path is None or not nib.is_proxy(image.dataobj):
+    path = _path_of_values(image)
+    if path is None:
         return
-    claimed = math.prod(int(n) for n in image.shape) * itemsize
+    claimed = _claimed(image, itemsize)
     packed = {".gz": _GZIP, ".mgz": _GZIP}.get(Path(path).suffix.lower())
     plain = Path(path).suffix.lower() in (".nii", ".img", ".mgh")
     size = os.path.getsize(path)
     if claimed > size * (packed or (1 if plain else math.inf)):
         reason = f"its header claims {claimed / 1e6:.3g} MB, it holds {size / 1e6:.2g} MB"
         raise UserError(_broken(name, what, ValueError(reason)))
+
+
+def _claimed(image: Any, itemsize: int) -> int:
+    """Bytes of all voxels, as the header has it."""
+    return math.prod(int(n) for n in image.shape) * itemsize
+
+
+def _path_of_values(image: Any) -> Any:
+    """The file whose voxels are still to be read, if there is one."""
+    holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
+    return holder.filename if holder is not None and nib.is_proxy(image.dataobj) else None
 
 
 def copy_header(image: Any) -> nib.Nifti1Header:

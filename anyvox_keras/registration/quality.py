@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from anyvox_keras.geometry import Volume, resample_to
+from anyvox_keras.geometry import Volume, of_moderate_range, resample_to, without_hot_voxels
 from anyvox_keras.geometry.resample import sample
 from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
 from anyvox_keras.types import Verdict
@@ -228,6 +228,9 @@ def likeness(
     every = max(1, round(math.prod(fixed.shape) ** (1 / 3) / _SIDE))
     fixed, before, after, inside = (
         x[::every, ::every, ::every] for x in (fixed, before, after, inside)
+    )
+    fixed, before, after = (
+        of_moderate_range(without_hot_voxels(x)) for x in (fixed, before, after)
     )
     counted = ndimage.binary_dilation(inside, iterations=3)
     start, end = (_information(fixed, x, counted) for x in (before, after))

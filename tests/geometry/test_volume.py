@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anyvox_keras.errors import UserError
-from anyvox_keras.geometry import min_max, without_hot_voxels
+from anyvox_keras.geometry import min_max, of_moderate_range, without_hot_voxels
 from anyvox_keras.registration.pair_inputs import PairInputs
 
 
@@ -39,3 +39,14 @@ def test_limits_beyond_all_values_are_refused(rng):
     for clip in ((1000, 2000), (-5, -1), (3,)):
         with pytest.raises(UserError, match="fixed clip"):
             PairInputs.read(image, image, fixed_clip=clip)
+
+
+def test_extreme_ranges_are_scaled_by_a_power_of_two(rng):
+    image = rng.normal(size=(6, 6, 6)).astype("float32")
+    for factor in (2.0**-100, 2.0**100):
+        found = of_moderate_range(image * np.float32(factor))
+        ratio = found / image
+        assert 0.1 < np.ptp(found) < 10
+        np.testing.assert_array_equal(ratio, ratio[0, 0, 0])
+    for usual in (image, 1e6 * image, np.full((3, 3, 3), 1e-30)):
+        assert of_moderate_range(usual) is usual

@@ -201,6 +201,22 @@ def test_a_header_that_lies_is_refused_unread(tmp_path, side, ending):
         load_volume(path)
 
 
+def test_a_gzip_whose_checksum_differs_is_damaged(tmp_path, rng):
+    array = rng.integers(0, 99, (9, 8, 7)).astype("int16")
+    raw = nib.Nifti1Image(array, np.eye(4)).to_bytes()
+    whole = gzip.compress(raw[:400]) + gzip.compress(raw[400:])  # as dcm2niix and pigz may write
+    path = tmp_path / "a.nii.gz"
+    for trailing in (b"", bytes(512), b"text"):
+        path.write_bytes(whole + trailing)
+        np.testing.assert_array_equal(load_volume(path).array, array)
+    flipped = bytearray(gzip.compress(raw, compresslevel=0))
+    flipped[-100] ^= 4  # a voxel
+    for broken in (bytes(flipped), whole[:-8] + bytes(8), whole[:-4]):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"a\.nii\.gz: .* cannot be read \("):
+            load_volume(path)
+
+
 @pytest.mark.parametrize("code", [1, 1536, 9999, 32, 128])
 def test_types_that_are_no_real_number_are_one_line(tmp_path, code):
     raw = bytearray(nib.Nifti1Image(np.zeros((4, 4, 4), "int16"), np.eye(4)).to_bytes())

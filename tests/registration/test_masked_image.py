@@ -4,7 +4,7 @@ import torch
 from convexAdam.convex_adam_MIND import extract_features
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.registration import masked_image, mind_ssc
+from anyvox_keras.registration import FeatureSettings, image_features, masked_image, mind_ssc
 
 
 def test_masked_mind_equals_convexadam(rng):
@@ -45,3 +45,11 @@ def test_two_slices_are_repeated_outwards(rng):
 def test_refuses_an_empty_mask():
     with pytest.raises(ValueError, match="mask"):
         masked_image(np.ones((4, 4, 4), "float32"), np.zeros((4, 4, 4)))
+
+
+def test_features_do_not_depend_on_the_unit_of_the_intensities(rng):
+    image = rng.random((8, 8, 8)).astype("float32")
+    expected = to_numpy(image_features(image, None, None, FeatureSettings()))
+    for factor in (2.0**-100, 2.0**100):  # whose squares float32 does not hold
+        found = image_features(image * np.float32(factor), None, None, FeatureSettings())
+        np.testing.assert_allclose(to_numpy(found), expected, atol=1e-6)

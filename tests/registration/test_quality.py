@@ -60,6 +60,16 @@ def test_alike_and_apart(texture):
     assert wrong["correlation_peak"] < 1.2
 
 
+def test_neither_hot_voxels_nor_a_factor_change_the_judgement(texture):
+    fixed, inside = _cut(texture), np.ones(SHAPE, bool)
+    start, end = 1 - _cut(texture, 3), 1 - fixed
+    right = likeness(fixed, start, end, inside)
+    hot = fixed.copy()
+    hot[5, 6, 7] = hot[12, 11, 3] = 1e6
+    for other in (hot, fixed * np.float32(2.0**-100), fixed * np.float32(2.0**100)):
+        assert likeness(other, start, end, inside) == pytest.approx(right, rel=0.1)
+
+
 def test_edge_of_the_range():
     field = np.zeros((4, 4, 4, 3))
     field[0, ..., 1] = -9.6

@@ -12,6 +12,7 @@ from scipy import ndimage
 from anyvox_keras.backend import compiled, no_gradient, to_numpy
 from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.features import FeatureExtractor
+from anyvox_keras.geometry import of_moderate_range
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.deform import POOL
 from anyvox_keras.registration.descriptors.mind import CHANNELS, mind_ssc
@@ -155,7 +156,7 @@ def image_features(
     behind = [(0, int(n)) for n in pads]
     parts: list[Array] = []
     if settings.kind != "network":
-        raw = image if mask is None else masked_image(image, mask)
+        raw = of_moderate_range(image if mask is None else masked_image(image, mask))
         raw = ops.convert_to_tensor(np.pad(raw, behind, "edge")[None, ..., None])
         with no_gradient():
             parts += [_pooled_mind(d)(raw) * settings.mind_weight for d in settings.dilations]
