@@ -192,7 +192,7 @@ def check_seed(name: str, value: Any) -> None:
     Raises:
         ValueError: If `value` is no whole number.
     """
-    if not isinstance(value, int | np.integer):
+    if not isinstance(value, Integral):
         raise ValueError(f"`{name}` must be a whole number. Received: {name}={value!r}")
 
 
