@@ -29,16 +29,22 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("quality.json"))
     parser.add_argument("--sets", type=lambda text: text.split(","))
     options = parser.parse_args()
-    names = sorted(p.name for p in PAIRS.iterdir())
-    names = [name for name in names if not options.sets or set_of(name) in options.sets]
+    every = sorted((p.name for p in PAIRS.iterdir()), key=_size)
     found = json.loads(options.cache.read_text()) if options.cache.exists() else {}
-    for number, name in enumerate(names):
+    for number, name in enumerate(every):
+        if options.sets and set_of(name) not in options.sets:
+            continue
+        other = next(x for x in every[number - 1 :: -1] + every[::-1] if set_of(x) != set_of(name))
         for kind in KINDS:
             if f"{kind} {name}" not in found:
-                found[f"{kind} {name}"] = _verdict(kind, name, names[number - 1])
+                found[f"{kind} {name}"] = _verdict(kind, name, other)
                 print(kind, name, found[f"{kind} {name}"], flush=True)
                 options.cache.write_text(json.dumps(found, indent=0))
     _print_table(found)
+
+
+def _size(name: str) -> int:
+    return (PAIRS / name / "fixed.nii.gz").stat().st_size
 
 
 def _verdict(kind: str, name: str, other: str) -> dict[str, object]:

@@ -96,11 +96,11 @@ TURNED = ("smoothness", "capture", "iterations")
     type=click.Choice(get_args(Profile)),
     help="How to search: convexadam is the paper's, diffeomorphic never folds.",
 )
-@click.option("--smoothness", type=float, help="Of the deformation; 2 by default, 0.75 is little.")
+@click.option("--smoothness", type=float, help="Of the deformation; 3 by default, 0.75 is little.")
 @click.option(
     "--capture", type=float, help="How far to search, mm; by default an eighth of the image's side."
 )
-@click.option("--iterations", type=int, help="Steps of the descent, 80 by default.")
+@click.option("--iterations", type=int, help="Steps of the descent, 50 by default.")
 @SET
 @CONFIG
 @MEMORY

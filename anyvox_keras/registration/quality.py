@@ -201,7 +201,10 @@ class Quality:
 def likeness(
     fixed: np.ndarray, before: np.ndarray, after: np.ndarray, inside: np.ndarray
 ) -> dict[str, float]:
-    """How alike two images are and became, by measures that no search uses.
+    """How alike two images are and became.
+
+    No search uses the information. The descent raises a local correlation, so of this only is said
+    how it falls beside the fit, never how far it rose.
 
     With `N = 2 I / (H + H)`, the normalised mutual information, and `C` the mean squared local
     correlation, of the voxels that count, widened by three so that an object's outline is among

@@ -1,5 +1,6 @@
 """Fine-tune one displacement by gradient descent: the steps, and the loss they make small."""
 
+import math
 from collections.abc import Callable
 
 from keras import ops
@@ -78,7 +79,7 @@ def instance_optimisation(
 
     def step(i: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         parameters, first, second, used, _ = state
-        smooth = _smooth(parameters, settings.passes)
+        smooth = _smooth(parameters, settings.passes) + outside
         _, slope = gradient(smooth)
         # the mean that counts zeros outside is symmetric: the gradient goes back through itself
         slope = _smooth(slope, settings.passes)
@@ -88,7 +89,9 @@ def instance_optimisation(
         change = ops.mean(ops.abs(smooth - used))
         return parameters, first, second, smooth, change
 
-    smooth = _descend(step, ops.convert_to_tensor(displacement), settings)
+    start = ops.convert_to_tensor(displacement)
+    outside = _from_outside(start, settings)
+    smooth = _descend(step, start, settings)
     return integrate_velocity(smooth, outside="zeros") if settings.velocity else smooth
 
 
@@ -105,6 +108,15 @@ def _descend(step: Function, start: Array, settings: AdamSettings) -> Array:
         return i + 1, step(i, state)
 
     return ops.while_loop(going, advance, (ops.convert_to_tensor(0, "int32"), state))[1][3]
+
+
+def _from_outside(start: Array, settings: AdamSettings) -> Array:
+    """What the smoothing is to add where it counts zeros outside; see `AdamSettings.slack`."""
+    if math.isinf(settings.slack):
+        return ops.zeros((), "float32")
+    mean = ops.mean(start, axis=(1, 2, 3), keepdims=True)
+    excess = ops.sign(mean) * ops.maximum(ops.abs(mean) - settings.slack, 0.0)
+    return excess * (1.0 - _smooth(ops.ones_like(start), settings.passes))
 
 
 def _smooth(parameters: Array, passes: int) -> Array:

@@ -50,6 +50,9 @@ class AdamSettings:
         tolerance: Stop when a step moves the mean voxel by less than this many voxels.
         stretch: Sample as ConvexAdam does, see `sample_displaced`.
         correlation: Weight of the images' own squared local correlation, see `descent_loss`.
+        slack: The zeros outside draw the displacement at the faces to none. Where the start's mean
+            along an axis is more than this many voxels, they stand for what it exceeds them by,
+            so that a large shift is not drawn back.
     """
 
     iterations: int = 80
@@ -62,15 +65,17 @@ class AdamSettings:
     tolerance: float = 0.0
     stretch: bool = False
     correlation: float = 0.0
+    slack: float = math.inf
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         if self.iterations < 1:
             raise ValueError(f"`iterations` must be >= 1. Received: iterations={self.iterations}")
-        if min(self.smoothness, self.tolerance, self.correlation) < 0 or self.learning_rate <= 0:
+        least_zero = (self.smoothness, self.tolerance, self.correlation, self.slack)
+        if min(least_zero) < 0 or self.learning_rate <= 0:
             raise ValueError(
-                "`smoothness`, `tolerance` and `correlation` must be >= 0 and `learning_rate` > 0. "
-                f"Received: {self.smoothness}, {self.tolerance}, {self.correlation}, "
+                "`smoothness`, `tolerance`, `correlation` and `slack` must be >= 0 and "
+                f"`learning_rate` > 0. Received: {', '.join(map(str, least_zero))}, "
                 f"{self.learning_rate}"
             )
         one_of("distance", self.distance, DescentDistance)
@@ -117,10 +122,13 @@ class DeformSettings:
     consistency: int = 15
     align: bool = True
     both_ways: bool = False
-    dilations: tuple[int, ...] = (2,)
+    dilations: tuple[int, ...] = (2, 1)
     adam: AdamSettings = field(
-        # The angle does not depend on how strong the features are, as squared distances do.
-        default_factory=lambda: AdamSettings(smoothness=2.0, distance="cosine")
+        # The chord does not depend on how strong the features are, as squared distances do, and
+        # the images' own correlation sees what features pooled by two do not.
+        default_factory=lambda: AdamSettings(
+            iterations=50, smoothness=3.0, distance="chord", correlation=0.5, slack=1.0
+        )
     )
 
     def __post_init__(self) -> None:
@@ -188,9 +196,10 @@ def _require(name: str, value: float, holds: bool, expected: str) -> None:
 def settings_of(preset: Profile) -> DeformSettings:
     """Return the settings that a name stands for.
 
-    "default" searches an eighth of the image around, compares by the angle between feature vectors
-    and keeps folds rare. "convexadam" is ConvexAdam with the settings of the anatomix
-    paper. "diffeomorphic" is the default with a velocity field, compared in both directions.
+    "default" searches an eighth of the image around, compares by the chord between feature vectors
+    and the images' local correlation, and keeps folds rare. "convexadam" is ConvexAdam with the
+    settings of the anatomix paper. "diffeomorphic" is the default with a velocity field, compared
+    in both directions.
 
     Raises:
         ValueError: If the name is unknown.
@@ -205,7 +214,8 @@ def settings_of(preset: Profile) -> DeformSettings:
     one_of("preset", preset, Profile)
     default = DeformSettings()
     if preset == "diffeomorphic":
-        adam = replace(default.adam, velocity=True, symmetric=True)
+        # exp(v) moves less per step than v does where the field turns, so it takes more of them
+        adam = replace(default.adam, velocity=True, symmetric=True, iterations=80)
         return replace(default, adam=adam)
     if preset == "convexadam":
         adam = AdamSettings(smoothness=0.75, stretch=True)
