@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter
 
 from anyvox_keras.backend import compiled, to_numpy
 from anyvox_keras.metrics import folds_percent
@@ -129,6 +129,24 @@ def test_images_alone_lead_to_the_match_whatever_their_contrast(rng):
     assert np.abs(inner - [0.8, -0.6, 0.5]).max() < 0.2, inner
 
 
+@pytest.mark.parametrize("slack", [0.0, 1.0, 4.0])
+def test_outside_counts_as_the_mean_displacement_beyond_the_slack(rng, slack):
+    """The first step's field: scipy's means of the start, that constant beyond its faces."""
+    start = rng.normal(size=(1, *SHAPE, 3)).astype("float32") + np.array([3.0, -2.0, 0.2], "f4")
+    flat = np.zeros((1, *SHAPE, 1), "float32")
+    settings = AdamSettings(iterations=1, slack=slack)
+    expected = start[0].copy()
+    for axis in range(3):
+        mean = expected[..., axis].mean()
+        beyond = np.sign(mean) * max(abs(mean) - slack, 0)
+        for _ in range(settings.passes):
+            expected[..., axis] = uniform_filter(
+                expected[..., axis], 3, mode="constant", cval=beyond
+            )
+    found = to_numpy(instance_optimisation(flat, flat, start, settings))[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_stops_when_nothing_moves(rng):
     x = _smooth_images(rng)
     start = np.full((*SHAPE, 3), 0.5, "float32")
@@ -143,6 +161,7 @@ def test_stops_when_nothing_moves(rng):
     [
         ({"iterations": 0}, "iterations"),
         ({"smoothness": -1}, "smoothness"),
+        ({"slack": -1}, "slack"),
         ({"distance": "l1"}, "distance"),
         ({"symmetric": True}, "symmetric"),
     ],
