@@ -234,6 +234,9 @@ class TrainingRun:
             stream.steps = self.settings.steps - checkpoint.step
             model.fit(stream, callbacks=callbacks, verbose=verbose)
             if progress.replanned is not None:
+                agreed(None)  # the first process has saved
+                # Where an optimizer averages weights, Keras has put the averages in their place.
+                checkpoint.restore(model)
                 self._replan(model, progress)
 
     def _replan(self, model: Any, progress: RunProgress) -> None:
