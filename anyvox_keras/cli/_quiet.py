@@ -30,7 +30,7 @@ def quiet() -> Iterator[None]:
         os.environ.setdefault(name, value)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    # what it finds wrong with a header it also raises, and one line will do
+    # what it finds wrong with a header is raised or warned of by the reader, in one line
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
     finder = _Muted()
     sys.meta_path.insert(0, finder)

@@ -1,5 +1,6 @@
 """Image files: which there are, and what nibabel or SimpleITK finds in one."""
 
+import logging
 import math
 import os
 import warnings
@@ -42,13 +43,39 @@ def open_image(source: Any, what: str = "image") -> tuple[Any, str]:
     if path.is_dir() or path.name.lower().endswith(READ):
         return read_image(path, what), str(path)
     try:
-        image = nib.load(path)
+        image = _loaded(path)
     # readers of a dozen formats, which raise whatever junk makes them raise
     except Exception as error:
         raise UserError(_broken(path, what, error)) from error
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise UserError(f"{path}: expected a NIfTI {what}, received {type(image).__name__}")
     return image, str(path)
+
+
+def _loaded(path: Path) -> Any:
+    """Load by nibabel, and say once what it says of a header that it mends."""
+    logger, said = logging.getLogger("nibabel.global"), _Said()
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.propagate, logger.level = [said], False, logging.WARNING
+    try:
+        image = nib.load(path)
+    finally:
+        logger.handlers, logger.propagate, logger.level = before
+    if said.messages:
+        warnings.warn(f"{path}: {'; '.join(dict.fromkeys(said.messages))}", stacklevel=3)
+    return image
+
+
+class _Said(logging.Handler):
+    """Keep messages; what only another program could not read is none of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "SPM" not in record.getMessage():
+            self.messages.append(record.getMessage())
 
 
 def read_array(image: Any, name: str, what: str = "image") -> np.ndarray:

@@ -118,3 +118,11 @@ def test_a_shear_is_not_written(tmp_path):
     ):
         with pytest.raises(UserError, match="shear"):
             write_it()
+
+
+@pytest.mark.parametrize("zooms", [(-2, 2, 3), (0, 2, 3)])
+def test_a_header_that_is_mended_is_told_once(tmp_path, capfd, zooms):
+    path = write(tmp_path / "a.nii", SFORM, SFORM, (1, 1), zooms=zooms)
+    with pytest.warns(UserWarning, match=r"a\.nii: pixdim\[1,2,3\] should be"):
+        load_volume(path)
+    assert "pixdim" not in capfd.readouterr().err
