@@ -111,6 +111,8 @@ def _warp_image(
     arrays = [_moved(field, volume, grid, order, fill) for volume in volumes]
     array = arrays[0] if len(arrays) == 1 else np.stack(arrays, -1)
     io.save_volume(out, array, grid if target is None else target, overwrite=True)
+    series = "" if len(arrays) == 1 else f"{len(arrays)} volumes, "
+    click.echo(f"{out}: {series}{grid}")
 
 
 def _moved(field: Any, moving: Any, grid: Any, order: int | None, fill: float) -> np.ndarray:
@@ -130,3 +132,4 @@ def _warp_points(chain: Any, points: Path, out: Path, ras: bool) -> None:
         message = f"{outside} of {len(start)} points lie outside the warp"
         warnings.warn(f"{message}; they are moved by its affine part", stacklevel=1)
     io.save_points(out, chain.points(start) * io.TO_LPS, overwrite=True, like=listed, ras=ras)
+    click.echo(f"{out}: {len(start)} points")

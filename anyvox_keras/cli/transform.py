@@ -48,6 +48,7 @@ def convert(
     images = {"fixed": _grid(fixed), "moving": _grid(moving)}
     chain = io.load_transform(source, **images)
     io.save_transform(out, chain, _grid(reference), overwrite=True, **images)
+    click.echo(f"{out}: {_said(chain)}")
 
 
 @transform.command()
@@ -61,7 +62,9 @@ def compose(sources: tuple[Path, ...], out: Path, reference: Path | None, overwr
 
     io.check_output(out, overwrite, (*sources, reference))
     parts = [part for source in sources for part in io.load_transform(source).parts]
-    io.save_transform(out, Chain(tuple(parts)), _grid(reference), overwrite=True)
+    chain = Chain(tuple(parts))
+    io.save_transform(out, chain, _grid(reference), overwrite=True)
+    click.echo(f"{out}: {_said(chain)}")
 
 
 @transform.command()
@@ -73,7 +76,9 @@ def invert(source: Path, out: Path, reference: Path | None, overwrite: bool) -> 
     """Write the way back of SOURCE; for a field, --reference is the moving image."""
     io.check_output(out, overwrite, (source, reference))
     grid = _grid(reference)
-    io.save_transform(out, io.load_transform(source).inverse(grid), grid, overwrite=True)
+    chain = io.load_transform(source).inverse(grid)
+    io.save_transform(out, chain, grid, overwrite=True)
+    click.echo(f"{out}: {_said(chain)}")
 
 
 @transform.command()
@@ -91,6 +96,15 @@ def jacobian(source: Path, out: Path, reference: Path | None, overwrite: bool) -
     with backend.no_gradient():
         determinant = backend.to_numpy(jacobian_determinant(warp.to_voxels()[None]))[0]
     io.save_volume(out, determinant, warp.grid, overwrite=True)
+    folds = 100 * float((determinant <= 0).mean())
+    click.echo(f"{out}: {determinant.min():.3g} to {determinant.max():.3g}, folds {folds:.3f} %")
+
+
+def _said(chain: Any) -> str:
+    """What a transform is, in words."""
+    count = len(chain.parts)
+    kind = "a displacement field" if chain.matrix is None else "a linear transform"
+    return kind if count == 1 else f"{kind}, of {count} parts"
 
 
 def _grid(image: Path | None) -> Any:

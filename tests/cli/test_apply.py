@@ -34,6 +34,15 @@ def folder(tmp_path, rng):
     return tmp_path
 
 
+def test_what_was_written_is_said(folder, capsys):
+    assert main(arguments(folder)) == 0
+    assert capsys.readouterr().out == f"{folder / 'out.nii.gz'}: {FIXED}\n"
+    save_points(folder / "p.csv", np.array([[1.0, 2.0, 3.0]]))
+    files = ["--warp", folder / "warp.nii.gz", "--points", folder / "p.csv", "--out"]
+    assert main(["apply", *map(str, files), str(folder / "q.csv")]) == 0
+    assert capsys.readouterr().out == f"{folder / 'q.csv'}: 1 points\n"
+
+
 def arguments(folder, image="moving", reference="fixed", out="out.nii.gz", *more):
     names = {"--warp": "warp", "--image": image, "--reference": reference}
     files = [word for key, name in names.items() for word in (key, str(folder / f"{name}.nii.gz"))]

@@ -201,13 +201,14 @@ def test_there_and_back(tmp_path, points):
         Chain((folded,)).inverse()
 
 
-def test_the_jacobian_is_the_change_of_volume(tmp_path):
+def test_the_jacobian_is_the_change_of_volume(tmp_path, capsys):
     wide = Warp(0.1 * (GRID.to_world(GRID.voxels()) - GRID.centre), GRID)
     save_transform(tmp_path / "w.nii.gz", Chain((wide,)))
     assert (
         main(["transform", "jacobian", *(str(tmp_path / n) for n in ("w.nii.gz", "j.nii.gz"))]) == 0
     )
     np.testing.assert_allclose(nib.load(tmp_path / "j.nii.gz").get_fdata(), 1.1**3, rtol=1e-4)
+    assert capsys.readouterr().out == f"{tmp_path / 'j.nii.gz'}: 1.33 to 1.33, folds 0.000 %\n"
 
 
 @pytest.mark.parametrize("name", ["a.mat", "a.h5", "a.lta", "a.xyz", "absent.tfm"])
