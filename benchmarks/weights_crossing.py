@@ -52,16 +52,16 @@ def main() -> None:
 
 
 def _run(backend: str, folder: str) -> Iterator[list[str]]:
-    ran = subprocess.run(
-        [sys.executable, __file__, "--child", folder],
+    """Give each row when it is there: JAX compiles for minutes."""
+    child = subprocess.Popen(
+        [sys.executable, "-u", __file__, "--child", folder],
         env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if ran.returncode:
-        raise SystemExit(f"{backend}: {ran.stderr[-800:]}")
-    yield from map(json.loads, ran.stdout.splitlines())
+    yield from map(json.loads, child.stdout or ())
+    if child.wait():
+        raise SystemExit(f"{backend}: the crossing failed")
 
 
 def _crossed(folder: Path) -> Iterator[list[str]]:
