@@ -73,9 +73,15 @@ RECIPES = (
         "the runs that the benchmark makes of scans",
     ),
     Recipe(
-        "anyvox register --fixed F --moving M --fixed-seg FS --moving-seg MS --out OUT",
-        {"report_page": "report.html"},
-        "two labelled scans; a browser's picture of the page, light and dark side by side",
+        "python docs/pictures/report_pages.py result/report.html --out OUT/page.png "
+        "--set blend=2 overlay=0,3 outline=on --height 960",
+        {"report_page": "page.png"},
+        "the result of anyvox register, of two labelled scans, and Chromium",
+    ),
+    Recipe(
+        "python docs/pictures/report_pages.py results/report.html --out OUT/page.png --height 620",
+        {"report_batch": "page.png"},
+        "the results of anyvox register --batch, and Chromium",
     ),
 )
 
