@@ -61,9 +61,26 @@ def _loaded(path: Path) -> Any:
         image = nib.load(path)
     finally:
         logger.handlers, logger.propagate, logger.level = before
-    if said.messages:
-        warnings.warn(f"{path}: {'; '.join(dict.fromkeys(said.messages))}", stacklevel=3)
+    kept = _keep_forms(image) if any("form_code" in x for x in said.messages) else {}
+    messages = [kept.get(message.split()[0], message) for message in said.messages]
+    if messages:
+        warnings.warn(f"{path}: {'; '.join(dict.fromkeys(messages))}", stacklevel=3)
     return image
+
+
+def _keep_forms(image: Any) -> dict[str, str]:
+    """Give back the forms that nibabel drops as it does not know their code, and say so by code."""
+    files = image.file_map
+    with files["header" if "header" in files else "image"].get_prepare_fileobj("rb") as file:
+        stored = type(image.header).from_fileobj(file, check=False)
+    kept = {}
+    for form in ("qform", "sform"):
+        code = int(stored[f"{form}_code"])
+        if code > 0 and int(image.header[f"{form}_code"]) == 0:
+            # "aligned": unlike "scanner" it does not come before the other form, in ITK too
+            getattr(image, f"set_{form}")(getattr(stored, f"get_{form}")(), "aligned")
+            kept[f"{form}_code"] = f"{form}_code {code} is not NIfTI's; the form counts, as in ITK"
+    return kept
 
 
 class _Said(logging.Handler):
@@ -74,8 +91,11 @@ class _Said(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "SPM" not in record.getMessage():
-            self.messages.append(record.getMessage())
+        message = record.getMessage()
+        if "should be positive" in message:
+            message += "; ITK mirrors such an axis"
+        if "SPM" not in message:
+            self.messages.append(message)
 
 
 def read_array(image: Any, name: str, what: str = "image") -> np.ndarray:

@@ -126,3 +126,14 @@ def test_a_header_that_is_mended_is_told_once(tmp_path, capfd, zooms):
     with pytest.warns(UserWarning, match=r"a\.nii: pixdim\[1,2,3\] should be"):
         load_volume(path)
     assert "pixdim" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("codes", [(0, 99), (99, 0), (99, 99), (1, 99), (99, 1)])
+def test_a_form_of_an_unknown_code_counts_as_in_sitk(tmp_path, codes):
+    path = write(tmp_path / "a.nii", SFORM, QFORM, (1, 1))
+    raw = bytearray(path.read_bytes())
+    raw[252:256] = struct.pack("<2h", codes[1], codes[0])
+    path.write_bytes(raw)
+    volume, told = read(path)
+    np.testing.assert_allclose(volume.affine, itk(path), atol=1e-5)
+    assert "form_code 99 is not NIfTI's" in told[0]
