@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -125,9 +125,8 @@ def check_sizes(name: str, shape: Any) -> None:
     Raises:
         ValueError: If `shape` is not three whole numbers from 1 up.
     """
-    import numpy as np
-
-    sizes = list(shape) if isinstance(shape, Sequence | np.ndarray) else []
+    # TensorFlow's own shapes are no sequences
+    sizes = list(shape) if isinstance(shape, Iterable) else []
     known = [n for n in sizes if n is not None]
     if len(sizes) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in known):
         raise ValueError(f"`{name}` must be three sizes >= 1. Received: {name}={shape!r}")
