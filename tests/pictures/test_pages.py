@@ -165,6 +165,22 @@ def test_a_page_in_the_browser(page, tmp_path):
 
 
 @in_browser
+@pytest.mark.parametrize(("count", "chosen"), [(1, "0"), (2, "")])
+def test_a_single_image_opens_with_what_lies_over_it(tmp_path, count, chosen):
+    images = {f"image {n}": np.zeros(SHAPE, "float32") for n in range(count)}
+    colours = {"features": np.ones((*SHAPE, 3), "float32")}
+    path = tmp_path / "report.html"
+    path.write_text(Page("a", "", viewer=Viewer(GRID, images, colours=colours)).html())
+    with browser(900, 700) as tab:
+        tab.open(path, READY)
+        assert tab.run("document.getElementById('overlay').value") == chosen
+        tab.run("new Promise(r => setTimeout(r, 200))")
+        white = (tab.shot("#canvas") > 150).all(-1).mean()
+        assert (white > 0.05) == (count == 1), white
+        assert tab.complaints() == []
+
+
+@in_browser
 def test_without_webgl_the_planes_are_shown(page, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(page.html(), encoding="utf-8")

@@ -209,5 +209,10 @@
   if (planes) planes.open = false;
   moved();
   mix();
+  // where there is nothing to slide between, what lies over the image is what one came for
+  if (content.images.length === 1 && content.overlays.length) {
+    at("overlay").value = 0;
+    await show();
+  }
   document.body.dataset.ready = "yes";
 })();
