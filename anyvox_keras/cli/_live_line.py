@@ -1,10 +1,12 @@
-"""One line on the terminal that tells what a command is doing, and how long it will take."""
+"""What a command is doing: one line on the terminal, or JSON for programs."""
 
 import contextlib
+import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anyvox_keras.progress import LOGGER
@@ -14,24 +16,58 @@ _SOON = 2.0
 
 
 @contextlib.contextmanager
-def live_line(wanted: bool = True) -> Iterator[None]:
-    """Draw the records of `anyvox_keras.progress` on stderr, if it is a terminal.
+def shown(arguments: Sequence[str]) -> Iterator[None]:
+    """Show the records of `anyvox_keras.progress` on stderr while a command runs.
 
     Args:
-        wanted: Whether there may be any line.
+        arguments: Of the command: with `--json` each record is a line of JSON, and warnings are
+            records, too; else they are drawn if stderr is a terminal, with `--quiet` not even then.
     """
-    if not wanted or not sys.stderr.isatty():
+    if "--json" in arguments:
+        handler: LiveLine | JsonLines = JsonLines()
+        warnings.showwarning = _warned
+    elif "--quiet" not in arguments and sys.stderr.isatty():
+        handler = LiveLine()
+    else:
         yield
         return
-    line, level = LiveLine(), LOGGER.level
-    LOGGER.addHandler(line)
+    level = LOGGER.level
+    LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     try:
         yield
     finally:
         LOGGER.setLevel(level)
-        LOGGER.removeHandler(line)
-        line.close()
+        LOGGER.removeHandler(handler)
+        handler.close()
+
+
+def _warned(message: Any, *_: Any, **__: Any) -> None:
+    LOGGER.warning("%s", " ".join(str(message).split()))
+
+
+class JsonLines(logging.Handler):
+    """Writes each record as a JSON object on a line of stderr.
+
+    Every one has `time`, seconds since 1970; a stage has `stage`, `detail` and `done` from 0 to 1,
+    the plan of stages `plan`, all else `note` or `warning`.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        told: dict[str, Any] = dict(vars(record))
+        content: dict[str, Any] = {
+            name: told[name] for name in ("plan", "stage", "detail", "done") if name in told
+        }
+        if not content:
+            kind = "warning" if record.levelno >= logging.WARNING else "note"
+            content = {kind: record.getMessage()}
+        write_json_line(time=record.created, **content)
+
+
+def write_json_line(**content: Any) -> None:
+    """Write an object on a line of stderr."""
+    print(json.dumps(content, default=str), file=sys.stderr, flush=True)
 
 
 def clear_line() -> None:

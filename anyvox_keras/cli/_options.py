@@ -26,9 +26,15 @@ WEIGHTS = click.option(
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 
-QUIET = click.option(
-    "--quiet", is_flag=True, expose_value=False, help="Draw no progress on the terminal."
-)
+
+def PROGRESS(command: Any) -> Any:  # noqa: N802 (an option, as the others are)
+    """Add what says how a command tells what it does; `main` reads both."""
+    quiet = "Draw no progress on the terminal."
+    lines = "Tell progress, warnings and errors as JSON on stderr, an object per line."
+    for flag, text in (("--json", lines), ("--quiet", quiet)):
+        command = click.option(flag, is_flag=True, expose_value=False, help=text)(command)
+    return command
+
 
 PRECISION = click.option(
     "--precision",

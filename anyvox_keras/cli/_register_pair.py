@@ -5,7 +5,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from anyvox_keras.cli._options import FORM, QUIET, SHARD, command_line, introduce
+from anyvox_keras.cli._options import FORM, PROGRESS, SHARD, command_line, introduce
 from anyvox_keras.errors import UserError
 from anyvox_keras.types import AffineModel, Clip, PairOptions
 
@@ -41,7 +41,7 @@ OPTIONS = (
     *map(_flag, get_type_hints(PairOptions, include_extras=True).items()),
     click.option("--label-names", type=Path, help="What the labels are called, for the report."),
     FORM,
-    QUIET,
+    PROGRESS,
 )
 
 

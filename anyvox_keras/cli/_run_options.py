@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from anyvox_keras.cli._live_line import clear_line
-from anyvox_keras.cli._options import QUIET
+from anyvox_keras.cli._options import PROGRESS
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
 from anyvox_keras.shards import LAUNCHED
@@ -26,7 +26,7 @@ RUN = (
     ),
     click.option("--resume", is_flag=True, help="Go on with the folder's run, or begin it."),
     click.option("--overwrite", is_flag=True, help="Begin anew where a run exists."),
-    QUIET,
+    PROGRESS,
 )
 
 

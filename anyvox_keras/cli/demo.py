@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from anyvox_keras import io, pictures
-from anyvox_keras.cli._options import QUIET
+from anyvox_keras.cli._options import PROGRESS
 from anyvox_keras.progress import note, tell
 from anyvox_keras.types import FeatureKind
 
@@ -29,7 +29,7 @@ RESOLUTION = 2
 @click.option("--out", default="demo", show_default=True, type=Path, help="Where results go.")
 @click.option("--steps", default=200, show_default=True, type=click.IntRange(20), help="Of fit.")
 @click.option("--seed", default=0, help="Seed of shapes, volumes and weights.")
-@QUIET
+@PROGRESS
 def demo(out: Path, steps: int, seed: int) -> None:
     """Pretrain a small network for a minute; register a real pair by the packaged one; draw both.
 

@@ -30,7 +30,7 @@ from anyvox_keras.shards import part_of
 @shared.OVERWRITE
 @shared.SHARD
 @worker_options
-@shared.QUIET
+@shared.PROGRESS
 def features(
     image: Path,
     out: Path,

@@ -4,12 +4,13 @@ import difflib
 import importlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 
 import click
 
-from anyvox_keras.cli._live_line import live_line
+from anyvox_keras.cli._live_line import shown, write_json_line
 from anyvox_keras.cli._quiet import quiet
 from anyvox_keras.errors import UserError
 from anyvox_keras.extras import EXTRAS, missing
@@ -92,7 +93,8 @@ def anyvox(context: click.Context, traceback: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    A user's mistake gives one line on stderr, `anyvox: error: ...`, and 2.
+    A user's mistake gives one line on stderr, `anyvox: error: ...`, and 2. With `--json` the last
+    line on stderr holds the exit code, and the error if there is one.
 
     Args:
         argv: the arguments after the program's name; the default is the process's own.
@@ -106,37 +108,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # ANSI codes and wrapped lines are for people, not for files
-    with quiet(), live_line("--quiet" not in arguments):
-        try:
-            if not HELP & set(arguments):
-                _check_backend()
-            code = anyvox.main(
-                args=arguments,
-                prog_name="anyvox",
-                standalone_mode=False,
-                obj={"arguments": arguments},
-            )
-            return code if isinstance(code, int) else 0
-        except (KeyboardInterrupt, click.Abort):
-            return _fail("interrupted", INTERRUPTED)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            return error.exit_code
-        except click.ClickException as error:
-            return _fail(error.format_message(), MISTAKE)
-        except ModuleNotFoundError as error:
-            return _fail(_missing(error), MISTAKE)
-        # UserError is a ValueError; a backend of keras.json without code here is an ImportError
-        except (ValueError, OSError, ImportError) as error:
-            if "--traceback" in arguments:
-                traceback.print_exc()
-            return _fail(str(error) or type(error).__name__, MISTAKE)
+    with quiet(), shown(arguments):
+        code, error = _run(arguments)
+        error = " ".join(error.split())
+        if "--json" in arguments:
+            write_json_line(time=time.time(), exit=code, **({"error": error} if error else {}))
+        elif error:
+            click.echo(f"anyvox: error: {error}", err=True)
+        return code
 
 
-def _fail(message: str, code: int) -> int:
-    """Print one line, whatever line breaks the message has."""
-    click.echo(f"anyvox: error: {' '.join(message.split())}", err=True)
-    return code
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Run a command; return its exit code and what was wrong, nothing if all went well."""
+    try:
+        if not HELP & set(arguments):
+            _check_backend()
+        code = anyvox.main(
+            args=arguments,
+            prog_name="anyvox",
+            standalone_mode=False,
+            obj={"arguments": arguments},
+        )
+        return (code if isinstance(code, int) else 0), ""
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED, "interrupted"
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code, ""
+    except click.ClickException as error:
+        return MISTAKE, error.format_message()
+    except ModuleNotFoundError as error:
+        return MISTAKE, _missing(error)
+    # UserError is a ValueError; a backend of keras.json without code here is an ImportError
+    except (ValueError, OSError, ImportError) as error:
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        return MISTAKE, str(error) or type(error).__name__
 
 
 def _check_backend() -> None:

@@ -12,7 +12,7 @@ import click
 
 from anyvox_keras import io, segmentation
 from anyvox_keras.cli import _segment_pages as pages
-from anyvox_keras.cli._options import FORM, OVERWRITE, QUIET, SHARD
+from anyvox_keras.cli._options import FORM, OVERWRITE, PROGRESS, SHARD
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.cli._workers import do_all, worker_options
 from anyvox_keras.cli.main import Commands
@@ -98,7 +98,7 @@ def _folds(out: Path, given: dict[str, Any], count: int) -> list[tuple[Path, dic
 @click.option("--licence", help="Of the weights, for the card.")
 @click.option("--half", is_flag=True, help="Store the weights as float16.")
 @OVERWRITE
-@QUIET
+@PROGRESS
 def preset(run: Path, out: Path, licence: str | None, half: bool, overwrite: bool) -> None:
     """Make a preset of a run, with a card, to be handed on; predict takes it as it takes a run."""
     io.check_output(out / "config.json", overwrite)
@@ -108,7 +108,7 @@ def preset(run: Path, out: Path, licence: str | None, half: bool, overwrite: boo
 
 @segment.command()
 @click.option("--data", required=True, type=Path, help="Folder, as train takes it.")
-@QUIET
+@PROGRESS
 def check(data: Path) -> None:
     """Tell what is wrong with a data set, and what training would take from it; exit 1 if grave."""
     from anyvox_keras.segmentation.fingerprint import read_fingerprint
@@ -145,7 +145,7 @@ def check(data: Path) -> None:
 @OVERWRITE
 @SHARD
 @worker_options
-@QUIET
+@PROGRESS
 def predict(
     runs: tuple[Path, ...],
     images: tuple[Path, ...],
@@ -284,7 +284,7 @@ class PredictJob:
 @click.option("--out", required=True, type=Path, help="CSV of each case and label.")
 @click.option("--images", type=Path, help="Folder of the images: draws OUT as .png, .html.")
 @OVERWRITE
-@QUIET
+@PROGRESS
 def evaluate(
     predictions: Path, labels: Path, out: Path, images: Path | None, overwrite: bool
 ) -> None:

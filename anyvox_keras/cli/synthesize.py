@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from anyvox_keras.cli._options import DRAWN, QUIET, SHARD, TEMPLATES
+from anyvox_keras.cli._options import DRAWN, PROGRESS, SHARD, TEMPLATES
 from anyvox_keras.cli._workers import each, worker_options
 from anyvox_keras.shards import part_of
 
@@ -30,7 +30,7 @@ from anyvox_keras.shards import part_of
 @worker_options
 @click.option("--out", required=True, type=Path, help="FILE.hdf5, one a shard; or a NIfTI folder.")
 @click.option("--overwrite", is_flag=True, help="Begin anew.")
-@QUIET
+@PROGRESS
 def synthesize(
     templates: str,
     side: int,

@@ -1,13 +1,17 @@
 """The line that tells what a command does."""
 
 import io
+import json
 import logging
+import warnings
 
 import pytest
 from rich.console import Console
 
 from anyvox_keras.cli import _live_line
-from anyvox_keras.cli._live_line import Clock, LiveLine, live_line
+from anyvox_keras.cli._live_line import Clock, LiveLine, shown
+from anyvox_keras.cli._quiet import quiet
+from anyvox_keras.cli.main import main
 from anyvox_keras.progress import LOGGER, counted, note, plan, tell
 
 
@@ -64,8 +68,33 @@ def test_records_are_drawn_and_the_terminal_is_left_clean():
 
 
 def test_nothing_is_drawn_where_nobody_watches(capsys):
-    with live_line():  # pytest's stderr is no terminal
+    with shown([]):  # pytest's stderr is no terminal
         note("a word")
         tell("a stage")
     assert capsys.readouterr().err == ""
     assert not LOGGER.handlers
+
+
+def test_programs_read_a_json_object_per_line(capsys):
+    with quiet(), shown(["--json"]):
+        note("scan.nii.gz: 4 x 4 x 4 voxels")
+        plan(search=4)
+        tell("search", "level 1 of 2", done=0.5)
+        warnings.warn_explicit("two\nlines", UserWarning, "a", 1, module="anyvox_keras.io")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert all(line.pop("time") > 1.7e9 for line in lines)
+    assert lines == [
+        {"note": "scan.nii.gz: 4 x 4 x 4 voxels"},
+        {"plan": {"search": 4}},
+        {"stage": "search", "detail": "level 1 of 2", "done": 0.5},
+        {"warning": "two lines"},
+    ]
+    assert not LOGGER.handlers
+
+
+def test_programs_are_told_the_end(capsys, tmp_path):
+    missing = str(tmp_path / "no.nii")
+    assert main(["register", missing, missing, "--json"]) == 2
+    told = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert told["exit"] == 2
+    assert "no.nii" in told["error"]
