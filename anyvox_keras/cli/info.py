@@ -1,6 +1,7 @@
 """`anyvox info [FILE]`."""
 
 import itertools
+import json
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,22 +13,29 @@ PACKAGES = ("keras", "tensorflow", "torch", "jax", "numpy", "scipy", "nibabel", 
 
 @click.command()
 @click.argument("file", type=Path, required=False)
-def info(file: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def info(file: Path | None, as_json: bool) -> None:
     """Show backend, device, versions and memory; or what FILE is, and what is odd about it.
 
     FILE is an image, a label map, a DICOM folder, a warp or another transform.
     """
     if file is not None:
-        _say_file(file)
-        return
-    for name, value in itertools.chain(_machine(), _backend()):
-        _say(name, value)
+        _say_file(file, as_json)
+    elif as_json:
+        click.echo(json.dumps(dict(itertools.chain(_machine(), _backend()))))
+    else:
+        for name, value in itertools.chain(_machine(), _backend()):
+            _say(name, value)
 
 
-def _say_file(file: Path) -> None:
+def _say_file(file: Path, as_json: bool) -> None:
     from anyvox_keras.io import describe
 
     found = describe(file)
+    if as_json:
+        content = {"kind": found.kind, **dict(found.facts), "odd": found.odd}
+        click.echo(json.dumps({"file": str(file), **content}, default=str))
+        return
     click.echo(f"{file}: {found.kind}")
     for name, value in found.facts:
         _say(name, str(value))

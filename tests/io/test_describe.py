@@ -1,5 +1,7 @@
 """`anyvox info FILE` says what is in a file, as SimpleITK and arithmetic say it."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -76,4 +78,9 @@ def test_the_command(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.startswith(f"{path}: image\n")
     assert "! slices are 5 mm apart" in said
+    capsys.readouterr()
+    assert main(["info", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == str(path)
+    assert told["odd"] == describe(path).odd
     assert main(["info", str(tmp_path / "absent.nii")]) == 2
