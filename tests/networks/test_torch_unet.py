@@ -86,6 +86,36 @@ def test_the_keras_model_trains_in_a_plain_loop():
     assert losses[2] < losses[1] < losses[0]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a module under torch alone")
+def test_processes_share_gradients_by_ddp(tmp_path):
+    """Under PyTorch's DDP two processes with a volume each have the gradients of one with both."""
+    (tmp_path / "ddp.py").write_text(
+        "import torch\n"
+        "from torch.nn.parallel import DistributedDataParallel\n"
+        "from anyvox_keras.networks import UNet\n"
+        "torch.distributed.init_process_group('gloo')\n"
+        "rank = torch.distributed.get_rank()\n"
+        "batch = torch.randn(2, 8, 8, 8, 1, generator=torch.Generator().manual_seed(0))\n"
+        "sizes = dict(width=2, levels=1, output_channels=2, normalization='instance')\n"
+        "unet = UNet(**sizes, seed=rank)\n"  # DDP begins with the first one's weights
+        "for channel, module in ((4, unet), (1, UNet(**sizes, seed=rank).to_torch().train())):\n"
+        "    volumes = batch.movedim(-1, channel)\n"
+        "    wrapped = DistributedDataParallel(module)\n"
+        "    gradients = []\n"
+        "    for run, part in ((wrapped, volumes[rank : rank + 1]), (module, volumes)):\n"
+        "        module.zero_grad()\n"
+        "        (run(part) - 1).square().mean().backward()\n"
+        "        parameters = [p for p in module.parameters() if p.requires_grad]\n"
+        "        gradients.append([p.grad.clone() for p in parameters])\n"
+        "    for shared, own in zip(*gradients, strict=True):\n"
+        "        torch.testing.assert_close(shared, own, rtol=1e-3, atol=1e-5)\n"
+        "    assert max(g.abs().max() for g in gradients[0]) > 1e-2\n"
+    )
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", str(tmp_path / "ddp.py")]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_the_twin_trains_compiled_in_a_plain_loop():
     volume = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     unet = UNet(width=4, levels=1, output_channels=2, normalization="instance", seed=0)
