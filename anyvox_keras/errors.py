@@ -195,6 +195,11 @@ def check_seed(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a whole number. Received: {name}={value!r}")
 
 
+def one_line(said: object) -> str:
+    """Return what an error, a warning or a reader said, without its line breaks."""
+    return " ".join(str(said).split())
+
+
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Say in one line that a file is damaged or foreign, whatever its reader stumbled over.
@@ -212,5 +217,5 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         raise
     # readers of foreign formats raise whatever the bytes make them raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = one_line(error)[:160] or type(error).__name__
         raise UserError(f"{path}: cannot be loaded as {what} ({reason})") from error

@@ -166,12 +166,12 @@ def load_model(
     """
     import keras
 
-    from anyvox_keras.errors import UserError
+    from anyvox_keras.errors import UserError, one_line
 
     try:
         return keras.models.load_model(path, compile=compile, **kwargs)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)[:160]
         raise UserError(f"{os.fspath(path)}: cannot be loaded ({reason})") from error
 
 

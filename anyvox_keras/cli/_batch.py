@@ -289,8 +289,9 @@ def _read(table: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
     parsed = []
     for where, given in io.read_table(table, "pair"):
         # dashes and underscores spell the same flag
-        require_once(table, [name.lstrip("-").replace("-", "_") for name in given])
-        columns = {name.lstrip("-").replace("-", "_"): text for name, text in given.items()}
+        names = [name.lstrip("-").replace("-", "_") for name in given]
+        require_once(table, names)
+        columns = dict(zip(names, given.values(), strict=True))
         unknown = sorted(set(columns) - set(options) - {"name"})
         lacking = sorted({"fixed", "moving"} - set(columns))
         if unknown or lacking:

@@ -5,10 +5,12 @@ import json
 import logging
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import click
+
+from anyvox_keras.errors import one_line
 from anyvox_keras.progress import LOGGER
 
 #: seconds: estimates from less than this are guesses
@@ -20,12 +22,11 @@ def shown(arguments: Sequence[str]) -> Iterator[None]:
     """Show the records of `anyvox_keras.progress` on stderr while a command runs.
 
     Args:
-        arguments: Of the command: with `--json` each record is a line of JSON, and warnings are
-            records, too; else they are drawn if stderr is a terminal, with `--quiet` not even then.
+        arguments: Of the command: with `--json` each record is a line of JSON; else they are drawn
+            if stderr is a terminal, with `--quiet` not even then.
     """
     if "--json" in arguments:
         handler: LiveLine | JsonLines = JsonLines()
-        warnings.showwarning = _warned
     elif "--quiet" not in arguments and sys.stderr.isatty():
         handler = LiveLine()
     else:
@@ -42,15 +43,24 @@ def shown(arguments: Sequence[str]) -> Iterator[None]:
         handler.close()
 
 
-def _warned(message: Any, *_: Any, **__: Any) -> None:
-    LOGGER.warning("%s", " ".join(str(message).split()))
+def complain(kind: str, message: object) -> None:
+    """Say what is wrong in one line on stderr, for people or, where they ask for it, programs.
+
+    Args:
+        kind: "error" or "warning".
+        message: What is said, in however many lines.
+    """
+    line = one_line(message)
+    if any(isinstance(handler, JsonLines) for handler in LOGGER.handlers):
+        write_json_line(**{kind: line})
+    else:
+        click.echo(f"anyvox: {kind}: {line}", err=True)
 
 
 class JsonLines(logging.Handler):
     """Writes each record as a JSON object on a line of stderr.
 
-    Every one has `time`, seconds since 1970; a stage has `stage`, `detail` and `done` from 0 to 1,
-    the plan of stages `plan`, all else `note` or `warning`.
+    A stage has `stage`, `detail` and `done` from 0 to 1, a plan of stages `plan`, all else `note`.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -59,15 +69,12 @@ class JsonLines(logging.Handler):
         content: dict[str, Any] = {
             name: told[name] for name in ("plan", "stage", "detail", "done") if name in told
         }
-        if not content:
-            kind = "warning" if record.levelno >= logging.WARNING else "note"
-            content = {kind: record.getMessage()}
-        write_json_line(time=record.created, **content)
+        write_json_line(**(content or {"note": record.getMessage()}))
 
 
 def write_json_line(**content: Any) -> None:
-    """Write an object on a line of stderr."""
-    print(json.dumps(content, default=str), file=sys.stderr, flush=True)
+    """Write an object, and `time`, seconds since 1970, on a line of stderr."""
+    print(json.dumps({"time": time.time(), **content}, default=str), file=sys.stderr, flush=True)
 
 
 def clear_line() -> None:

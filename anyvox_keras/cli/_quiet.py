@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
+from anyvox_keras.cli._live_line import complain
 
 #: read by the frameworks when they load
 _ENVIRONMENT = {
@@ -81,4 +81,4 @@ def _closed_stderr() -> Iterator[None]:
 
 
 def _show(message: Any, *_: Any, **__: Any) -> None:
-    click.echo(f"anyvox: warning: {' '.join(str(message).split())}", err=True)
+    complain("warning", message)

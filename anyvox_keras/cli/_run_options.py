@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from anyvox_keras.cli._live_line import clear_line
+from anyvox_keras.cli._live_line import clear_line, complain
 from anyvox_keras.cli._options import PROGRESS
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
@@ -134,5 +134,5 @@ def train_run(run: Any, shown: Sequence[str], began: float, foretell: bool = Fal
     except (FloatingPointError, ConnectionError) as error:
         # who started the processes says itself which of them was lost
         if LAUNCHED not in os.environ or isinstance(error, FloatingPointError):
-            click.echo(f"anyvox: error: {error}", err=True)
+            complain("error", error)
         sys.exit(1)

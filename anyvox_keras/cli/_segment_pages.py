@@ -70,8 +70,7 @@ def save_scores_page(
     """
     means = [segmentation.mean_score([case]) for case in cases]
     worst = int(np.nanargmin(means))
-    found, expected = (io.load_labels(file) for file in pairs[worst])
-    image = io.load_volume(images / pairs[worst][0].name)
+    image, found, expected = _case(pairs[worst], images)
     rows = [
         (score.case, score.label, score.dice,
          score.hd95_mm if math.isfinite(score.hd95_mm) else None)
@@ -124,11 +123,16 @@ def save_picture(
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     rows = []
     for what, place in chosen.items():
-        found, expected = (io.load_labels(file) for file in pairs[place])
-        image = io.load_volume(images / pairs[place][0].name)
+        image, found, expected = _case(pairs[place], images)
         title = f"{what}: {io.case_name(pairs[place][0])}, Dice {means[place]:.3f}"
         arrays = image.array, found.array, expected.array
         rows.append(pictures.CasePicture(title, *arrays, image.grid))
     figure = pictures.cases_picture(rows)
     pictures.save_figure(figure, path, overwrite)
     return figure
+
+
+def _case(files: tuple[Path, Path], images: Path) -> tuple[Any, Any, Any]:
+    """The image of a case, the label map that was found, and the true one."""
+    found, expected = (io.load_labels(file) for file in files)
+    return io.load_volume(images / files[0].name), found, expected

@@ -16,8 +16,9 @@ from typing import Any
 
 import click
 
+from anyvox_keras.cli._live_line import complain
 from anyvox_keras.cli._quiet import quiet
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.extras import load_extra
 from anyvox_keras.progress import tell
 from anyvox_keras.shards import environment_kept
@@ -138,8 +139,7 @@ def do_all(
 
 def report_failure(item: Any, error: Exception) -> None:
     """Say in one line what failed and why."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    click.echo(f"anyvox: error: {item}: {reason}", err=True)
+    complain("error", f"{item}: {one_line(error) or type(error).__name__}")
 
 
 def _done_here(job: Job, item: Any) -> Outcome:

@@ -4,15 +4,14 @@ import difflib
 import importlib
 import os
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 
 import click
 
-from anyvox_keras.cli._live_line import shown, write_json_line
+from anyvox_keras.cli._live_line import complain, shown, write_json_line
 from anyvox_keras.cli._quiet import quiet
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.extras import EXTRAS, missing
 
 #: sub-command -> its one line of help; the module of that name holds the command
@@ -110,11 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # ANSI codes and wrapped lines are for people, not for files
     with quiet(), shown(arguments):
         code, error = _run(arguments)
-        error = " ".join(error.split())
         if "--json" in arguments:
-            write_json_line(time=time.time(), exit=code, **({"error": error} if error else {}))
+            write_json_line(exit=code, **({"error": one_line(error)} if error else {}))
         elif error:
-            click.echo(f"anyvox: error: {error}", err=True)
+            complain("error", error)
         return code
 
 
@@ -130,6 +128,8 @@ def _run(arguments: list[str]) -> tuple[int, str]:
             obj={"arguments": arguments},
         )
         return (code if isinstance(code, int) else 0), ""
+    except SystemExit as end:  # what was wrong has been said
+        return (end.code if isinstance(end.code, int) else 1), ""
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED, "interrupted"
     except click.exceptions.NoArgsIsHelpError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from anyvox_keras.cli._live_line import complain
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.contrastive.run_settings import RunSettings
 from anyvox_keras.errors import UserError
@@ -115,7 +116,7 @@ def run_in_processes(devices: int) -> int:
     try:
         return run_processes(["-m", "anyvox_keras.cli", *arguments], devices)
     except ConnectionError as error:
-        click.echo(f"anyvox: error: {error}", err=True)
+        complain("error", error)
         return 1
 
 

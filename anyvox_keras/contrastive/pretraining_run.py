@@ -14,7 +14,7 @@ from anyvox_keras.backend import peers
 from anyvox_keras.contrastive.contrastive_pretrainer import ContrastivePretrainer
 from anyvox_keras.contrastive.recipes import RECIPES, recipe
 from anyvox_keras.contrastive.run_settings import RunSettings
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import ARCHITECTURES, VIT, UNet, ViT, load_network
 from anyvox_keras.networks.any_network import fixed_sides
@@ -251,7 +251,7 @@ def _called(place: str) -> keras.Model:
         backbone = getattr(importlib.import_module(module), name)()
     # a user's module raises whatever it likes
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        reason = f"{type(error).__name__}: {one_line(error)[:160]}"
         raise UserError(f"backbone: {place} cannot be called ({reason})") from error
     finally:
         sys.path.remove(os.getcwd())

@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.io.gzip_check import require_whole_gzip
 from anyvox_keras.io.simpleitk_images import READ, from_simpleitk, is_simpleitk, read_image
 
@@ -115,10 +115,11 @@ def read_values(image: Any, name: str, what: str) -> np.ndarray:
         kind = image.get_data_dtype()
         if kind.fields is not None or kind.kind not in "iufb":
             raise UserError(f"{name}: expected one real number per voxel, received {kind}")
-        _require_bytes(image, name, kind.itemsize, what)
         path = _path_of_values(image)
         if path is not None:
-            require_whole_gzip(path, most=2 * _claimed(image, kind.itemsize) + 2**24)
+            claimed = math.prod(int(n) for n in image.shape) * kind.itemsize
+            _require_bytes(path, claimed, name, what)
+            require_whole_gzip(path, most=2 * claimed + 2**24)
         return np.asanyarray(image.dataobj)
     except UserError:
         raise
@@ -126,23 +127,14 @@ def read_values(image: Any, name: str, what: str) -> np.ndarray:
         raise UserError(_broken(name, what, error)) from error
 
 
-def _require_bytes(image: Any, name: str, itemsize: int, what: str) -> None:
-    """Refuse a header that claims more voxels than the file can hold, before room is made."""
-    path = _path_of_values(image)
-    if path is None:
-        return
-    claimed = _claimed(image, itemsize)
+def _require_bytes(path: Any, claimed: int, name: str, what: str) -> None:
+    """Refuse a header that claims more bytes than the file can hold, before room is made."""
     packed = {".gz": _GZIP, ".mgz": _GZIP}.get(Path(path).suffix.lower())
     plain = Path(path).suffix.lower() in (".nii", ".img", ".mgh")
     size = os.path.getsize(path)
     if claimed > size * (packed or (1 if plain else math.inf)):
         reason = f"its header claims {claimed / 1e6:.3g} MB, it holds {size / 1e6:.2g} MB"
         raise UserError(_broken(name, what, ValueError(reason)))
-
-
-def _claimed(image: Any, itemsize: int) -> int:
-    """Bytes of all voxels, as the header has it."""
-    return math.prod(int(n) for n in image.shape) * itemsize
 
 
 def _path_of_values(image: Any) -> Any:
@@ -162,7 +154,7 @@ def copy_header(image: Any) -> nib.Nifti1Header:
 
 
 def _broken(name: Any, what: str, error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error) or type(error).__name__
     return f"{name}: expected a NIfTI {what}, received a file that cannot be read ({reason})"
 
 

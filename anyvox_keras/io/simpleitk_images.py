@@ -9,7 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.extras import load_extra
 
 #: read, in upper or lower case; what holds header and values in one file is written as well
@@ -43,7 +43,7 @@ def read_image(path: Path, what: str = "image") -> Any:
         files = _series(sitk, path, what) if path.is_dir() else str(path)
         return from_simpleitk(sitk.ReadImage(files), str(path), what)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[-160:]
+        reason = one_line(error)[-160:]
         message = f"{path}: expected {what}, received what cannot be read ({reason})"
         raise UserError(message) from error
     finally:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.extras import load_extra
 from anyvox_keras.io import atomic, require_room
 
@@ -58,7 +58,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
         raise
     # a foreign file makes readers raise whatever they like
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)[:160]
         raise UserError(f"{path}: cannot be loaded ({reason})") from error
     for weight in network.weights:
         if not np.isfinite(to_numpy(weight).astype("float32")).all():

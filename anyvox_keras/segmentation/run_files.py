@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anyvox_keras.errors import UserError
+from anyvox_keras.errors import UserError, one_line
 from anyvox_keras.io import atomic, save_json
 from anyvox_keras.networks import load_network
 from anyvox_keras.segmentation.segmentation_settings import SegmentationSettings
@@ -41,7 +41,7 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Segmenter, SegmentationSet
     try:
         segmenter.load_weights(folder / found[0])
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)[:160]
         raise UserError(f"{folder / found[0]}: cannot be loaded ({reason})") from error
     return segmenter, settings
 

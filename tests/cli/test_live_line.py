@@ -3,13 +3,14 @@
 import io
 import json
 import logging
+import sys
 import warnings
 
 import pytest
 from rich.console import Console
 
 from anyvox_keras.cli import _live_line
-from anyvox_keras.cli._live_line import Clock, LiveLine, shown
+from anyvox_keras.cli._live_line import Clock, LiveLine, complain, shown
 from anyvox_keras.cli._quiet import quiet
 from anyvox_keras.cli.main import main
 from anyvox_keras.progress import LOGGER, counted, note, plan, tell
@@ -98,3 +99,17 @@ def test_programs_are_told_the_end(capsys, tmp_path):
     told = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert told["exit"] == 2
     assert "no.nii" in told["error"]
+
+
+def test_programs_are_told_the_end_of_a_command_that_left_by_itself(capsys, monkeypatch):
+    def leave(**_):
+        complain("error", "a process\nwas lost")
+        sys.exit(1)
+
+    monkeypatch.setattr(sys.modules["anyvox_keras.cli.main"].anyvox, "main", leave)
+    assert main(["info", "--json"]) == 1
+    said, end = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert said["error"] == "a process was lost"
+    assert end["exit"] == 1
+    assert main(["info"]) == 1
+    assert capsys.readouterr().err == "anyvox: error: a process was lost\n"

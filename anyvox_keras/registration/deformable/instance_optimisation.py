@@ -34,7 +34,8 @@ def instance_optimisation(
 ) -> Array:  # fmt: skip
     """Descend with Adam on the match of the features and the smoothness of the displacement.
 
-    With parameters `p`, started at the displacement, `u = box^passes p`, the mean over voxels and
+    With parameters `p`, started at the displacement, `u = box^passes p`, which counts zeros outside
+    or what `settings.slack` makes of them, the mean over voxels and
     `D_a` the forward difference along axis `a`, the loss is
 
         12 mean_c (moving_c(x + u) - fixed_c)^2 + smoothness sum_a mean (D_a u)^2
