@@ -40,8 +40,10 @@ test: setup
 # TensorFlow keeps every program it compiled: one process takes 18 GB, three at most 10 each.
 LARGE := tests/synthesis tests/registration
 
+# JAX's compiled programs serve all parts (tests/conftest.py).
 test-%: setup
-	@status=0; for part in $(LARGE) "tests $(LARGE:%=--ignore=%)"; do \
+	@programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && \
+	export JAX_COMPILATION_CACHE_DIR="$$programs"; status=0; for part in $(LARGE) "tests $(LARGE:%=--ignore=%)"; do \
 	  echo "=== $* $$part"; \
 	  KERAS_BACKEND=$* $(BIN)/python -m pytest -q --durations=10 -m "not examples" $$part \
 	  || status=1; done; exit $$status

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import resource
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The tests compile hundreds of small programs and run each once or twice.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# Under JAX each model is a program of its own, though many are equal: a run compiles those once,
+# and so do the processes that its tests start.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _programs = tempfile.TemporaryDirectory(prefix="anyvox-programs-")  # gone when Python ends
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # Loaded after TensorFlow, torch can crash the process: their OpenMP runtimes collide.
 with contextlib.suppress(ImportError):
@@ -85,10 +93,25 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def full_disk() -> Callable[[int], None]:
+def full_disk() -> Iterator[Callable[[int], None]]:
     """`full_disk(size)`: no file may grow beyond these bytes, as on a full disk."""
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    return lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    with _no_program_kept():
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+
+@contextlib.contextmanager
+def _no_program_kept() -> Iterator[None]:
+    """Of those that JAX compiles: on a full disk it would keep half of one for later tests."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", float("inf"))
+    yield
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
 
 
 @pytest.hookimpl(wrapper=True)
