@@ -43,7 +43,8 @@ LARGE := tests/synthesis tests/registration
 # JAX's compiled programs serve all parts (tests/conftest.py).
 test-%: setup
 	@programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && \
-	export JAX_COMPILATION_CACHE_DIR="$$programs"; status=0; for part in $(LARGE) "tests $(LARGE:%=--ignore=%)"; do \
+	export JAX_COMPILATION_CACHE_DIR="$$programs"; status=0; \
+	for part in $(LARGE) "tests $(LARGE:%=--ignore=%)"; do \
 	  echo "=== $* $$part"; \
 	  KERAS_BACKEND=$* $(BIN)/python -m pytest -q --durations=10 -m "not examples" $$part \
 	  || status=1; done; exit $$status
