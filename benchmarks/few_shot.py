@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,18 @@ def _run(
         given = {"steps": options.steps, "batch_size": CROPS, "side": options.side}
         given["log_every"] = max(1, options.steps // 10)
     given["weights"] = options.weights if method == "pretrained" else "scratch"
-    given |= dict(change.split("=", 1) for change in options.change)
+    given |= dict(_changed(change) for change in options.change)
     settings = SegmentationSettings(seed=seed, **given)
     return SegmentationRun(folder, settings, Dataset(chosen, ())), tests[: options.tests]
+
+
+def _changed(change: str) -> tuple[str, Any]:
+    """Read KEY=VALUE, the value as in TOML, or a word."""
+    key, _, value = change.partition("=")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 def test_cases(name: str) -> list[CaseFiles]:

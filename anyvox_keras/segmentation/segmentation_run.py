@@ -16,7 +16,7 @@ from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
 from anyvox_keras.networks import ARCHITECTURES, UNet, load_network
 from anyvox_keras.networks.any_network import fixed_sides
-from anyvox_keras.segmentation.crops import EFFECTS, LIGHT, CropStream, SegmentationAugmentation
+from anyvox_keras.segmentation.crops import EFFECTS, MILDER, CropStream, SegmentationAugmentation
 from anyvox_keras.segmentation.dataset import (
     Case,
     CaseFiles,
@@ -249,9 +249,9 @@ class SegmentationRun(TrainingRun):
         own: dict[str, Any] = {}
         if s.augmentation == "none":
             own = {"rescaled": False, **dict.fromkeys((*EFFECTS, "affine"))}
-        if s.augmentation == "light":
-            affine = {**LIGHT["affine"], "spacing": s.voxel}
-            own = {**LIGHT, "rescaled": s.generalise, "affine": affine}
+        if named := MILDER.get(s.augmentation):
+            affine = {**named["affine"], "spacing": s.voxel}
+            own = {**named, "rescaled": s.generalise, "affine": affine}
         augmentation = SegmentationAugmentation(appearance, **own)
         return PaintedCrops(len(self.structures), augmentation) if self.maps else augmentation
 

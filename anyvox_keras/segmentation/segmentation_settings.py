@@ -112,9 +112,9 @@ class SegmentationSettings(Settings):
         "of the training scans.",
     )
     augmentation: Augmenting = setting(
-        "light",
-        "How much crops are changed: light, for short trainings; paper, the fine-tuning's own "
-        "effects and affine maps; none.",
+        "wide",
+        "How much crops are changed: wide, much in size and pose and a little in contrast, for few "
+        "scans; light, little in both; paper, the fine-tuning's own effects and affine maps; none.",
     )
     scaling: IntensityScaling = setting(
         "percentiles",
