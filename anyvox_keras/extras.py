@@ -18,6 +18,7 @@ EXTRAS = {
     "onnxscript": "onnx",
     "nilearn": "demo",
     "SimpleITK": "images",
+    "vtkmodules": "meshes",
     "distributed": "cluster",
 }
 

@@ -13,6 +13,8 @@ from anyvox_keras.errors import UserError
 
 #: interpolation to the order of its spline
 ORDERS = {"linear": 1, "nearest": 0, "bspline": 3}
+# millimetres by which a point of a mesh may miss its place
+_FAR = 0.01
 
 
 @click.command()
@@ -33,7 +35,14 @@ ORDERS = {"linear": 1, "nearest": 0, "bspline": 3}
 )
 @click.option("--reference", type=Path, help="Image whose grid the result gets; else the warp's.")
 @click.option("--points", type=Path, help="CSV with columns x,y,z in mm, .fcsv or .mrk.json.")
-@click.option("--out", required=True, type=Path, help="NIfTI, a file of points, or a folder.")
+@click.option(
+    "--mesh",
+    "meshes",
+    multiple=True,
+    type=Path,
+    help="Surface or set of points of the moving side: .vtk, .vtp, .ply, .stl, .obj; repeats, too.",
+)
+@click.option("--out", required=True, type=Path, help="NIfTI, points, a mesh, or a folder.")
 @click.option("--labels", is_flag=True, help="The image holds labels: nearest, integers kept.")
 @click.option(
     "--interpolation",
@@ -46,7 +55,9 @@ ORDERS = {"linear": 1, "nearest": 0, "bspline": 3}
     metavar="V",
     help="Value beyond the image; else the image's own background, 0 for labels.",
 )
-@click.option("--ras", is_flag=True, help="Points of CSV files are RAS, not LPS as in ITK.")
+@click.option(
+    "--ras", is_flag=True, help="CSV files, and meshes that do not say, are RAS, not LPS."
+)
 @FORM
 @OVERWRITE
 def apply(
@@ -54,6 +65,7 @@ def apply(
     images: tuple[Path, ...],
     reference: Path | None,
     points: Path | None,
+    meshes: tuple[Path, ...],
     out: Path,
     labels: bool,
     interpolation: str | None,
@@ -61,30 +73,32 @@ def apply(
     ras: bool,
     overwrite: bool,
 ) -> None:
-    """Warp images, label maps or points with a saved warp.
+    """Warp images, label maps, meshes or points with a saved warp.
 
-    Images of the moving side come onto the fixed side; points go the way ITK maps them, from fixed
-    to moving.
+    Images and meshes of the moving side come onto the fixed side; points go the way ITK maps them,
+    from fixed to moving. With the inverse warp all go the other way.
     """
-    if bool(images) == (points is not None):
-        raise click.UsageError("expected either --image or --points")
+    if [bool(images), points is not None, bool(meshes)].count(True) != 1:
+        raise click.UsageError("expected either --image or --points or --mesh")
     if labels and interpolation not in (None, "nearest"):
         raise UserError(f"--interpolation: expected nearest for labels, received {interpolation}")
     if labels and outside is not None and not (outside >= 0 and outside.is_integer()):
         raise UserError(f"--outside: expected a label, an integer from 0 up, received {outside:g}")
-    outs = [out] if len(images) < 2 else [out / image.name for image in images]
-    if len(set(outs)) < len(images):
-        raise UserError("--image: expected files of different names, received two of one name")
+    moving = images or meshes
+    outs = [out] if len(moving) < 2 else [out / one.name for one in moving]
+    if len(set(outs)) < len(moving):
+        flag = "--image" if images else "--mesh"
+        raise UserError(f"{flag}: expected files of different names, received two of one name")
     for one in outs:
-        io.check_output(one, overwrite, (*warps, *images, reference, points))
+        io.check_output(one, overwrite, (*warps, *moving, reference, points))
     if points is not None:
         _warp_points(_chain(warps), points, out, ras)
         return
-    order = None if interpolation is None else ORDERS[interpolation]
-    if len(images) > 1:
-        out.mkdir(parents=True, exist_ok=True)
     chain = _chain(warps)
-    for image, one in zip(images, outs, strict=True):
+    for mesh, one in zip(meshes, outs, strict=False):
+        _warp_mesh(chain, mesh, one, ras)
+    order = None if interpolation is None else ORDERS[interpolation]
+    for image, one in zip(images, outs, strict=False):
         _warp_image(chain, image, reference, one, labels, order, outside)
 
 
@@ -127,9 +141,34 @@ def _moved(field: Any, moving: Any, grid: Any, order: int | None, fill: float) -
 def _warp_points(chain: Any, points: Path, out: Path, ras: bool) -> None:
     listed = io.read_landmarks(points, ras)
     start = listed.points * io.TO_LPS
-    outside = 0 if chain.grid is None else int((~chain.grid.contains(start)).sum())
-    if outside:
-        message = f"{outside} of {len(start)} points lie outside the warp"
-        warnings.warn(f"{message}; they are moved by its affine part", stacklevel=1)
+    _tell_outside(chain, start)
     io.save_points(out, chain.points(start) * io.TO_LPS, overwrite=True, like=listed, ras=ras)
     click.echo(f"{out}: {len(start)} points")
+
+
+def _warp_mesh(chain: Any, mesh: Path, out: Path, ras: bool) -> None:
+    """Bring a mesh of the moving side onto the fixed side, each point by itself."""
+    listed = io.read_mesh(mesh, ras)
+    found, off = chain.points_back(listed.points * io.TO_LPS)
+    if (lost := off > _FAR).any():
+        if lost.mean() > 0.05:
+            raise UserError(
+                f"{mesh}: expected a transform that has an inverse there, received one that leads "
+                f"no point to {lost.sum()} of {len(off)} (up to {off.max():.2g} mm off)"
+            )
+        warnings.warn(f"{lost.sum()} of {len(off)} points are up to {off.max():.2g} mm off, where "
+                      "the transform folds", stacklevel=1)  # fmt: skip
+    _tell_outside(chain, found)
+    normals = None
+    if listed.normals is not None:
+        normals = chain.normals_back(found, listed.normals * io.TO_LPS) * io.TO_LPS
+    io.save_mesh(out, listed.at(found * io.TO_LPS, normals), overwrite=True)
+    system = listed.system if listed.said else f"{listed.system} (its file does not say)"
+    click.echo(f"{out}: {len(found)} points, {system}, from moving to fixed")
+
+
+def _tell_outside(chain: Any, fixed: np.ndarray) -> None:
+    outside = 0 if chain.grid is None else int((~chain.grid.contains(fixed)).sum())
+    if outside:
+        message = f"{outside} of {len(fixed)} points lie outside the warp"
+        warnings.warn(f"{message}; they are moved by its affine part", stacklevel=1)

@@ -1,4 +1,4 @@
-"""Files and their geometry: NIfTI, ITK transforms, points, HDF5 pairs."""
+"""Files and their geometry: NIfTI, ITK transforms, points, meshes, HDF5 pairs."""
 
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
         load_reference as load_reference,
         load_series as load_series,
         load_volume as load_volume,
+    )
+    from anyvox_keras.io.mesh_files import (
+        MESHES as MESHES,
+        Mesh as Mesh,
+        read_mesh as read_mesh,
+        save_mesh as save_mesh,
     )
     from anyvox_keras.io.output import (
         REGISTRATION_FILES as REGISTRATION_FILES,
