@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from anyvox_keras.errors import UserError, one_line, real_numbers
 from anyvox_keras.extras import load_extra
 from anyvox_keras.io.mesh_checks import is_ascii, require_numbers, require_survived, require_whole
+from anyvox_keras.io.mesh_titles import describe, system_of, title_of
 from anyvox_keras.io.output import atomic, check_output
 from anyvox_keras.io.points import TO_LPS
 
@@ -25,8 +26,8 @@ _FORMS = {
     ".obj": ("vtkIOGeometry", "vtkOBJ"),
 }
 MESHES = tuple(_FORMS)
-#: what 3D Slicer writes into titles, comments and, in .vtp files, an array of this name
-_SPACE, _SAID = "SPACE", re.compile(r"SPACE=(LPS|RAS)")
+#: hold no data of points
+_BARE = (".ply", ".stl", ".obj")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,20 +83,21 @@ def read_mesh(path: str | os.PathLike[str], ras: bool = False) -> Mesh:
     if ending == ".vtk" and text:
         require_numbers(path, data)
     points = _points(path, data)
-    title = _title(reader, data)
-    found = _SAID.search(title)
-    system = found[1] if found else "RAS" if ras else "LPS"
+    title = title_of(reader, data)
+    said = system_of(title)
+    system = said or ("RAS" if ras else "LPS")
     signs = TO_LPS if system == "RAS" else 1.0
     normals = data.GetPointData().GetNormals()
     turned = None if normals is None else _numpy().vtk_to_numpy(normals).astype("float64") * signs
-    return Mesh(points * signs, data, system, found is not None, turned, title, text)
+    return Mesh(points * signs, data, system, said is not None, turned, title, text)
 
 
 def save_mesh(path: str | os.PathLike[str], mesh: Mesh, overwrite: bool = False) -> None:
     """Write a mesh in the format of the name, in the system of the file that it was read from.
 
-    Faces and the data of points stay; normals become `mesh.normals`. `.stl` holds triangles and
-    nothing else, `.ply` and `.obj` no data but normals.
+    Faces and the data of points and faces stay; normals of points become `mesh.normals`, those of
+    faces are left out, since they follow from the points. `.stl` holds triangles and nothing else,
+    `.ply` normals and colours, `.obj` normals; a warning names the data that are not written.
 
     Raises:
         UserError: VTK is not installed; another ending; the file exists and `overwrite` is false;
@@ -108,8 +110,8 @@ def save_mesh(path: str | os.PathLike[str], mesh: Mesh, overwrite: bool = False)
     ending = path.suffix.lower()
     if ending == ".stl" and not data.GetNumberOfPolys() + data.GetNumberOfStrips():
         raise UserError(f"{path}: expected a mesh with faces, which .stl is made of; received none")
-    title = _SAID.sub("", mesh.title.split("\0")[0].splitlines()[0] if mesh.title else "").strip()
-    _describe(writer, data, ending, f"{title[:60]} {_SPACE}={mesh.system}".strip())
+    describe(writer, data, ending, mesh.title, mesh.system)
+    _keep_colours(writer, data, path)
     if ending in (".vtk", ".ply", ".stl"):
         (writer.SetFileTypeToASCII if mesh.ascii else writer.SetFileTypeToBinary)()
     with atomic(check_output(path, overwrite)) as temporary, _heard(path, "written"):
@@ -117,7 +119,25 @@ def save_mesh(path: str | os.PathLike[str], mesh: Mesh, overwrite: bool = False)
         writer.SetInputData(data)
         writer.Write()
         if ending == ".obj":  # whose writer takes no comment
-            temporary.write_text(f"# {_SPACE}={mesh.system}\n" + temporary.read_text())
+            temporary.write_text(f"# SPACE={mesh.system}\n" + temporary.read_text())
+
+
+def _keep_colours(writer: Any, data: Any, path: Path) -> None:
+    """Have a .ply file hold its colours, and say what a file does not hold."""
+    ending, group = path.suffix.lower(), data.GetPointData()
+    if ending not in _BARE:
+        return
+    names = {group.GetArrayName(k) or "an array" for k in range(group.GetNumberOfArrays())}
+    if group.GetNormals() is not None:
+        names.discard(group.GetNormals().GetName())
+    for name in ("RGB", "RGBA"):  # as VTK's reader calls them
+        if ending == ".ply" and name in names:
+            writer.SetArrayName(name)
+            writer.SetEnableAlpha(name == "RGBA")
+            names.discard(name)
+    if names:
+        listed = ", ".join(sorted(names))
+        warnings.warn(f"{path}: {ending} does not hold {listed}, which is left out", stacklevel=3)
 
 
 def _tool(path: Path, kind: str) -> Any:
@@ -170,37 +190,6 @@ def _points(path: Path, data: Any) -> np.ndarray:
     return points
 
 
-def _title(reader: Any, data: Any) -> str:
-    """Title, header or comments of a file, each where its format has it."""
-    array = data.GetFieldData().GetAbstractArray(_SPACE)
-    if array is not None and array.GetNumberOfValues():
-        return f"{_SPACE}={_text(array.GetValue(0))}"
-    if hasattr(reader, "GetComments"):  # .ply
-        comments = reader.GetComments()
-        values = (comments.GetValue(k) for k in range(comments.GetNumberOfValues()))
-        return " ".join(_text(value) for value in values)
-    named = getattr(reader, "GetComment", None) or getattr(reader, "GetHeader", None)
-    return _text(named()) if named else ""
-
-
-def _text(value: Any) -> str:
-    """VTK gives bytes where a text is not UTF-8."""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
-
-
-def _describe(writer: Any, data: Any, ending: str, title: str) -> None:
-    """Let the file say in which system it is, where 3D Slicer looks for it."""
-    if ending == ".ply":
-        writer.AddComment(title)
-    elif ending == ".vtp":
-        array = _module("vtkCommonCore").vtkStringArray()
-        array.SetName(_SPACE)
-        array.InsertNextValue(title[-3:])
-        data.GetFieldData().AddArray(array)
-    elif ending != ".obj":
-        writer.SetHeader(title)
-
-
 def _moved(mesh: Mesh) -> Any:
     """VTK's mesh with the points and normals where they are now, in the file's own system."""
     points = real_numbers("points", mesh.points, "float64")
@@ -213,6 +202,8 @@ def _moved(mesh: Mesh) -> Any:
     kept = mesh.data.GetPoints()
     data.SetPoints(kept.NewInstance())
     data.GetPoints().SetData(_array(points * signs, kept.GetData()))
+    if data.GetCellData().GetNormals() is not None:
+        data.GetCellData().RemoveArray(data.GetCellData().GetNormals().GetName())
     if mesh.normals is not None:
         old = mesh.data.GetPointData().GetNormals()
         data.GetPointData().SetNormals(_array(mesh.normals * signs, old))

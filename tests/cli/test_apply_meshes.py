@@ -5,24 +5,25 @@ Nothing here computes with the backend.
 
 import importlib
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkFiltersSources import vtkSphereSource
 from vtkmodules.vtkIOLegacy import vtkPolyDataReader, vtkPolyDataWriter
 
 from anyvox_keras.cli import main
 from anyvox_keras.geometry import Chain, Grid
-from anyvox_keras.io import MESHES, Mesh, read_mesh, save_affine, save_mesh, save_warp
+from anyvox_keras.io import MESHES, Mesh, read_mesh, save_affine, save_mesh, save_volume, save_warp
 
 LPS = np.array([-1.0, -1.0, 1.0])
 CENTRE, RADIUS = np.array([4.0, -6.0, 5.0]), 8.0  # LPS
 # what takes fixed points to moving ones, RAS: a turn, a scale and a shift
 TURN = np.array([[0.0, -1.5, 0, 3], [1.5, 0, 0, -2], [0, 0, 1.5, 1], [0, 0, 0, 1]])
-GRID = Grid(
-    (17, 17, 17), np.array([[2.5, 0, 0, -20], [0, 2.5, 0, -20], [0, 0, 2.5, -20], [0, 0, 0, 1]])
-)
+PLACE = np.array([[1.0, 0, 0, -20], [0, 1, 0, -20], [0, 0, 1, -20], [0, 0, 0, 1]])
+GRID = Grid((17, 17, 17), PLACE @ np.diag([2.5, 2.5, 2.5, 1]))
 _WAVE = GRID.to_world(GRID.voxels())
 FIELD = 2 * np.sin(_WAVE[..., [1, 2, 0]] / 8)
 
@@ -128,6 +129,26 @@ def test_a_field_moves_a_sphere_to_where_sitk_maps_it_back(folder, sphere, syste
     np.testing.assert_allclose(forth, start * signs, atol=2e-3)
 
 
+def test_a_mesh_and_its_image_land_together(folder, sphere):
+    """An image of distances to the sphere, moved as images are, is zero on the moved sphere."""
+    moving = Grid((40, 40, 40), PLACE)
+    away = np.linalg.norm(moving.to_world(moving.voxels()) - CENTRE * LPS, axis=-1) - RADIUS
+    save_volume(folder / "moving.nii.gz", away.astype("float32"), moving)
+    fine = Grid((36, 38, 40), PLACE)
+    save_volume(folder / "fixed.nii.gz", np.zeros(fine.shape, "float32"), fine)
+    words = ["apply", "--warp", folder / "warp.nii.gz", "--image", folder / "moving.nii.gz"]
+    words += ["--reference", folder / "fixed.nii.gz", "--out", folder / "moved.nii.gz"]
+    assert main([*map(str, words)]) == 0
+    write(folder / "in.vtk", sphere)
+    assert apply(folder, "in.vtk", "out.vtk", warp="warp.nii.gz") == 0
+    voxels = fine.to_voxel(read_mesh(folder / "out.vtk").points * LPS)
+    moved = nib.load(folder / "moved.nii.gz").get_fdata()
+    left = ndimage.map_coordinates(moved, voxels.T, order=1)
+    assert np.abs(left).max() < 0.15  # of a grid of 1 mm
+    start = fine.to_voxel(read_mesh(folder / "in.vtk").points * LPS)
+    assert np.abs(ndimage.map_coordinates(moved, start.T, order=1)).max() > 1
+
+
 def test_what_does_not_say_is_lps_or_as_the_flag_says(folder, sphere, capsys):
     write(folder / "in.vtk", sphere, "vtk output")
     assert apply(folder, "in.vtk", "lps.vtk") == 0
@@ -165,6 +186,19 @@ def test_every_format_keeps_faces_and_says_its_system(folder, sphere, ending, sy
             vtk_to_numpy(after.data.GetPolys().GetConnectivityArray()),
             vtk_to_numpy(sphere.GetPolys().GetConnectivityArray()),
         )
+
+
+def test_colours_stay_and_what_a_format_does_not_hold_is_told(folder, sphere, capsys):
+    colours = numpy_to_vtk(np.arange(3 * sphere.GetNumberOfPoints(), dtype="uint8").reshape(-1, 3))
+    colours.SetName("RGB")
+    sphere.GetPointData().AddArray(colours)
+    write(folder / "in.vtk", sphere)
+    assert apply(folder, "in.vtk", "out.ply") == 0
+    assert ".ply does not hold thickness" in capsys.readouterr().err
+    assert apply(folder, "out.ply", "again.ply") == 0
+    assert "does not hold" not in capsys.readouterr().err
+    kept = read_mesh(folder / "again.ply").data.GetPointData().GetArray("RGB")
+    np.testing.assert_array_equal(vtk_to_numpy(kept), vtk_to_numpy(colours))
 
 
 def test_several_meshes_go_into_a_folder(folder, sphere):
