@@ -2,11 +2,14 @@
 
     python benchmarks/formats.py
 
-Prints two tables in Markdown. Transforms are written by one program and read by the other, both
+Prints three tables in Markdown. Transforms are written by one program and read by the other, both
 ways; 50 points are mapped, the largest distance is in millimetres. Images are read by both, or
 written by us and read by theirs: the largest distance of their corners, and of their values.
+Meshes are moved by the command and read by VTK: the distance to where SimpleITK maps the points.
 """
 
+import contextlib
+import io
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +20,24 @@ import nitransforms
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
+from scipy.spatial import cKDTree
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkFiltersSources import vtkSphereSource
+from vtkmodules.vtkIOGeometry import vtkOBJReader, vtkSTLReader
+from vtkmodules.vtkIOLegacy import vtkPolyDataReader
+from vtkmodules.vtkIOPLY import vtkPLYReader
+from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 
+from anyvox_keras.cli import main as anyvox
 from anyvox_keras.geometry import Chain, Grid, Volume, Warp
-from anyvox_keras.io import load_transform, load_volume, save_transform, save_volume
+from anyvox_keras.io import (
+    Mesh,
+    load_transform,
+    load_volume,
+    save_mesh,
+    save_transform,
+    save_volume,
+)
 
 LPS = np.array([-1.0, -1.0, 1.0])
 FIXED = Grid((24, 20, 16), np.array([[0, 2.5, 0, -9], [2, 0, 0, -8], [0, 0, 3, -7], [0, 0, 0, 1]]))
@@ -187,8 +205,48 @@ def _compared(what: str, reader: str, ours: Volume, theirs: sitk.Image) -> Image
     return what, reader, apart(ours.grid.to_world(ends), place), float(values)
 
 
+def mesh_rows(folder: Path) -> Iterator[tuple[str, float, float]]:
+    """A sphere moved by an affine, against SimpleITK's inverse, and by a field, led forth again."""
+    sphere = vtkSphereSource()
+    sphere.SetCenter(LPS * FIXED.centre)
+    sphere.SetRadius(9)
+    sphere.Update()
+    start = vtk_to_numpy(sphere.GetOutput().GetPoints().GetData()).astype("float64")
+    affine = itk_affine()
+    sitk.WriteTransform(affine, str(folder / "affine.tfm"))
+    save_transform(folder / "field.nii.gz", Chain((WARP,)))
+    forth = sitk.DisplacementFieldTransform(
+        sitk.ReadImage(str(folder / "field.nii.gz"), sitk.sitkVectorFloat64)
+    )
+    readers = {
+        ".vtk": vtkPolyDataReader, ".vtp": vtkXMLPolyDataReader, ".ply": vtkPLYReader,
+        ".stl": vtkSTLReader, ".obj": vtkOBJReader,
+    }  # fmt: skip
+    for ending, reader in readers.items():
+        mesh, out = folder / f"mesh{ending}", folder / f"moved{ending}"
+        save_mesh(mesh, Mesh(start, sphere.GetOutput(), "LPS", True))
+        found = []
+        for warp in ("affine.tfm", "field.nii.gz"):
+            words = ["--warp", folder / warp, "--mesh", mesh, "--out", out, "--overwrite"]
+            with contextlib.redirect_stdout(io.StringIO()):
+                anyvox(["apply", *map(str, words)])
+            made = reader()
+            made.SetFileName(str(out))
+            made.Update()
+            found.append(vtk_to_numpy(made.GetOutput().GetPoints().GetData()).astype("float64"))
+        back = affine.GetInverse()
+        truth = [back.TransformPoint(p) for p in start.tolist()]
+        again = [forth.TransformPoint(p) for p in found[1].tolist()]
+        yield ending, _nearest(found[0], truth), _nearest(again, start)
+
+
+def _nearest(found: np.ndarray, truth: np.ndarray) -> float:
+    """The largest distance of a point to its own: a .stl file keeps no order."""
+    return float(max(cKDTree(truth).query(found)[0].max(), cKDTree(found).query(truth)[0].max()))
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     sitk.ProcessObject_SetGlobalWarningDisplay(False)
     steps: tuple[Callable[[Path], Iterator[Row]], ...] = (
         read_from_itk, read_by_itk, with_nitransforms, with_scipy,
@@ -201,6 +259,9 @@ def main() -> None:
         print("\n| image | other reader | corners, mm | values |\n|---|---|---|---|")
         for what, reader, corners, values in image_rows(Path(name)):
             print(f"| {what} | {reader} | {corners:.1g} | {values:.1g} |")
+        print("\n| mesh | moved by an affine, mm | by a field, mm |\n|---|---|---|")
+        for ending, linear, bent in mesh_rows(Path(name)):
+            print(f"| `{ending}` | {linear:.1g} | {bent:.1g} |")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ DOORS = {
 # Extras and test tools: loaded where they are used, so that the package works without them.
 OPTIONAL = {
     "matplotlib", "nilearn", "voxelmorph", "neurite", "huggingface_hub", "pandas", "safetensors",
+    "vtk", "vtkmodules",
 }  # fmt: skip
 FOREIGN = {"monai", "torchio", "SimpleITK", "convexadam", "convexAdam", "pytest", "sklearn"}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -170,9 +171,11 @@ def _heard(path: Path, done: str) -> Iterator[None]:
     finally:
         core.vtkOutputWindow.SetInstance(before)
         core.vtkLogger.SetStderrVerbosity(core.vtkLogger.VERBOSITY_ERROR)
-    if said := one_line(window.GetOutput()):
-        reason = said.rpartition("): ")[2] if len(said) > 160 else said
-        raise UserError(f"{path}: the mesh cannot be {done} ({reason[-160:]})")
+    if said := window.GetOutput().strip():
+        reason = re.search(r"\): (.+)", said)
+        raise UserError(
+            f"{path}: the mesh cannot be {done} ({one_line(reason[1] if reason else said)})"
+        )
 
 
 def _points(path: Path, data: Any) -> np.ndarray:

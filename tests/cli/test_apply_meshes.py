@@ -1,10 +1,8 @@
-"""`anyvox apply --mesh`: a sphere of the moving side lands where SimpleITK's inverse puts it.
-
-Nothing here computes with the backend.
-"""
+"""`anyvox apply --mesh`: a sphere of the moving side lands where SimpleITK's inverse puts it."""
 
 import importlib
 
+import keras
 import nibabel as nib
 import numpy as np
 import pytest
@@ -17,6 +15,11 @@ from vtkmodules.vtkIOLegacy import vtkPolyDataReader, vtkPolyDataWriter
 from anyvox_keras.cli import main
 from anyvox_keras.geometry import Chain, Grid
 from anyvox_keras.io import MESHES, Mesh, read_mesh, save_affine, save_mesh, save_volume, save_warp
+
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() != "torch", reason="no backend takes part"),
+    pytest.mark.filterwarnings("ignore:.*does not hold"),
+]
 
 LPS = np.array([-1.0, -1.0, 1.0])
 CENTRE, RADIUS = np.array([4.0, -6.0, 5.0]), 8.0  # LPS
@@ -199,6 +202,14 @@ def test_colours_stay_and_what_a_format_does_not_hold_is_told(folder, sphere, ca
     assert "does not hold" not in capsys.readouterr().err
     kept = read_mesh(folder / "again.ply").data.GetPointData().GetArray("RGB")
     np.testing.assert_array_equal(vtk_to_numpy(kept), vtk_to_numpy(colours))
+
+
+def test_a_set_of_points_moves_too(folder, capsys):
+    text = "# vtk DataFile Version 3.0\nSPACE=RAS\nASCII\nDATASET POLYDATA\nPOINTS 2 double\n"
+    (folder / "in.vtk").write_text(text + "3 -2 1\n6 1 2.5\n")
+    assert apply(folder, "in.vtk", "out.vtk") == 0
+    np.testing.assert_allclose(read_mesh(folder / "out.vtk").points * LPS, [[0] * 3, [2, -2, 1]])
+    assert "a mesh with faces" in refused(folder, capsys, "in.vtk", "out.stl")
 
 
 def test_several_meshes_go_into_a_folder(folder, sphere):
