@@ -187,6 +187,8 @@ def draw_all(keys: Array, plan: Plan) -> dict[str, Any]:
         ```
     """
     leaves = list(_leaves(plan))
+    if not leaves:
+        return {}
     derived = _derive(ops.convert_to_tensor(keys, "int32"), [path for path, _ in leaves])
     words: dict[int, Array] = {}
     small = [i for i, (_, draw) in enumerate(leaves) if draw.words <= LARGE]

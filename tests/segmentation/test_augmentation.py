@@ -63,6 +63,14 @@ def test_augmentation_passes_the_battery(crops):
     assert set(np.unique(output["label_map"])) <= {0, 1, 2}
 
 
+def test_without_a_step_crops_stay_as_they_are(crops):
+    names = ("noise", "bias", "gibbs", "gamma", "blur", "sharpen", "affine")
+    layer = SegmentationAugmentation(rescaled=False, **dict.fromkeys(names))
+    out = layer(crops, random.keys_for(0, range(2)), training=True)
+    for name, volume in crops.items():
+        np.testing.assert_array_equal(to_numpy(out[name]), volume)
+
+
 @pytest.mark.parametrize("appearance", [None, {"spike": None}])
 def test_labels_go_where_the_image_goes(appearance):
     """A bright box stays where its label is, whatever is done to the image."""
