@@ -213,4 +213,4 @@ def _register(pair: Any, out: Path, results: _Results) -> None:
     found = registration.metrics
     results.dice = {name: found["dice"][label] for name, label in labels.items()}
     results.folds_percent = found["folds_percent"]
-    registration.save(out, overwrite=True)
+    registration.save(out, names={1: "grey matter", 2: "white matter"}, overwrite=True)

@@ -13,6 +13,22 @@ from anyvox_keras.metrics import target_registration_error
 from anyvox_keras.ops import jacobian_determinant
 from anyvox_keras.pictures import Link, Page, Table, Viewer, made_with_tables, warped_lines
 
+#: the measures of `Quality` in a reader's words
+WORDS = {
+    "information": "mutual information of the images (1: each tells the other)",
+    "information_gain": "its gain over the start, as a share",
+    "information_peak": "it, over that of the result moved aside",
+    "correlation_peak": "local correlation, over that of the result moved aside",
+    "edge_percent": "voxels moved as far as the search reaches, %",
+    "inverse_residual_mm": "there and back, 95 % of the voxels are off by less than, mm",
+    "inverse_residual": "the same in voxels",
+    "overlap": "share of the fixed image that is covered",
+    "mask_dice": "Dice of the masks",
+    "dice": "mean Dice of the labels",
+    "dice_change": "its change",
+    "tre_change": "change of the landmarks' distance, as a share",
+}
+
 
 def registration_page(
     result: Any,
@@ -120,7 +136,7 @@ def _measures(metrics: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "standard deviation of the log Jacobian", metrics["sd_log_jacobian"]
     for name, value in metrics["quality"]["measures"].items():
         if name != "folds_percent":
-            yield name.replace("_", " "), value
+            yield WORDS[name], value
     if metrics["seconds"] is not None:
         yield "seconds", metrics["seconds"]
 

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from anyvox_keras.geometry import Volume
 from anyvox_keras.registration import Quality, Registration
 from anyvox_keras.registration.quality import BOUNDS, edge_percent, likeness
+from anyvox_keras.registration.registration_page import WORDS
 
 SHAPE = (24, 22, 20)
 
@@ -109,3 +110,7 @@ def test_labels_landmarks_masks_and_reach_count(texture):
     said = " ".join(found.reasons)
     for word in ("labels", "landmarks", "masks", "--capture"):
         assert word in said
+
+
+def test_each_measure_has_words_for_the_page():
+    assert set(BOUNDS) - {"folds_percent"} <= set(WORDS)
