@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from anyvox_keras.lazy import lazy
 
 if TYPE_CHECKING:
+    from anyvox_keras.pictures.curves import curves_picture as curves_picture
     from anyvox_keras.pictures.drawing import (
         checkerboard as checkerboard,
         planes as planes,

@@ -1,5 +1,6 @@
 """What happens beside the steps of a run: log, validation, and its end."""
 
+import contextlib
 import csv
 import math
 import os
@@ -11,10 +12,14 @@ from typing import Any
 import keras
 
 from anyvox_keras.backend import agreed, peers
+from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic
+from anyvox_keras.pictures import curves_picture, save_figure
 from anyvox_keras.training.checkpoint import Checkpoint, averaged, sync_state
 
-LOG = "log.csv"
+LOG, CURVES = "log.csv", "progress.png"
+#: seconds between two pictures of the curves; a shorter run has none
+DRAWN_EVERY = 60.0
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -57,6 +62,7 @@ class RunProgress(keras.callbacks.Callback):
         columns = [*fixed, *names, *(f"val_{name}" for name in names)]
         self.log = RunLog(run.folder / LOG, columns)
         self.step = checkpoint.step
+        self.curves, self._drawn = run.folder / CURVES, time.monotonic()
         self._since = (time.monotonic(), self.step)
 
     def set_model(self, model: keras.Model) -> None:
@@ -91,9 +97,21 @@ class RunProgress(keras.callbacks.Callback):
             self.checkpoint.judge(self.loss_of(row), self.settings.patience)
         self.model.reset_metrics()
         self.log.append(row)
+        self._draw(done)
         if self.report is not None:
             self.report(row)
         self._since = (time.monotonic(), step)
+
+    def _draw(self, done: bool) -> None:
+        """Renew the picture of the log, now and then and at the end."""
+        due = time.monotonic() - self._drawn > DRAWN_EVERY or (done and self.curves.exists())
+        if peers()[0] or not due:
+            return
+        with open(self.log.path, newline="") as file:
+            figure = curves_picture(csv.DictReader(file))
+        with contextlib.suppress(OSError, UserError):  # a picture is not worth a run
+            save_figure(figure, self.curves, overwrite=True, dpi=100)
+        self._drawn = time.monotonic()
 
     def _pairs_per_second(self) -> float:
         then, before = self._since

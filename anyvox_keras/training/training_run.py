@@ -19,7 +19,7 @@ from anyvox_keras.io import atomic, exclusive, prepare_folder, require_room
 from anyvox_keras.progress import note
 from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint, read_facts, room_of
 from anyvox_keras.training.plan import Pace, duration, planned, steps_pace, with_steps
-from anyvox_keras.training.progress import LOG, Report, RunProgress, StopOnNonFinite
+from anyvox_keras.training.progress import CURVES, LOG, Report, RunProgress, StopOnNonFinite
 from anyvox_keras.training.settings import Settings
 from anyvox_keras.types import Precision
 
@@ -30,7 +30,7 @@ PROVISIONAL = 1000
 #: seconds of a run by which the look before it is measured
 LOOK = 300.0
 #: everything that a run writes; nothing else in its folder is its own to remove
-FILES = (STATE, LOG, LAST, BEST, CONFIG, "classes.json", "network.keras")
+FILES = (STATE, LOG, CURVES, LAST, BEST, CONFIG, "classes.json", "network.keras")
 FOLDERS = ("backbone", "features", "pictures", "tensorboard")
 # sets of weights that a first checkpoint holds: the last ones, the network's for use, and in the
 # state the weights and Adam's two means
@@ -40,8 +40,8 @@ _SETS = 5
 class TrainingRun:
     """The base of runs: train by settings into a folder that a killed run goes on from.
 
-    Files: `config.toml`, `log.csv`, `last.weights.h5`, `best.weights.h5`, `state`, `backbone/`.
-    Subclasses write `streams`, `model` and `columns`.
+    Files: `config.toml`, `log.csv`, `progress.png` (its curves, once a minute), `last.weights.h5`,
+    `best.weights.h5`, `state`, `backbone/`. Subclasses write `streams`, `model` and `columns`.
 
     Args:
         folder: The run's folder.

@@ -110,7 +110,9 @@ def test_a_full_disk_is_told_before_training_and_nothing_is_left(tmp_path, full_
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    FakeRun(folder, RunSettings(**SETTINGS)).train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anyvox_keras.training.progress.DRAWN_EVERY", 0.0)
+        FakeRun(folder, RunSettings(**SETTINGS)).train()
     return folder
 
 
@@ -225,7 +227,7 @@ def test_a_finished_run_is_left_alone(unbroken):
 
 def test_the_folder_holds_the_contracts_files(unbroken):
     names = {"config.toml", "log.csv", "last.weights.h5", "best.weights.h5", "state", "backbone"}
-    assert {path.name for path in unbroken.iterdir()} == names
+    assert {path.name for path in unbroken.iterdir()} == {*names, "progress.png"}
     backbone = UNet.from_preset(unbroken)
     run = FakeRun(unbroken, RunSettings(**SETTINGS))
     model = run.model()

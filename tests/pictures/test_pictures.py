@@ -8,6 +8,7 @@ from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid
 from anyvox_keras.pictures import (
     checkerboard,
+    curves_picture,
     feature_pca,
     feature_picture,
     planes,
@@ -165,3 +166,21 @@ def test_views_and_features_are_drawn(tmp_path, rng):
     save_figure(figure, tmp_path / "features.png", dpi=50)
     assert len(figure.axes) == 4 * 3
     assert min(colours_in(tmp_path / name) for name in ("views.png", "features.png")) > 100
+
+
+def test_curves_are_the_log():
+    rows = [
+        {"step": str(n), "pairs": "9", "learning_rate": "1e-3", "loss": f"{2 / n}", "dice": "0.5",
+         "dice_1": "nan" if n == 1 else "0.25", "val_loss": "1.5" if n == 2 else ""}
+        for n in (1, 2, 4)
+    ]  # fmt: skip
+    loss, dice = curves_picture(rows).axes
+    assert [place.get_title() for place in (loss, dice)] == ["loss", "dice"]
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in (*loss.lines, *dice.lines)}
+    assert drawn == {
+        "loss": [[1, 2], [2, 1], [4, 0.5]],
+        "loss, validation": [[2, 1.5]],
+        "dice": [[1, 0.5], [2, 0.5], [4, 0.5]],
+        "dice_1": [[2, 0.25], [4, 0.25]],
+    }
+    assert not curves_picture([]).axes[0].lines

@@ -57,7 +57,8 @@ def weights_of(run, name="last.weights.h5"):
 
 
 def test_the_folder_holds_what_is_promised(unbroken):
-    names = {path.name for path in unbroken.folder.iterdir()}
+    # A machine on which this takes a minute has drawn the curves, too.
+    names = {path.name for path in unbroken.folder.iterdir()} - {"progress.png"}
     assert names == {"config.toml", "classes.json", "log.csv", "last.weights.h5",
                      "best.weights.h5", "state", "backbone"}  # fmt: skip
     rows = rows_of(unbroken)
