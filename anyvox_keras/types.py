@@ -84,9 +84,11 @@ Penalty = Literal["l1", "l2"]
 #: Which features a registration compares: see `registration.FeatureSettings`.
 FeatureKind = Literal["mind", "network", "both"]
 #: The free parameters of a matrix: see `registration.align`.
-AffineModel = Literal["rigid", "affine"]
+AffineModel = Literal["translation", "rigid", "affine"]
 #: Settings of the deformable stage by name: see `registration.settings_of`.
 Profile = Literal["default", "convexadam", "diffeomorphic"]
+#: How `register` searches, by name: with one of these settings, or not at all.
+Method = Literal[Profile, "none"]
 #: What `VoxelMorphRun` minimises; `refine` knows all but the overlap of labels.
 ImageLoss = Literal["feature", "mind", "mi", "ncc"]
 PairLoss = Literal["feature", "mind", "mi", "ncc", "dice"]
@@ -126,8 +128,8 @@ class PairOptions(TypedDict, total=False):
     The command line makes its flags of them, with the text beside each type as their help.
 
     Attributes:
-        affine: "rigid" or "affine" (or true): first find such a map from many starts, for scans
-            whose headers do not align them.
+        affine: "translation", "rigid" or "affine" (or true): first find such a map from many
+            starts, for scans whose headers do not align them.
         initial: `(4, 4)`, mm, RAS: fixed world to moving world; or the file of an ITK affine
             transform. The affine stage, if any, begins there instead of at many starts.
         fixed_mask: Where the fixed image counts; path, image or array on its grid.
@@ -144,7 +146,7 @@ class PairOptions(TypedDict, total=False):
 
     affine: Annotated[
         AffineModel | bool | None,
-        "An affine stage first (affine, unless rigid is asked for), for scans not aligned.",
+        "An affine stage first (affine, unless less is asked for), for scans not aligned.",
     ]
     initial: Annotated[Path | str | Any | None, "ITK affine file (.tfm) to start from."]
     fixed_mask: Annotated[ImageLike, "Where the fixed image counts."]

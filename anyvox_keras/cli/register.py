@@ -13,7 +13,7 @@ from anyvox_keras.cli._options import MEMORY, OVERWRITE, PRECISION, WEIGHTS, set
 from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
 from anyvox_keras.cli._workers import worker_options
 from anyvox_keras.errors import UserError
-from anyvox_keras.types import FeatureKind, Profile
+from anyvox_keras.types import FeatureKind, Method
 
 #: what tells one pair from another has no place among settings
 _OF_A_PAIR = ("images", "fixed", "moving", "out", "batch", "config", "overwrite", "help")
@@ -93,8 +93,9 @@ TURNED = ("smoothness", "capture", "iterations")
 @click.option("--features", type=click.Choice(get_args(FeatureKind)), help="What to match.")
 @click.option(
     "--preset",
-    type=click.Choice(get_args(Profile)),
-    help="How to search: convexadam is the paper's, diffeomorphic never folds.",
+    type=click.Choice(get_args(Method)),
+    help="How to search: convexadam is the paper's, diffeomorphic never folds, none leaves it at "
+    "the affine stage.",
 )
 @click.option("--smoothness", type=float, help="Of the deformation; 3 by default, 0.75 is little.")
 @click.option(
@@ -126,6 +127,9 @@ def register_pair(
     given = searched(options)
     turned = {name: given.pop(name) for name in TURNED if name in given}
     others = given.pop("set", {})
+    if (turned or others) and given.get("preset") == "none":
+        name = next(iter((*turned, *others)))
+        raise UserError(f"{name}: expected none beside preset none, which does not search")
     if turned or others:
         settings = changed(settings_of(given.pop("preset", "default")), others)
         given["settings"] = tuned(settings, **turned)

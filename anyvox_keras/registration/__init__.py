@@ -4,7 +4,7 @@ from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.registration.affine.affine_descent import affine_descent
 from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
 from anyvox_keras.registration.affine.align import affine_starts, align
-from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
+from anyvox_keras.registration.deformable.convex_search import ConvexSearch, NoSearch, Search
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
     coupled_convex,
@@ -77,6 +77,7 @@ __all__ = [
     "MINDChannels",
     "MINDLoss",
     "MutualInformationLoss",
+    "NoSearch",
     "Quality",
     "Registration",
     "RescaleDisplacement",

@@ -11,7 +11,7 @@ from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.networks import DEFAULT, preset_metadata
 from anyvox_keras.progress import plan, tell
 from anyvox_keras.registration.affine.align import align_pair
-from anyvox_keras.registration.deformable.convex_search import ConvexSearch, Search
+from anyvox_keras.registration.deformable.convex_search import ConvexSearch, NoSearch, Search
 from anyvox_keras.registration.deformable.settings import DeformSettings, room, settings_of
 from anyvox_keras.registration.descriptors.pair_features import (
     NETWORK_FACTOR,
@@ -20,13 +20,14 @@ from anyvox_keras.registration.descriptors.pair_features import (
 )
 from anyvox_keras.registration.pair_inputs import PairInputs
 from anyvox_keras.registration.registration import Registration
-from anyvox_keras.types import FeatureKind, ImageLike, PairOptions, Profile
+from anyvox_keras.types import FeatureKind, ImageLike, Method, PairOptions
 
 # GB, where the user sets no bound
 _MEMORY = 12.0
 # of the time, on two cores
 _SHARES = {"reading": 1, "affine_stage": 60, "features": 3, "search": 15, "descent": 25}
 _NETWORK = {"reading": 1, "affine_stage": 60, "network": 5, "refinement": 40}
+_AFFINE = {"reading": 1, "affine_stage": 60}
 _RESULTS = {"moved_image": 2, "inverse": 6, "quality": 6, "report": 6}
 
 
@@ -35,11 +36,11 @@ def register(
     moving: ImageLike,
     features: FeatureKind | None = None,
     *,
-    method: Profile | Search | None = None,
+    method: Method | Search | None = None,
     extractor: Extractor | Sequence[Extractor] | None = None,
     weights: str | None = None,
     feature_settings: FeatureSettings | None = None,
-    preset: Profile | None = None,
+    preset: Method | None = None,
     settings: DeformSettings | None = None,
     memory: float | None = None,
     **options: Unpack[PairOptions],
@@ -56,9 +57,9 @@ def register(
         moving: The same; it need not share the grid.
         features: "mind", "network" or "both". By default "both" where an extractor or weights are
             given; else what the packaged network's card names as best.
-        method: How to search: a name of `settings_of` ("default", "convexadam", "diffeomorphic"),
-            a `ConvexSearch`, or a trained network with or without refinement
-            (`voxelmorph.NetworkSearch`).
+        method: How to search: a name of `settings_of` ("default", "convexadam", "diffeomorphic");
+            "none", which leaves it at the affine stage; a `ConvexSearch`; or a trained network with
+            or without refinement (`voxelmorph.NetworkSearch`).
         extractor: For "network" and "both": a `FeatureExtractor`, or any function
             `(D, H, W) -> (D, H, W, C)`, or several in a sequence. Their features count 0.1 times.
         weights: Instead of an extractor: a preset's name, its folder, or a pretraining run. Its
@@ -112,17 +113,19 @@ def register(
 
 def _shares(affine: Any, search: Search) -> dict[str, float]:
     """The stages to come, those of `Registration.save` included."""
-    shares = _SHARES if isinstance(search, ConvexSearch) else _NETWORK
+    shares = {ConvexSearch: _SHARES, NoSearch: _AFFINE}.get(type(search), _NETWORK)
     return {k: v for k, v in (shares | _RESULTS).items() if affine or k != "affine_stage"}
 
 
 def _search(
-    method: Profile | Search | None, preset: Profile | None, settings: DeformSettings | None
+    method: Method | Search | None, preset: Method | None, settings: DeformSettings | None
 ) -> Search:
     given = [choice for choice in (method, preset, settings) if choice is not None]
     if len(given) > 1:
         raise UserError("method: expected one of method, preset and settings, received several")
     chosen = given[0] if given else "default"
+    if chosen == "none":
+        return NoSearch()
     if isinstance(chosen, str):
         chosen = settings_of(chosen)
     search = ConvexSearch(chosen) if isinstance(chosen, DeformSettings) else chosen

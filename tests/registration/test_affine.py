@@ -1,3 +1,4 @@
+import keras
 import nibabel as nib
 import numpy as np
 import pytest
@@ -133,6 +134,35 @@ def test_descent_needs_no_start_for_a_small_turn(head):
     assert after < before
     np.testing.assert_allclose(matrix[:3, :3], small, atol=0.01)
     np.testing.assert_allclose(matrix[:3, 3], offset, atol=0.2)
+
+
+def test_a_translation_turns_and_stretches_nothing(head):
+    fixed, moving, truth = scene(head, np.eye(3), [9.0, -6.0, 5.0], AWAY)
+    small = affine_transform(head, np.eye(3), [0.6, -0.5, 0.4], order=1)
+    stack = [np.stack([x, x**2, np.ones_like(x)], -1)[None] for x in (small, np.pad(head, 3))]
+    matrix, before, after = affine_descent(*stack, "translation", iterations=60)
+    assert after < before
+    np.testing.assert_array_equal(matrix[:3, :3], np.eye(3))
+    np.testing.assert_allclose(matrix[:3, 3], [0.6, -0.5, 0.4], atol=0.1)
+    if keras.backend.backend() == "torch":  # the stages above it are the same everywhere
+        volumes = [Volume(image.get_fdata().astype("float32"), image.affine)
+                   for image in (fixed, moving)]  # fmt: skip
+        found = align(*volumes, "translation")
+        np.testing.assert_allclose(found[:3, :3], np.eye(3), atol=1e-12)
+        assert error(found, truth) < 2  # half a voxel
+
+
+def test_none_leaves_it_at_the_affine_stage(head, tmp_path):
+    fixed, moving, truth = scene(head, TURN, [10.0, -8.0, 6.0], AWAY)
+    result = register(fixed, moving, initial=truth, method="none")
+    assert not result.deformation.any()
+    inner = (slice(4, -4),) * 3
+    np.testing.assert_allclose(
+        result.moved[inner], (4 - fixed.get_fdata())[inner], atol=1e-3 * head.max()
+    )
+    assert register(fixed, moving, initial=truth, preset="none").folds_percent == 0
+    with pytest.raises(UserError, match="--affine"):
+        register(fixed, moving, method="none")
 
 
 def test_parameters_are_rotation_and_stretch(rng):

@@ -1,4 +1,4 @@
-"""A rigid or affine map by gradient descent on features."""
+"""A translation, a rigid or an affine map by gradient descent on features."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -13,7 +13,7 @@ from anyvox_keras.registration.deformable.instance_optimisation import adam_step
 from anyvox_keras.types import AffineModel, Array, Function
 
 #: how many numbers each model has: translation, rotation, stretch
-FREE = {"rigid": 6, "affine": 12}
+FREE = {"translation": 3, "rigid": 6, "affine": 12}
 # A stretch by a tenth of one axis costs 0.005: without a price features are matched by magnifying
 # a smooth place, which resembles anything.
 _STIFFNESS = 0.5
@@ -45,7 +45,7 @@ def affine_descent(
     Args:
         fixed: `(1, D, H, W, C + 1)` float32 features and weight.
         moving: The same, with any margin, as wide on every side: voxels that a step may reach.
-        model: "rigid" (six numbers) or "affine" (twelve).
+        model: "translation" (three numbers), "rigid" (six) or "affine" (twelve).
         iterations: Steps; they shrink to zero over the descent.
         rate: The first step's length, in voxels at the lattice's border.
         size: The whole moving weight in voxels of this lattice, beyond it too.
@@ -90,7 +90,7 @@ def _descend(
     match = _match(fixed, moving, None if paired else size)
 
     def loss(parameters: Array) -> Array:
-        if parameters.shape[0] == FREE["rigid"]:
+        if parameters.shape[0] < FREE["affine"]:
             return 1.0 - match(parameters)
         stiff = _STIFFNESS * ops.sum(ops.square(parameters[6:] + stretched))
         return 1.0 - match(parameters) + stiff
@@ -158,12 +158,14 @@ def _radius(shape: tuple[int, ...]) -> float:
 
 
 def linear_part(parameters: Array) -> Array:
-    """Return the `(3, 3)` matrix `R (I + S)` of six or twelve numbers.
+    """Return the `(3, 3)` matrix `R (I + S)` of three, six or twelve numbers.
 
     Numbers 3 to 5 are the rotation vector's halves' tangents times two, as a quaternion that is
     scaled to length one; numbers 6 to 11 are `S`, which is symmetric: diagonal, then the upper
     triangle row by row.
     """
+    if parameters.shape[0] == FREE["translation"]:
+        return ops.eye(3)
     x, y, z = (parameters[3 + axis] / 2 for axis in range(3))
     rotation = [
         [1 + x * x - y * y - z * z, 2 * (x * y - z), 2 * (x * z + y)],
@@ -184,8 +186,8 @@ def linear_part(parameters: Array) -> Array:
 
 
 def volume_factor(parameters: Array) -> Array:
-    """Return the determinant of `linear_part`: a rotation's is one."""
-    if parameters.shape[0] == FREE["rigid"]:
+    """Return the determinant of `linear_part`: one, if nothing stretches."""
+    if parameters.shape[0] < FREE["affine"]:
         return ops.ones(())
     a, b, c, d, e, f = _stretch(parameters)
     return a * (b * c - f * f) - d * (d * c - e * f) + e * (d * f - b * e)

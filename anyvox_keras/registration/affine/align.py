@@ -1,8 +1,8 @@
-"""Rigid and affine registration by the features of the deformable one."""
+"""Translation, rigid and affine registration by the features of the deformable one."""
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,8 +30,9 @@ class AffineStage:
 #: the starts that share most information are compared by features, the best of those again
 _KEPT = ((6, AffineStage(40_000, 2, 25, "rigid")), (3, AffineStage(120_000, 3, 30, "rigid")))
 _RANKING = 30_000
-_COARSE = {"rigid": (), "affine": (AffineStage(120_000, 4, 40, "affine"),)}
+_COARSE = {"affine": (AffineStage(120_000, 4, 40, "affine"),)}
 _FINE = {
+    "translation": AffineStage(1_000_000, 3, 25, "translation"),
     "rigid": AffineStage(1_000_000, 3, 25, "rigid"),
     "affine": AffineStage(1_000_000, 8, 30, "affine"),
 }
@@ -46,18 +47,18 @@ def align(
     features: FeatureSettings | None = None,
     initial: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Find the rigid or affine map between scans that are not aligned at all.
+    """Find the translation, rigid or affine map between scans that are not aligned at all.
 
     Many starts (see `affine_starts`) are ranked by mutual information, which does not mind a
     rotation; the best are fitted rigidly by the features on a coarse lattice, the best of those on
     a finer one. The best of all is fitted by the chosen model, coarse to fine (see
     `affine_descent`); features are computed anew after each descent, since they turn with the
-    image.
+    image. For a translation nothing is turned on the way either.
 
     Args:
         fixed: The image that stays.
         moving: The image that is brought onto it, on any grid.
-        model: "rigid" or "affine".
+        model: "translation", "rigid" or "affine".
         masks: `(D, H, W)` bool of the two images, or none. With both, they have to cover each
             other.
         clips: Intensity limits of the two images for the network, or none.
@@ -83,17 +84,19 @@ def align(
     one_of("model", model, AffineModel)
     pair = AffinePair(fixed, moving, masks, clips, features or FeatureSettings())
     if initial is None:
-        starts = affine_starts(fixed, moving, *masks)
+        angles = () if model == "translation" else ANGLES
+        starts = affine_starts(fixed, moving, *masks, angles)
         starts.sort(key=lambda start: -pair.information(start, _RANKING))
     else:
         starts = [np.asarray(initial, "float64")]
     for number, (kept, stage) in enumerate(_KEPT):
+        stage = replace(stage, model=model) if model == "translation" else stage
         tell("affine stage", f"{min(kept, len(starts))} of the starts", 0.25 * number)
         fitted = [_fit(pair, start, stage) for start in starts[:kept]]
         starts = [matrix for matrix, _ in sorted(fitted, key=lambda one: one[1])]
     matrix = starts[0]
     tell("affine stage", "coarse", 0.4)
-    for stage in _COARSE[model]:
+    for stage in _COARSE.get(model, ()):
         matrix, _ = _fit(pair, matrix, stage)
     return _settle(pair, matrix, _FINE[model])
 
@@ -128,7 +131,7 @@ def _settle(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> np.ndar
         matrix, _ = pair.descend(matrix, stage.voxels, stage.model, stage.iterations, number)
         found.append(matrix)
     mean: np.ndarray = np.mean(found, axis=0)
-    return mean if stage.model == "affine" else _rigid(mean, pair.centre)
+    return _rigid(mean, pair.centre) if stage.model == "rigid" else mean
 
 
 def _rigid(matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:

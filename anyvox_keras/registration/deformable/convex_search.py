@@ -112,6 +112,30 @@ class ConvexSearch:
         return tuple(-n % block for n in grid.shape)
 
 
+@dataclass(frozen=True)
+class NoSearch:
+    """No deformation: the map of the affine stage, or the given one, alone.
+
+    Example:
+        ```python
+        import anyvox_keras as avx
+        import numpy as np
+        from anyvox_keras.registration import NoSearch
+
+        image = np.random.rand(16, 16, 16).astype("float32")
+        result = avx.register(image, image, method=NoSearch())
+        ```
+    """
+
+    def displacement(
+        self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
+    ) -> np.ndarray:
+        """Return zeros, of images that overlap; see `Search`."""
+        grid = pair.images[0].grid
+        pair.placed(grid, affine)
+        return np.zeros((*grid.shape, 3), "float32")
+
+
 def _beyond(before: float, after: float, size: int, reach: float) -> tuple[int, int]:
     """Of how far an image lies beyond both ends of an axis (short of it: negative), what counts."""
     short, over = -min(before, after), max(before, after)
