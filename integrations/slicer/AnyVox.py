@@ -40,7 +40,7 @@ def register_command(
         fixed: The image that stays.
         moving: The image that is brought onto it.
         out: Folder of the results.
-        affine: "rigid" or "affine" for scans that are not aligned; nothing for none.
+        affine: "translation", "rigid" or "affine" for scans not aligned; nothing for none.
         features: "mind", "network" or "both".
     """
     command = [anyvox, "register", "--fixed", str(fixed), "--moving", str(moving)]
@@ -180,7 +180,7 @@ class AnyVoxWidget(ScriptedLoadableModuleWidget):
         form = self._panel("Register")
         self.fixed, self.moving = self._nodes(form, "Fixed:"), self._nodes(form, "Moving:")
         self.affine = qt.QComboBox()
-        self.affine.addItems(["", "rigid", "affine"])
+        self.affine.addItems(["", "translation", "rigid", "affine"])
         form.addRow("Not aligned:", self.affine)
         self._button(form, "Register", self.on_register)
 
