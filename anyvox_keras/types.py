@@ -118,6 +118,10 @@ Trained = Part | int
 ImageLike = Any
 #: `(N, 3)` points, mm, RAS, or a file of them.
 PointsLike = Any
+#: One image more, or several.
+ChannelsLike = Sequence[ImageLike] | ImageLike
+#: How much a term counts; true for 1.
+Weight = float | bool | None
 #: `(low, high)` intensities.
 Clip = Sequence[float] | None
 
@@ -142,6 +146,13 @@ class PairOptions(TypedDict, total=False):
             of `x,y,z`, mm, LPS.
         moving_points: The same landmarks of the moving image, in the same order.
         ras: Whether files of landmarks that do not say so themselves are in RAS.
+        label_weight: Let the search see the labels, too: how much those that both label maps hold
+            count beside the images; true for 1. By default they are only measured.
+        landmark_weight: The same of the landmarks.
+        fixed_channels: Further channels of the fixed image (its T2, say), a sequence of images in
+            its world, on any grid that covers it. An image of its own may be 4D instead, with a
+            channel in each volume.
+        moving_channels: The same of the moving image, in the same order.
     """
 
     affine: Annotated[
@@ -158,3 +169,9 @@ class PairOptions(TypedDict, total=False):
     fixed_points: Annotated[PointsLike, "Landmarks (CSV, x,y,z, mm, LPS), for the TRE."]
     moving_points: Annotated[PointsLike, "The same landmarks in the moving image."]
     ras: Annotated[bool, "Points of CSV files are RAS, not LPS as in ITK."]
+    label_weight: Annotated[
+        Weight, "Let the search see the labels, too: how much they count (1 unless given)."
+    ]
+    landmark_weight: Annotated[Weight, "Let the search see the landmarks, too, likewise."]
+    fixed_channels: Annotated[ChannelsLike, "A further channel of the fixed image; repeats."]
+    moving_channels: Annotated[ChannelsLike, "The same of the moving image, in the same order."]

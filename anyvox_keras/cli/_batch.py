@@ -12,7 +12,7 @@ import click
 
 from anyvox_keras import io
 from anyvox_keras.cli._batch_page import save_batch_page
-from anyvox_keras.cli._register_pair import check_pair, named_pair
+from anyvox_keras.cli._register_pair import check_pair, named_pair, paths_in
 from anyvox_keras.cli._workers import each, report_failure
 from anyvox_keras.errors import UserError
 from anyvox_keras.io.csv_table import require_once
@@ -140,6 +140,9 @@ def _made_from(pair: dict[str, Any]) -> dict[str, Any]:
     for name, value in pair.items():
         if name in _NEUTRAL or value is None or value is False:
             continue
+        if isinstance(value, tuple) and paths_in(value):
+            found[name] = [sha256_of(path) for path in paths_in(value)]
+            continue
         path = Path(value) if isinstance(value, Path) or name == "weights" else None
         if path is not None and path.is_file():
             value = sha256_of(path)
@@ -185,7 +188,8 @@ def run_batch(
     """Register every row of a CSV into a folder of its own and go on past a failed one.
 
     A row's columns are the flags' names (dashes or underscores) and override the command line;
-    `name` names its folder, else the row's number does. Relative paths start at the table's
+    `name` names its folder, else the row's number does. What repeats (channels) is separated by
+    semicolons. Relative paths start at the table's
     folder. A pair whose `metrics.json` exists is done, if it was made from the row's files, by
     their checksums, and by its settings; otherwise it fails until `--overwrite` makes it anew.
 
@@ -315,7 +319,11 @@ def _parse(folder: Path, where: str, columns: dict[str, str]) -> dict[str, Any]:
     except click.UsageError as error:
         raise UserError(f"{where}: {error.format_message()}") from error
     values = {flag: row.params.get(flag) for flag in flags}
-    paths = {flag: folder / value for flag, value in values.items() if isinstance(value, Path)}
+    paths: dict[str, Any] = {
+        flag: tuple(folder / path for path in found) if isinstance(values[flag], tuple)
+        else folder / found[0]
+        for flag in values if (found := paths_in(values[flag]))
+    }  # fmt: skip
     return values | paths | name
 
 
@@ -328,4 +336,6 @@ def _words(option: Any, text: str) -> list[str]:
             return []
         if text.lower() in ("1", "true", "yes"):
             return [flag]
+    if option.multiple:
+        return [word for part in text.split(";") for word in (flag, part.strip())]
     return [flag, *(text.split() if option.nargs > 1 else [text])]

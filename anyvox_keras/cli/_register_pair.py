@@ -7,7 +7,7 @@ import click
 
 from anyvox_keras.cli._options import FORM, PROGRESS, SHARD, command_line, introduce
 from anyvox_keras.errors import UserError
-from anyvox_keras.types import AffineModel, Clip, PairOptions
+from anyvox_keras.types import AffineModel, ChannelsLike, Clip, PairOptions, Weight
 
 #: how a flag takes its value, by its type; whatever else there is comes from a file
 VALUES: dict[Any, dict[str, Any]] = {
@@ -18,6 +18,8 @@ VALUES: dict[Any, dict[str, Any]] = {
         "flag_value": "affine",
     },
     bool: {"is_flag": True},
+    Weight: {"type": click.FloatRange(0), "metavar": "W", "is_flag": False, "flag_value": "1"},
+    ChannelsLike: {"type": Path, "multiple": True, "metavar": "FILE"},
 }
 
 
@@ -81,13 +83,14 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
     """
     from anyvox_keras import io
 
-    for name, path in options.items():
-        if isinstance(path, Path) and not path.exists():
+    files = [(name, path) for name, value in options.items() for path in paths_in(value)]
+    for name, path in files:
+        if not path.exists():
             raise UserError(f"{path}: expected the file of --{name.replace('_', '-')}, found none")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder to write, received a file")
     outputs = [out / name for name in io.REGISTRATION_FILES]
-    io.refuse_inputs(outputs, [path for path in options.values() if isinstance(path, Path)])
+    io.refuse_inputs(outputs, [path for _, path in files])
     io.refuse_old_results(out, overwrite)
     if options.get("label_names"):
         io.load_label_names(options["label_names"])
@@ -97,7 +100,13 @@ def check_pair(options: dict[str, Any], out: Path, overwrite: bool) -> None:
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that say something."""
-    return {k: value for k, value in options.items() if value is not None and value is not False}
+    return {k: v for k, v in options.items() if v is not None and v is not False and v != ()}
+
+
+def paths_in(value: Any) -> list[Path]:
+    """Return the files that an option names: one, several, or none."""
+    several = value if isinstance(value, tuple) else (value,)
+    return [one for one in several if isinstance(one, Path)]
 
 
 def searched(options: dict[str, Any]) -> dict[str, Any]:
@@ -110,10 +119,14 @@ def save_pair(result: Any, out: Path, overwrite: bool, options: dict[str, Any]) 
     from anyvox_keras.io import load_label_names
 
     given = chosen(options)
-    files = {name: path for name, path in given.items() if isinstance(path, Path)}
+    files = {
+        f"{name}_{number}" if number else name: path
+        for name, value in given.items()
+        for number, path in enumerate(paths_in(value))
+    }
     made_with = {
         "command": command_line(),
-        "settings": {name: value for name, value in given.items() if name not in files},
+        "settings": {name: value for name, value in given.items() if not paths_in(value)},
         "inputs": files,
     }
     names = load_label_names(files["label_names"]) if "label_names" in files else {}

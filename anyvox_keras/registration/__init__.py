@@ -4,6 +4,7 @@ from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.registration.affine.affine_descent import affine_descent
 from anyvox_keras.registration.affine.affine_pair import mutual_information, without_padding
 from anyvox_keras.registration.affine.align import affine_starts, align
+from anyvox_keras.registration.affine.fit_points import fit_points
 from anyvox_keras.registration.deformable.convex_search import ConvexSearch, NoSearch, Search
 from anyvox_keras.registration.deformable.cost_volume import cost_volume, window_offsets
 from anyvox_keras.registration.deformable.coupled_convex import (
@@ -22,6 +23,7 @@ from anyvox_keras.registration.deformable.settings import (
     settings_of,
     tuned,
 )
+from anyvox_keras.registration.deformable.terms import Terms
 from anyvox_keras.registration.descriptors.known_features import known_features
 from anyvox_keras.registration.descriptors.mind import mind_ssc
 from anyvox_keras.registration.descriptors.pair_features import (
@@ -82,6 +84,7 @@ __all__ = [
     "Registration",
     "RescaleDisplacement",
     "SpatialTransformer",
+    "Terms",
     "affine_descent",
     "affine_starts",
     "align",
@@ -91,6 +94,7 @@ __all__ = [
     "coupled_convex",
     "coupled_convex_by_slabs",
     "deform",
+    "fit_points",
     "image_features",
     "instance_optimisation",
     "inverse_consistency",

@@ -1,11 +1,12 @@
 """The two images of a registration and what belongs to them, checked."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self, Unpack, cast
+from typing import Any, Literal, NamedTuple, Self, Unpack, cast
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from anyvox_keras import io
 from anyvox_keras.errors import UserError, real_numbers, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
+from anyvox_keras.registration.pair_channels import read_channels
 from anyvox_keras.types import AffineModel, PairOptions
 
 Clip = Sequence[float] | None
@@ -25,11 +27,13 @@ class Placed(NamedTuple):
         array: `(D, H, W)` float32, the smallest value beyond the field of view.
         inside: `(D, H, W)` bool, where it counts: `seen` and in the mask; none for everywhere.
         seen: `(D, H, W)` bool, where it is finite and within its field of view, likewise.
+        channels: The array and `seen` of each further channel.
     """
 
     array: np.ndarray
     inside: np.ndarray | None
     seen: np.ndarray | None
+    channels: tuple[tuple[np.ndarray, np.ndarray | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class PairInputs:
     """What `register` reads; pairs of the fixed and the moving one.
 
     Attributes:
-        images: The images, each on its own grid.
+        images: The images, each on its own grid: the first channel of each.
         masks: `(D, H, W)` bool, where each counts and is finite, or `None` for everywhere.
         given: The masks where the user gave some.
         segmentations: Label maps, or none.
@@ -45,6 +49,9 @@ class PairInputs:
         landmarks: The same points of both, or none.
         model: Of the affine stage, or none.
         initial: Where the affine stage begins, or the map itself; none if not given.
+        channels: The further channels of each image, on grids of their own.
+        label_weight: How much the labels count in the search; 0 for not at all.
+        landmark_weight: The same of the landmarks.
     """
 
     images: tuple[Volume, Volume]
@@ -55,6 +62,9 @@ class PairInputs:
     landmarks: tuple[np.ndarray, np.ndarray] | None
     model: AffineModel | None
     initial: np.ndarray | None
+    channels: tuple[Sequence[Volume], Sequence[Volume]] = ((), ())
+    label_weight: float = 0.0
+    landmark_weight: float = 0.0
 
     @classmethod
     def read(cls, fixed: Any, moving: Any, **options: Unpack[PairOptions]) -> Self:
@@ -63,10 +73,13 @@ class PairInputs:
         Raises:
             UserError: One line says which and why.
         """
-        images = io.load_volume(fixed, "fixed image"), io.load_volume(moving, "moving image")
+        images, channels = read_channels(
+            fixed, moving, options.get("fixed_channels"), options.get("moving_channels")
+        )
         given = _two(options, "mask", images, _mask)
         labels = _two(options, "seg", images, _labels)
         _require_shared_label(*labels)
+        _require_guides(options)
         initial = options.get("initial")
         landmarks = landmarks_of(
             options.get("fixed_points"), options.get("moving_points"), options.get("ras", False)
@@ -81,16 +94,60 @@ class PairInputs:
             landmarks,
             _model(options.get("affine")),
             None if initial is None else _initial(initial),
+            channels,
+            weight_of(options, "label_weight"),
+            weight_of(options, "landmark_weight"),
         )
 
     @cached_property
     def compared(self) -> tuple[Volume, Volume]:
         """The images as they are compared: a few hot voxels tell nothing of all the others."""
-        fixed, moving = (
-            Volume(without_hot_voxels(v.array), v.affine, v.header, v.finite, v.name)
-            for v in self.images
-        )
+        return _without_hot(self.images[0]), _without_hot(self.images[1])
+
+    @cached_property
+    def compared_channels(self) -> tuple[list[Volume], list[Volume]]:
+        """The further channels, likewise."""
+        fixed, moving = ([_without_hot(volume) for volume in side] for side in self.channels)
         return fixed, moving
+
+    @property
+    def guides(self) -> tuple[str, ...]:
+        """Names of the weights by which labels or landmarks count in the search."""
+        names = ("label_weight", "landmark_weight")
+        return tuple(name for name in names if getattr(self, name))
+
+    @property
+    def label_maps(self) -> tuple[Volume, Volume]:
+        """Both label maps.
+
+        Raises:
+            UserError: If one was not given.
+        """
+        fixed, moving = self.segmentations
+        if fixed is None or moving is None:
+            raise UserError("labels: expected label maps of both images, received one or none")
+        return fixed, moving
+
+    @cached_property
+    def shared_labels(self) -> list[int]:
+        """The labels that both label maps hold: what one lacks was not drawn, and tells nothing."""
+        here, there = (np.unique(volume.array[volume.array > 0]) for volume in self.label_maps)
+        return [int(label) for label in np.intersect1d(here, there)]
+
+    @property
+    def guiding_points(self) -> tuple[np.ndarray, np.ndarray]:
+        """The landmarks that lie in the fixed image, of both images, mm, RAS.
+
+        Raises:
+            UserError: If there are none.
+        """
+        fixed, moving = self.landmarks or (np.zeros((0, 3)), np.zeros((0, 3)))
+        within = self.images[0].grid.contains(fixed)
+        if not within.any():
+            raise UserError(
+                "landmark_weight: expected landmarks within the fixed image, received none"
+            )
+        return fixed[within], moving[within]
 
     def placed(self, grid: Grid, affine: np.ndarray) -> list[Placed]:
         """Bring both images onto a lattice of the fixed world, see `place`.
@@ -99,7 +156,8 @@ class PairInputs:
             UserError: If an image has nothing there.
         """
         both, worlds = [], (np.eye(4), affine)
-        for image, mask, world in zip(self.compared, self.masks, worlds, strict=True):
+        sides = zip(self.compared, self.masks, self.compared_channels, worlds, strict=True)
+        for image, mask, channels, world in sides:
             array, inside = place(image, mask, grid, world)
             seen = inside if mask is image.finite else place(image, image.finite, grid, world)[1]
             if inside is not None and not inside.any():
@@ -107,7 +165,8 @@ class PairInputs:
                     f"{image.name}: expected an overlap with the fixed image, found none; an "
                     "affine stage (--affine) brings scans together"
                 )
-            both.append(Placed(array, inside, seen))
+            more = tuple(place(volume, volume.finite, grid, world) for volume in channels)
+            both.append(Placed(array, inside, seen, more))
         return both
 
 
@@ -121,6 +180,34 @@ def _two(
         return None if source is None else read(source, image, side)
 
     return one("fixed", images[0]), one("moving", images[1])
+
+
+def _without_hot(volume: Volume) -> Volume:
+    array = without_hot_voxels(volume.array)
+    return Volume(array, volume.affine, volume.header, volume.finite, volume.name)
+
+
+def weight_of(options: PairOptions, name: Literal["label_weight", "landmark_weight"]) -> float:
+    """Read how much labels or landmarks count; true stands for 1, none and false for 0."""
+    weight: Any = options.get(name)
+    if weight is None or isinstance(weight, bool):
+        return float(bool(weight))
+    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise UserError(f"{name}: expected a number from 0 up, received {weight!r}")
+    return float(weight)
+
+
+def _require_guides(options: PairOptions) -> None:
+    """What is to count in the search has to be there."""
+    needed = (("label_weight", "seg", "label maps"), ("landmark_weight", "points", "landmarks"))
+    for name, kind, what in needed:
+        lacking = [
+            side for side in ("fixed", "moving")
+            if cast(dict[str, Any], options).get(f"{side}_{kind}") is None
+        ]  # fmt: skip
+        if lacking and weight_of(options, cast(Any, name)):
+            flags = " and ".join(f"{side}_{kind}" for side in lacking)
+            raise UserError(f"{name}: expected {what} of both images, received no {flags}")
 
 
 def _mask(source: Any, image: Volume, side: str) -> np.ndarray:

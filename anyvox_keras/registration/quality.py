@@ -151,13 +151,24 @@ BOUNDS = {
 }
 
 
+#: what is not judged where the search used it, and the words that say so
+GUIDED = {
+    "label_weight": (
+        ("dice", "dice_change"), "the labels were used by the search and are no evidence"
+    ),
+    "landmark_weight": (
+        ("tre_change",), "the landmarks were used by the search and are no evidence"
+    ),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Quality:
     """What is thought of a registration.
 
     Attributes:
         verdict: "PASS", "WARN" (look at it) or "FAIL" (do not use it).
-        reasons: One line each, the gravest first; none for a PASS.
+        reasons: One line each, the gravest first, and what was not judged; none else for a PASS.
         measures: The numbers behind it, by the names of `BOUNDS`.
     """
 
@@ -166,11 +177,16 @@ class Quality:
     measures: dict[str, float]
 
     @classmethod
-    def judge(cls, measures: dict[str, float]) -> "Quality":
+    def judge(cls, measures: dict[str, float], guides: Sequence[str] = ()) -> "Quality":
         """Judge measures by `BOUNDS`: the gravest decides.
+
+        What the search used to find the result is no evidence for it, and is not judged; a reason
+        says so.
 
         Args:
             measures: Some of the names of `BOUNDS`; what is not known is left out.
+            guides: "label_weight" and "landmark_weight", where labels and landmarks counted in the
+                search.
 
         Example:
             ```python
@@ -183,11 +199,12 @@ class Quality:
         found = [
             (BOUNDS[name].of(value), BOUNDS[name].reason.format(value=value))
             for name, value in measures.items()
-            if name in BOUNDS
+            if name in BOUNDS and not any(name in GUIDED[guide][0] for guide in guides)
         ]
         bad = sorted((f for f in found if f[0] != "PASS"), key=lambda f: -VERDICTS.index(f[0]))
         verdict = bad[0][0] if bad else "PASS"
-        return cls(verdict, tuple(reason for _, reason in bad), measures)
+        notes = tuple(GUIDED[guide][1] for guide in guides)
+        return cls(verdict, (*(reason for _, reason in bad), *notes), measures)
 
     def as_dict(self) -> dict[str, Any]:
         """What `metrics.json` holds."""

@@ -53,7 +53,8 @@ def register(
     to the fixed one's for the comparison only, and the result is interpolated once.
 
     Args:
-        fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm).
+        fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm). Several
+            channels (T1 and T2, say) are the volumes of a 4D image; both images have as many.
         moving: The same; it need not share the grid.
         features: "mind", "network" or "both". By default "both" where an extractor or weights are
             given; else what the packaged network's card names as best.
@@ -72,7 +73,9 @@ def register(
             `FeatureExtractor`'s features by overlapping windows.
         **options: Masks, clips, segmentations and landmarks of the two images, and the affine
             stage, see `PairOptions`: `fixed_mask`, `moving_mask`, `fixed_clip`, `moving_clip`,
-            `fixed_seg`, `moving_seg`, `fixed_points`, `moving_points`, `ras`, `affine`, `initial`.
+            `fixed_seg`, `moving_seg`, `fixed_points`, `moving_points`, `ras`, `affine`, `initial`;
+            what counts in the search beside them, `label_weight` and `landmark_weight`; and
+            further channels, `fixed_channels` and `moving_channels`.
 
     Returns:
         A `Registration`.
@@ -107,8 +110,9 @@ def register(
     seconds = time.perf_counter() - start
     reach = search.reach(pair.images[0].grid) if isinstance(search, ConvexSearch) else None
     return Registration(
-        *pair.images, field, affine, *pair.segmentations, seconds, pair.landmarks, pair.given, reach
-    )
+        *pair.images, field, affine, *pair.segmentations, seconds, pair.landmarks, pair.given,
+        reach, pair.channels, pair.guides,
+    )  # fmt: skip
 
 
 def _shares(affine: Any, search: Search) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The result of `register`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ class Registration(Shown):
         landmarks: Points of the fixed and the same of the moving image, `(N, 3)` each, mm, RAS.
         masks: `(D, H, W)` bool, where the fixed and the moving image count, on their own grids.
         reach: How far the search looked along each axis, mm; none if it has no bound.
+        channels: Further channels of the fixed and of the moving image.
+        guides: Names of the weights by which labels or landmarks counted in the search; what
+            counted there is no evidence for the result.
 
     Example:
         ```python
@@ -61,6 +64,8 @@ class Registration(Shown):
         landmarks: tuple[np.ndarray, np.ndarray] | None = None,
         masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
         reach: float | None = None,
+        channels: tuple[Sequence[Volume], Sequence[Volume]] = ((), ()),
+        guides: Sequence[str] = (),
     ) -> None:
         """Keep the parts; everything else is computed when asked for."""
         expected = (*fixed.shape, 3)
@@ -73,6 +78,7 @@ class Registration(Shown):
         self.seconds = seconds
         self.landmarks = landmarks
         self.masks, self.reach = masks, reach
+        self.channels, self.guides = channels, tuple(guides)
 
     @cached_property
     def displacement(self) -> np.ndarray:
@@ -116,6 +122,15 @@ class Registration(Shown):
         return self.warp.resample(self.moving, outside=background(self.moving)).array
 
     @cached_property
+    def moved_channels(self) -> np.ndarray:
+        """All channels of the moving image on the fixed grid, `(D, H, W, C)` float32.
+
+        Each is interpolated once, from its own grid; the first is `moved`.
+        """
+        further = (self.warp.resample(x, outside=background(x)).array for x in self.channels[1])
+        return np.stack([self.moved, *further], axis=-1)
+
+    @cached_property
     def moved_seg(self) -> np.ndarray | None:
         """The moving label map on the fixed grid, `(D, H, W)` int32, if there is one."""
         return None if self.moving_seg is None else self.warp.resample(self.moving_seg).array
@@ -150,7 +165,7 @@ class Registration(Shown):
     @cached_property
     def quality(self) -> Quality:
         """Whether the result can be trusted: verdict, reasons and the measures behind them."""
-        return Quality.judge(quality_measures(self))
+        return Quality.judge(quality_measures(self), self.guides)
 
     def _overlap(self) -> dict[str, Any]:
         if self.fixed_seg is None or self.moving_seg is None or self.moved_seg is None:
@@ -223,11 +238,11 @@ class Registration(Shown):
     ) -> Path:
         """Write the results: images, warps (ITK), affine, report and metrics.
 
-        `moved.nii.gz` and, with a moving label map, `moved_seg.nii.gz` on the fixed grid;
-        `warp.nii.gz` on the fixed grid and `inverse_warp.nii.gz` on the moving grid, the whole map
-        each; `affine.tfm` for information; `report.png`, and `report.html` to look through, which
-        opens anywhere; `metrics.json`, last. Old results are replaced when all new ones are
-        written; those that are not made anew go.
+        `moved.nii.gz` (4D, of several channels) and, with a moving label map, `moved_seg.nii.gz`
+        on the fixed grid; `warp.nii.gz` on the fixed grid and `inverse_warp.nii.gz` on the moving
+        grid, the whole map each; `affine.tfm` for information; `report.png`, and `report.html` to
+        look through, which opens anywhere; `metrics.json`, last. Old results are replaced when all
+        new ones are written; those that are not made anew go.
 
         Args:
             folder: Where they go.
@@ -242,7 +257,8 @@ class Registration(Shown):
         """
         folder = Path(folder)
         io.refuse_old_results(folder, overwrite)
-        volumes = (self.fixed, self.moving, self.fixed_seg, self.moving_seg)
+        images = (self.fixed, self.moving, *self.channels[0], *self.channels[1])
+        volumes = (*images, self.fixed_seg, self.moving_seg)
         inputs = [volume.name for volume in volumes if volume is not None]
         io.refuse_inputs([folder / name for name in io.REGISTRATION_FILES], inputs)
         io.prepare_folder(folder)
@@ -254,7 +270,8 @@ class Registration(Shown):
         """Write all results into an empty folder."""
         fixed, moving = self.fixed.grid, self.moving.grid
         tell("moved image")
-        io.save_volume(folder / "moved.nii.gz", self.moved, self.fixed)
+        moved = self.moved_channels if self.channels[1] else self.moved
+        io.save_volume(folder / "moved.nii.gz", moved, self.fixed)
         if self.moved_seg is not None:
             io.save_volume(folder / "moved_seg.nii.gz", self.moved_seg, self.fixed)
         there, back = self._beyond, None

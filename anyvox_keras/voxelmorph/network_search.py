@@ -180,12 +180,13 @@ class NetworkSearch:
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
     ) -> np.ndarray:
         """Ask the network once, and refine; see `registration.Search`."""
+        _refuse(pair)
         own = pair.images[0].grid
         grid = own.to_nearly_cubic().to_ras(self.spacing or None)
         placed = pair.placed(grid, affine)
         images = [
             _scaled(array, inside, clip)
-            for (array, inside, _), clip in zip(placed, pair.clips, strict=True)
+            for (array, inside, *_), clip in zip(placed, pair.clips, strict=True)
         ]
         tell("network")
         if self.iterations:
@@ -204,6 +205,15 @@ class NetworkSearch:
         options["compared"] = tuple(extractor(image) for image in images)
         loss = losses.FeatureLoss(extractor, recompute=False)
         return refine(self.model, fixed, moving, loss, **options)[0]
+
+
+def _refuse(pair: PairInputs) -> None:
+    """A network sees one channel of each image, and no labels or landmarks."""
+    if pair.channels[0]:
+        count = 1 + len(pair.channels[0])
+        raise UserError(f"expected one channel of each image for a network, received {count}")
+    if pair.guides:
+        raise UserError(f"{pair.guides[0]}: expected none beside a network, which does not see it")
 
 
 def _scaled(

@@ -14,7 +14,11 @@ from anyvox_keras.geometry import Grid, Volume
 from anyvox_keras.ops import average_pool, box_filter
 from anyvox_keras.registration.affine.affine_descent import affine_descent, stretch_of
 from anyvox_keras.registration.deformable.deform import POOL
-from anyvox_keras.registration.descriptors.pair_features import FeatureSettings, image_features
+from anyvox_keras.registration.descriptors.pair_features import (
+    FeatureSettings,
+    channel_features,
+    image_features,
+)
 from anyvox_keras.registration.pair_inputs import place
 from anyvox_keras.types import AffineModel, Array
 
@@ -85,21 +89,22 @@ class AffinePair:
             count (see `without_padding`).
         clips: Intensity limits of the two images for the network, or none.
         features: See `FeatureSettings`.
+        channels: Further channels of the two images.
     """
 
     def __init__(
         self, fixed: Volume, moving: Volume, masks: Masks, clips: tuple[Clip, Clip],
-        features: FeatureSettings,
+        features: FeatureSettings, channels: tuple[Sequence[Volume], Sequence[Volume]] = ((), ()),
     ) -> None:  # fmt: skip
         """Find the surrounds."""
         self.images, self.given, self.clips = (fixed, moving), masks, clips
-        self.features = features
+        self.features, self.channels = features, channels
         self.centre = fixed.grid.centre
         self.inside = [
             without_padding(image) if mask is None else mask
             for image, mask in zip(self.images, masks, strict=True)
         ]
-        self._smooth: dict[tuple[int, float], Volume] = {}
+        self._smooth: dict[tuple[int, int, float], Volume] = {}
         self._fixed: dict[int, Array] = {}
 
     def information(self, matrix: np.ndarray, voxels: int) -> float:
@@ -137,9 +142,15 @@ class AffinePair:
 
     def _features(self, which: int, grid: Grid, matrix: np.ndarray | None = None) -> Array:
         """Features and, as last channel, their weight."""
-        array, inside = self._place(which, grid if which == 0 else grid.padded(_MARGIN), matrix)
+        grid = grid if which == 0 else grid.padded(_MARGIN)
+        array, inside = self._place(which, grid, matrix)
         mask = None if self.given[which] is None else inside
-        features = image_features(array, mask, self.clips[which], self.features)
+        found = [image_features(array, mask, self.clips[which], self.features)]
+        for number, channel in enumerate(self.channels[which], start=1):
+            smooth = self._smoothed(which, min(grid.spacing), number)
+            array, seen = place(smooth, channel.finite, grid, matrix)
+            found.append(image_features(array, seen if mask is None else mask, None, self.features))
+        features = channel_features(found)
         weight = ops.convert_to_tensor(inside[None, ..., None].astype("float32"))
         with no_gradient():
             return _weighted()(features, weight)
@@ -151,11 +162,11 @@ class AffinePair:
         array, inside = place(image, self.inside[which], grid, matrix)
         return array, np.ones(grid.shape, bool) if inside is None else inside
 
-    def _smoothed(self, which: int, side: float) -> Volume:
+    def _smoothed(self, which: int, side: float, channel: int = 0) -> Volume:
         """Take out what a lattice of this spacing would alias."""
-        key = which, round(side, 6)
+        key = which, channel, round(side, 6)
         if key not in self._smooth:
-            image = self.images[which]
+            image = (self.images[which], *self.channels[which])[channel]
             sigma = [0.5 * np.sqrt(max(0.0, (side / s) ** 2 - 1)) for s in image.spacing]
             array = ndimage.gaussian_filter(image.array, sigma)
             self._smooth[key] = Volume(array, image.affine, None, image.finite, image.name)

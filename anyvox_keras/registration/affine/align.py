@@ -10,8 +10,10 @@ from anyvox_keras.errors import one_of
 from anyvox_keras.geometry import Volume
 from anyvox_keras.progress import tell
 from anyvox_keras.registration.affine.affine_pair import AffinePair
+from anyvox_keras.registration.affine.fit_points import fit_points, spanned
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.pair_inputs import PairInputs
+from anyvox_keras.registration.pair_terms import corresponding_points
 from anyvox_keras.types import AffineModel
 
 Clip = Sequence[float] | None
@@ -46,6 +48,8 @@ def align(
     clips: tuple[Clip, Clip] = (None, None),
     features: FeatureSettings | None = None,
     initial: np.ndarray | None = None,
+    channels: tuple[Sequence[Volume], Sequence[Volume]] = ((), ()),
+    points: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Find the translation, rigid or affine map between scans that are not aligned at all.
 
@@ -64,6 +68,9 @@ def align(
         clips: Intensity limits of the two images for the network, or none.
         features: See `FeatureSettings`; MIND by default.
         initial: `(4, 4)` to start from, instead of the many.
+        channels: Further channels of the two images.
+        points: `(N, 3)` points of both images that belong together, mm, RAS: their least-squares
+            map (see `fit_points`) is the start. Where they tell no rotation it is one of the many.
 
     Returns:
         `(4, 4)` float64, mm, RAS: fixed world to moving world.
@@ -82,13 +89,12 @@ def align(
         ```
     """
     one_of("model", model, AffineModel)
-    pair = AffinePair(fixed, moving, masks, clips, features or FeatureSettings())
-    if initial is None:
+    pair = AffinePair(fixed, moving, masks, clips, features or FeatureSettings(), channels)
+    starts = _known_starts(model, initial, points)
+    if initial is None and not _suffice(model, points):
         angles = () if model == "translation" else ANGLES
-        starts = affine_starts(fixed, moving, *masks, angles)
+        starts += affine_starts(fixed, moving, *masks, angles)
         starts.sort(key=lambda start: -pair.information(start, _RANKING))
-    else:
-        starts = [np.asarray(initial, "float64")]
     for number, (kept, stage) in enumerate(_KEPT):
         stage = replace(stage, model=model) if model == "translation" else stage
         tell("affine stage", f"{min(kept, len(starts))} of the starts", 0.25 * number)
@@ -104,8 +110,24 @@ def align(
 def align_pair(pair: PairInputs, features: FeatureSettings) -> np.ndarray:
     """Find a pair's affine map by its stage, if there is one: `(4, 4)`, mm, RAS."""
     if pair.model is not None:
-        return align(*pair.compared, pair.model, pair.given, pair.clips, features, pair.initial)
+        return align(
+            *pair.compared, pair.model, pair.given, pair.clips, features, pair.initial,
+            pair.compared_channels, corresponding_points(pair),
+        )  # fmt: skip
     return np.eye(4) if pair.initial is None else pair.initial
+
+
+def _known_starts(
+    model: AffineModel, initial: np.ndarray | None, points: tuple[np.ndarray, np.ndarray] | None
+) -> list[np.ndarray]:
+    if initial is not None:
+        return [np.asarray(initial, "float64")]
+    return [] if points is None else [fit_points(*points, model)]
+
+
+def _suffice(model: AffineModel, points: tuple[np.ndarray, np.ndarray] | None) -> bool:
+    """Whether points tell all of a map that has to be known at the start."""
+    return points is not None and (model == "translation" or min(map(spanned, points)) >= 2)
 
 
 def _fit(pair: AffinePair, matrix: np.ndarray, stage: AffineStage) -> tuple[np.ndarray, float]:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from anyvox_keras.backend import to_numpy
+from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Grid
 from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.progress import tell
@@ -17,6 +18,7 @@ from anyvox_keras.registration.deformable.settings import DeformSettings
 from anyvox_keras.registration.descriptors.known_features import known_features
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.pair_inputs import PairInputs, Placed
+from anyvox_keras.registration.pair_terms import terms_of
 
 # voxels inside a mask
 _FEWEST = 64
@@ -81,9 +83,11 @@ class ConvexSearch:
         features = replace(features, dilations=self.settings.dilations)
         known = known_features(placed, masked, pair.clips, features, pads, memory)
         shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
+        channels = 1 + len(pair.channels[0])
         field = deform(
             *known.features, shape, grid.spacing, self.settings, memory, known.weights,
-            features.fine_channels, known.images,
+            channels * features.fine_channels, known.images, terms_of(pair, grid, affine, pads),
+            channels,
         )  # fmt: skip
         own_part = (slice(low, low + n) for (low, _), n in zip(margins, cubes.shape, strict=True))
         return resample_deformation(to_numpy(field)[0][*own_part], cubes, own)
@@ -130,7 +134,16 @@ class NoSearch:
     def displacement(
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
     ) -> np.ndarray:
-        """Return zeros, of images that overlap; see `Search`."""
+        """Return zeros, of images that overlap; see `Search`.
+
+        Raises:
+            UserError: Labels or landmarks that are to count where nothing is found at all.
+        """
+        if pair.guides and pair.model is None:
+            raise UserError(
+                f"{pair.guides[0]}: expected a search or an affine stage that it guides, received "
+                "none"
+            )
         grid = pair.images[0].grid
         pair.placed(grid, affine)
         return np.zeros((*grid.shape, 3), "float32")

@@ -25,6 +25,7 @@ from anyvox_keras.registration.deformable.coupled_convex import (
 )
 from anyvox_keras.registration.deformable.instance_optimisation import instance_optimisation
 from anyvox_keras.registration.deformable.settings import AdamSettings, DeformSettings, Level
+from anyvox_keras.registration.deformable.terms import Terms
 from anyvox_keras.types import Array, Function
 
 #: the features come pooled by this
@@ -37,7 +38,7 @@ def deform(
     fixed: Array, moving: Array, shape: Sequence[int], spacing: Sequence[float],
     settings: DeformSettings | None = None, memory: float | None = None,
     weights: tuple[Array, Array] | None = None, fine: int = 0,
-    images: tuple[Array, Array] | None = None,
+    images: tuple[Array, Array] | None = None, terms: Terms | None = None, channels: int = 1,
 ) -> Array:  # fmt: skip
     """Find the displacement that brings the moving features onto the fixed ones.
 
@@ -58,8 +59,10 @@ def deform(
         weights: `(1, d, h, w, 1)` in `[0, 1]`, how much of each voxel of the two is known; by
             default all. What is unknown neither pulls nor repels, and follows its surroundings.
         fine: How many of the last channels only the descent compares.
-        images: `(1, d, h, w, 1)`, both images pooled by two, zero where dark, of variance one, for
+        images: `(1, d, h, w, n)`, both images pooled by two, zero where dark, of variance one, for
             `AdamSettings.correlation`; without them features alone are compared.
+        terms: Labels, which search and descent see, and landmarks, which the descent sees.
+        channels: Of how many channels of an image the features are; their mean counts.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of the images.
@@ -81,9 +84,9 @@ def deform(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if weights is not None:
         weights = ops.convert_to_tensor(weights[0]), ops.convert_to_tensor(weights[1])
-    searched = fixed.shape[-1] - fine
     displacement = None
     with no_gradient():
+        sides = _searched(fixed, moving, fixed.shape[-1] - fine, channels, terms)
         levels = _usable(settings.levels_for(shape, spacing), shape)
         costs = [_cost(level, shape) for level in levels]
         for number, level in enumerate(levels):
@@ -91,12 +94,25 @@ def deform(
             tell("search", f"level {number + 1} of {len(levels)}", done)
             planes = _planes(level, shape, memory)
             search = _search(level, shape, settings.consistency, settings.adam.stretch, planes)
-            displacement = search(
-                fixed[..., :searched], moving[..., :searched], displacement, weights
-            )
+            displacement = search(*sides, displacement, weights)
         tell("descent", f"{settings.adam.iterations} steps")
         descent = _descent(shape, settings.adam, settings.both_ways)
-        return descent(fixed, moving, displacement, weights, images)
+        return descent(fixed, moving, displacement, weights, images, terms)
+
+
+def _searched(
+    fixed: Array, moving: Array, count: int, channels: int, terms: Terms | None
+) -> tuple[Array, Array]:
+    """Return what the search compares: the first features, averaged over channels, and labels."""
+    sides = fixed[..., :count], moving[..., :count]
+    if channels > 1:
+        # squared distances are summed over features
+        sides = sides[0] * channels**-0.5, sides[1] * channels**-0.5
+    if terms is None or terms.labels is None:
+        return sides
+    both = zip(sides, terms.labels, strict=True)
+    fixed, moving = (ops.concatenate(side, axis=-1) for side in both)
+    return fixed, moving
 
 
 def _usable(levels: Sequence[Level], shape: tuple[int, ...]) -> list[Level]:
@@ -205,12 +221,15 @@ def _descent(shape: tuple[int, ...], adam: AdamSettings, both_ways: bool) -> Cal
 def _descend(
     shape: tuple[int, ...], adam: AdamSettings, both_ways: bool,
     fixed: Array, moving: Array, start: Array, weights: tuple[Array, Array] | None,
-    images: tuple[Array, Array] | None,
+    images: tuple[Array, Array] | None, terms: Terms | None,
 ) -> Array:  # fmt: skip
     start = resize(start, fixed.shape[1:4]) / float(POOL)
-    found = instance_optimisation(fixed, moving, start, adam, weights, images)
+    found = instance_optimisation(fixed, moving, start, adam, weights, images, terms)
     if both_ways:
-        others = (None if pair is None else pair[::-1] for pair in (weights, images))
-        back = instance_optimisation(moving, fixed, invert_displacement(start), adam, *others)
+        weights, images = (None if pair is None else pair[::-1] for pair in (weights, images))
+        terms = None if terms is None else terms.swapped()
+        back = instance_optimisation(
+            moving, fixed, invert_displacement(start), adam, weights, images, terms
+        )
         found = 0.5 * (found + invert_displacement(back))
     return resize(found * float(POOL), shape)

@@ -1,7 +1,8 @@
 """Fine-tune one displacement by gradient descent: the steps, and the loss they make small."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from keras import ops
 
@@ -10,6 +11,7 @@ from anyvox_keras.ops import box_filter, integrate_velocity
 from anyvox_keras.registration.deformable.cost_volume import unit_length
 from anyvox_keras.registration.deformable.coupled_convex import sample_displaced
 from anyvox_keras.registration.deformable.settings import AdamSettings
+from anyvox_keras.registration.deformable.terms import Terms
 from anyvox_keras.types import Array, Function
 
 Pair = tuple[Array, Array]
@@ -20,6 +22,8 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 _SIMILARITY = 12.0
 # squared chord below which a chord is as smooth as its square
 _ROUND = 1e-2
+# of what labels differ by: as one minus the cosine of vectors of length one
+_LABELS = 0.5 * _SIMILARITY
 # side of the window of a local correlation
 _WINDOW = 5
 # variance, of an image's own, below which a window holds nothing to correlate
@@ -30,7 +34,7 @@ _THERE, _BACK = 1, -1
 
 def instance_optimisation(
     fixed: Array, moving: Array, displacement: Array, settings: AdamSettings | None = None,
-    weights: Pair | None = None, images: Pair | None = None,
+    weights: Pair | None = None, images: Pair | None = None, terms: Terms | None = None,
 ) -> Array:  # fmt: skip
     """Descend with Adam on the match of the features and the smoothness of the displacement.
 
@@ -42,7 +46,7 @@ def instance_optimisation(
 
     With weights of what is known, each voxel's mismatch is multiplied by `w_f(x) w_m(x + u)`, so
     that nothing is gained by moving out of what is known; with images their local correlation
-    counts, too (see `descent_loss`).
+    counts, too, and so do labels and landmarks (see `descent_loss`).
 
     The smoothed field of the last step's forward pass is returned.
 
@@ -52,8 +56,9 @@ def instance_optimisation(
         displacement: `(1, D, H, W, 3)` to start from, in voxels of this grid.
         settings: See `AdamSettings`; the default is ConvexAdam's.
         weights: `(1, D, H, W, 1)` in `[0, 1]`, of the fixed and of the moving features.
-        images: `(1, D, H, W, 1)`, the fixed and the moving image, zero where dark, of variance
+        images: `(1, D, H, W, n)`, the fixed and the moving image, zero where dark, of variance
             one; used where `settings.correlation` is not zero.
+        terms: Labels and landmarks, or none.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of this grid.
@@ -76,7 +81,7 @@ def instance_optimisation(
     if settings.distance != "squared":
         fixed, moving = unit_length(fixed), unit_length(moving)
     images = images if settings.correlation else None
-    gradient = value_and_gradient(descent_loss(fixed, moving, settings, weights, images))
+    gradient = value_and_gradient(descent_loss(fixed, moving, settings, weights, images, terms))
 
     def step(i: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         parameters, first, second, used, _ = state
@@ -139,7 +144,7 @@ def adam_step(
 
 def descent_loss(
     fixed: Array, moving: Array, settings: AdamSettings, weights: Pair | None = None,
-    images: Pair | None = None,
+    images: Pair | None = None, terms: Terms | None = None,
 ) -> Callable[[Array], Array]:  # fmt: skip
     """Return the loss as a function of the smoothed parameters.
 
@@ -148,15 +153,20 @@ def descent_loss(
 
         mean w (12 mean_c distance_c + correlation (1 - r^2)) + smoothness sum_a mean (D_a u)^2
 
-    The square makes it blind to the contrast: a bright edge may meet a dark one.
+    The square makes it blind to the contrast: a bright edge may meet a dark one. Of several
+    channels the mean `r^2` counts. With labels `l`, softened one-hot channels times the root of
+    their weight, and landmarks comes, their mean over the voxels and their sum over the points,
+
+        6 mean w sum_k (l_k,moving(x + u) - l_k,fixed(x))^2 + pull sum_n |u(p_n) - step_n|^2
 
     Args:
         fixed: `(1, D, H, W, C)` float32 features.
         moving: The same shape.
         settings: See `AdamSettings`.
         weights: `(1, D, H, W, 1)` each, how much of a voxel is known.
-        images: `(1, D, H, W, 1)` each, zero where dark, of variance one; none compares features
+        images: `(1, D, H, W, n)` each, zero where dark, of variance one; none compares features
             only.
+        terms: Labels and landmarks, or none.
     """
     channels, distance = fixed.shape[-1], _chord if settings.distance == "chord" else ops.square
     # one minus the cosine is half the squared distance of vectors of length one
@@ -165,23 +175,31 @@ def descent_loss(
     )
     # What is unknown travels as one more channel: beyond the grid, zero, all is known.
     unknown = None if weights is None else tuple(1.0 - ops.convert_to_tensor(w) for w in weights)
-    sides = [part for part in ((fixed, moving), unknown, images) if part is not None]
+    labels = None if terms is None else terms.labels
+    parts = ((fixed, moving), unknown, images, labels)
+    at = _places([0 if part is None else part[0].shape[-1] for part in parts])
+    sides = [part for part in parts if part is not None]
     fixed, moving = (ops.concatenate(side, axis=-1) for side in zip(*sides, strict=True))
-    onto = None if images is None else tuple(squared_correlation(image) for image in images)
+    onto = None if images is None else tuple(squared_correlations(image) for image in images)
 
     def mismatch(way: int, displacement: Array) -> Array:
         still, moved = (fixed, moving)[::way]
         warped = sample_displaced(moved, displacement, settings.stretch)
-        different = distance(warped[..., :channels] - still[..., :channels])
+        different = distance(warped[..., at[0]] - still[..., at[0]])
         known = None
         if weights is not None:
-            at = slice(channels, channels + 1)
-            known = ops.stop_gradient((1.0 - warped[..., at]) * (1.0 - still[..., at]))
+            known = ops.stop_gradient((1.0 - warped[..., at[1]]) * (1.0 - still[..., at[1]]))
             different = different * known
         total = factor * ops.mean(different)
+        if terms is not None:
+            total = total + terms.distance(displacement, way)
+        if labels is not None:
+            unlike = ops.square(warped[..., at[3]] - still[..., at[3]])
+            unlike = ops.sum(unlike, axis=-1, keepdims=True)
+            total = total + _LABELS * ops.mean(unlike if known is None else unlike * known)
         if onto is None:
             return total
-        unlike = 1.0 - onto[::way][0](warped[..., -1:], known)
+        unlike = 1.0 - onto[::way][0](warped[..., at[2]], known)
         unlike = unlike if known is None else unlike * known
         return total + settings.correlation * ops.mean(unlike)
 
@@ -196,6 +214,26 @@ def descent_loss(
         return 0.5 * (forward + backward) + penalty
 
     return loss
+
+
+def _places(counts: Sequence[int]) -> list[slice]:
+    """Where parts of so many channels lie when they are joined."""
+    ends = list(accumulate(counts))
+    return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+
+
+def squared_correlations(first: Array) -> Callable[[Array, Array | None], Array]:
+    """Return the mean `squared_correlation` of several channels, `(B, D, H, W, n)` each."""
+    count = first.shape[-1]
+    if count == 1:
+        return squared_correlation(first)
+    each = [squared_correlation(first[..., n : n + 1]) for n in range(count)]
+
+    def correlation(second: Array, known: Array | None) -> Array:
+        found = (one(second[..., n : n + 1], known) for n, one in enumerate(each))
+        return sum(found) * (1.0 / count)
+
+    return correlation
 
 
 def squared_correlation(first: Array) -> Callable[[Array, Array | None], Array]:

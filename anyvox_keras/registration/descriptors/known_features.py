@@ -11,6 +11,7 @@ from anyvox_keras.backend import no_gradient, to_numpy
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.descriptors.pair_features import (
     FeatureSettings,
+    channel_features,
     image_features,
     nearest,
 )
@@ -31,7 +32,7 @@ class KnownFeatures(NamedTuple):
         features: `(1, d, h, w, C)` float32.
         weights: `(1, d, h, w, 1)`, 1 where a voxel is known and 0 where it is not; none if both
             images are known everywhere.
-        images: `(1, d, h, w, 1)` float32, zero where darkest, of variance one.
+        images: `(1, d, h, w, n)` float32, each channel zero where darkest, of variance one.
     """
 
     features: tuple[Array, Array]
@@ -55,6 +56,9 @@ def known_features(
     and its outline counts as well: both are widened by what the descriptor reaches, holes (a lesion
     left out) excepted. So is one mask alone, whose outline shows in the other image.
 
+    Of several channels each has its features: those that the search compares of all channels, then
+    those that only the descent does. Limits of intensities are the first channel's.
+
     Args:
         images: The fixed and the moving image on one lattice.
         masked: Whether the user gave a mask of each.
@@ -68,16 +72,24 @@ def known_features(
     """
     outlined = not all(masked) or _same(images[0].inside, images[1].inside)
     features, weights, pooled = [], [], []
-    for (array, inside, seen), given, clip in zip(images, masked, clips, strict=True):
+    for (array, inside, seen, channels), given, clip in zip(images, masked, clips, strict=True):
+        images_of = [(array, seen), *channels]
         if inside is not None and all(masked):
-            array, seen = np.where(inside, array, array[inside].min()), None
+            images_of = [(np.where(inside, x, x[inside].min()), None) for x, _ in images_of]
         if inside is not None and given and outlined:
-            inside = _widened(inside, seen)
-        found = image_features(array, seen, clip, settings, pads, memory)
+            inside = _widened(inside, images_of[0][1])
+        limits = (clip, *[None] * len(channels))
+        found = channel_features(
+            [
+                image_features(x, part, limit, settings, pads, memory)
+                for (x, part), limit in zip(images_of, limits, strict=True)
+            ],
+            settings.fine_channels,
+        )
         known = np.ones(found.shape[1:4], bool) if inside is None else _known(inside, pads)
         features.append(found if known.all() else _continued(found, known))
         weights.append(ops.convert_to_tensor(known[None, ..., None].astype("float32")))
-        pooled.append(_pooled(_standard(array), pads))
+        pooled.append(channel_features([_pooled(_standard(x), pads) for x, _ in images_of]))
     everywhere = all(image.inside is None for image in images)
     return KnownFeatures(
         (features[0], features[1]),

@@ -165,6 +165,20 @@ def image_features(
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 
+def channel_features(features: Sequence[Array], fine: int = 0) -> Array:
+    """Join the features of several channels, the last `fine` of each to the end.
+
+    Args:
+        features: `(1, d, h, w, C)` of each channel.
+        fine: How many of the last only the descent compares.
+    """
+    if len(features) == 1:
+        return features[0]
+    cut = features[0].shape[-1] - fine
+    parts = [x[..., :cut] for x in features] + [x[..., cut:] for x in features if fine]
+    return ops.concatenate(parts, axis=-1)
+
+
 def _network_features(
     image: np.ndarray,
     mask: np.ndarray | None,
