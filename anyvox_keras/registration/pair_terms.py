@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 from scipy import ndimage
 
-from anyvox_keras.backend import no_gradient, to_numpy
+from anyvox_keras.backend import no_gradient
 from anyvox_keras.geometry import Grid, Volume, resample_to
 from anyvox_keras.ops import average_pool
 from anyvox_keras.registration.deformable.deform import POOL
@@ -12,10 +12,8 @@ from anyvox_keras.registration.deformable.terms import Terms
 from anyvox_keras.registration.pair_inputs import PairInputs
 from anyvox_keras.types import Array
 
-# standard deviation, in pooled voxels, that softens a structure's edge
-_SOFT = 1.0
 # pooled voxels that a landmark of weight one counts as much as
-_VOXELS = 500.0
+_VOXELS = 100.0
 
 
 def terms_of(
@@ -46,23 +44,21 @@ def terms_of(
 def _labels(
     pair: PairInputs, grid: Grid, affine: np.ndarray, pads: tuple[int, ...]
 ) -> tuple[Array, Array]:
-    """Give every structure that both maps have a channel, softened, of weight's root."""
-    behind, root = [(0, pad) for pad in pads], np.sqrt(pair.label_weight)
+    """Give every structure that both maps hold a channel, times the weight's root."""
+    behind, root = [(0, pad) for pad in pads], pair.label_weight**0.5
     sides = []
     for volume, world in zip(pair.label_maps, (np.eye(4), affine), strict=True):
         placed = Volume(volume.array, np.linalg.inv(world) @ volume.affine)
         array = np.pad(resample_to(placed, grid).array, behind, "edge")
-        channels = [_softened(array == label) for label in pair.shared_labels]
-        sides.append(ops.convert_to_tensor((root * np.stack(channels, -1))[None].astype("float32")))
+        channels = [_pooled(array == label) for label in pair.shared_labels]
+        sides.append(ops.concatenate(channels, axis=-1) * root)
     return sides[0], sides[1]
 
 
-def _softened(structure: np.ndarray) -> np.ndarray:
-    """Pool by two and smooth, so that edges apart from each other still feel a slope."""
+def _pooled(structure: np.ndarray) -> Array:
+    """Return the share of each pooled voxel, `(1, d, h, w, 1)`, that a structure fills."""
     with no_gradient():
-        pooled = average_pool(ops.convert_to_tensor(structure[None, ..., None].astype("float32")))
-    soft: np.ndarray = ndimage.gaussian_filter(to_numpy(pooled)[0, ..., 0], _SOFT)
-    return soft
+        return average_pool(ops.convert_to_tensor(structure[None, ..., None].astype("float32")))
 
 
 def _with_points(

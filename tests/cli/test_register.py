@@ -337,6 +337,44 @@ def test_a_cell_of_zero_or_one_is_a_value_where_the_flag_takes_one(
     capsys.readouterr()
 
 
+def test_channels_and_guides_reach_the_search(images, tmp_path, monkeypatch, capsys):
+    asked = {}
+    settings_asked(monkeypatch, asked)
+    second = images["fixed_seg"]
+    more = ["--fixed-channels", second, "--fixed-channels", images["mask"], "--label-weight"]
+    assert run(images, tmp_path / "out", *more, "--landmark-weight", "2.5", "--iterations", 9) == 2
+    assert asked["fixed_channels"] == (second, images["mask"])
+    assert "moving_channels" not in asked
+    assert (asked["label_weight"], asked["landmark_weight"]) == (1, 2.5)
+    rows = [
+        ["fixed", "moving", "fixed-channels", "moving-channels", "label-weight", "landmark-weight"],
+        ["{fixed}", "{moving}", "{fixed_seg};{mask}", "{moving_seg}", "0.5", "1"],
+    ]
+    csv = table(tmp_path / "pairs.csv", images, rows)
+    words = ["register", "--batch", str(csv), "--out", str(tmp_path / "out"), "--iterations", "9"]
+    assert main(words) == 1
+    assert asked["fixed_channels"] == (second, images["mask"])
+    assert asked["moving_channels"] == (images["moving_seg"],)
+    assert (asked["label_weight"], asked["landmark_weight"]) == (0.5, 1)
+    capsys.readouterr()
+
+
+def test_a_channel_that_is_absent_is_one_line(images, tmp_path, capsys):
+    assert run(images, tmp_path / "out", "--moving-channels", images["missing"]) == 2
+    assert refused(capsys, "--moving-channels")
+
+
+def test_channels_are_written_and_their_files_noted(images, tmp_path, capsys):
+    both = ["--fixed-channels", images["fixed_seg"], "--moving-channels", images["moving_seg"]]
+    out = tmp_path / "out"
+    assert run(images, out, *both, "--preset", "none") in (0, 3)
+    assert nib.load(out / "moved.nii.gz").shape == (20, 18, 16, 2)
+    inputs = json.loads((out / "metrics.json").read_text())["provenance"]["inputs"]
+    digest = hashlib.sha256(images["moving_seg"].read_bytes()).hexdigest()
+    assert inputs[str(images["moving_seg"])] == digest
+    capsys.readouterr()
+
+
 def test_results_belong_to_the_files_and_settings_of_their_row(images, tmp_path, capsys, recorded):
     first = ["fixed", "moving", "features"], ["{fixed}", "{moving}", "mind"]
     csv, out = table(tmp_path / "pairs.csv", images, first), tmp_path / "out"

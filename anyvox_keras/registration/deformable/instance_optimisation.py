@@ -154,8 +154,8 @@ def descent_loss(
         mean w (12 mean_c distance_c + correlation (1 - r^2)) + smoothness sum_a mean (D_a u)^2
 
     The square makes it blind to the contrast: a bright edge may meet a dark one. Of several
-    channels the mean `r^2` counts. With labels `l`, softened one-hot channels times the root of
-    their weight, and landmarks comes, their mean over the voxels and their sum over the points,
+    channels the mean `r^2` counts. With labels `l`, shares of a voxel times the root of their
+    weight, and landmarks comes, their mean over the voxels and their sum over the points,
 
         6 mean w sum_k (l_k,moving(x + u) - l_k,fixed(x))^2 + pull sum_n |u(p_n) - step_n|^2
 

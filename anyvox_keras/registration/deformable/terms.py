@@ -14,8 +14,8 @@ class Terms(NamedTuple):
     """Terms beside the features, on the grid of the descent; pairs of the two directions.
 
     Attributes:
-        labels: `(1, d, h, w, K)`, a softened one-hot channel per structure of the fixed and of the
-            moving image, times the root of their weight; none without labels.
+        labels: `(1, d, h, w, K)`, the share of each voxel that a structure fills, of the fixed and
+            of the moving image, times the root of their weight; none without labels.
         points: Landmarks of both images, `(1, N, 1, 1, 3)` in voxels of this grid; or none.
         steps: Where each leads, `(1, N, 1, 1, 3)` in voxels: to its partner, there and back.
         pull: Weight of a landmark's squared distance, a float32 scalar; none without landmarks.
