@@ -1,12 +1,11 @@
 """The two images of a registration and what belongs to them, checked."""
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self, Unpack, cast
+from typing import Any, NamedTuple, Self, Unpack, cast
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from anyvox_keras import io
 from anyvox_keras.errors import UserError, real_numbers, require_one_of
 from anyvox_keras.geometry import Grid, Volume, require_same_grid, resample_to, without_hot_voxels
 from anyvox_keras.geometry.grid import is_invertible
+from anyvox_keras.registration.guide_weights import guide_weights
 from anyvox_keras.registration.pair_channels import read_channels
 from anyvox_keras.types import AffineModel, PairOptions
 
@@ -76,10 +76,10 @@ class PairInputs:
         images, channels = read_channels(
             fixed, moving, options.get("fixed_channels"), options.get("moving_channels")
         )
+        weights = guide_weights(options)
         given = _two(options, "mask", images, _mask)
         labels = _two(options, "seg", images, _labels)
         _require_shared_label(*labels)
-        _require_guides(options)
         initial = options.get("initial")
         landmarks = landmarks_of(
             options.get("fixed_points"), options.get("moving_points"), options.get("ras", False)
@@ -95,8 +95,7 @@ class PairInputs:
             _model(options.get("affine")),
             None if initial is None else _initial(initial),
             channels,
-            weight_of(options, "label_weight"),
-            weight_of(options, "landmark_weight"),
+            **weights,
         )
 
     @cached_property
@@ -185,29 +184,6 @@ def _two(
 def _without_hot(volume: Volume) -> Volume:
     array = without_hot_voxels(volume.array)
     return Volume(array, volume.affine, volume.header, volume.finite, volume.name)
-
-
-def weight_of(options: PairOptions, name: Literal["label_weight", "landmark_weight"]) -> float:
-    """Read how much labels or landmarks count; true stands for 1, none and false for 0."""
-    weight: Any = options.get(name)
-    if weight is None or isinstance(weight, bool):
-        return float(bool(weight))
-    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-        raise UserError(f"{name}: expected a number from 0 up, received {weight!r}")
-    return float(weight)
-
-
-def _require_guides(options: PairOptions) -> None:
-    """What is to count in the search has to be there."""
-    needed = (("label_weight", "seg", "label maps"), ("landmark_weight", "points", "landmarks"))
-    for name, kind, what in needed:
-        lacking = [
-            side for side in ("fixed", "moving")
-            if cast(dict[str, Any], options).get(f"{side}_{kind}") is None
-        ]  # fmt: skip
-        if lacking and weight_of(options, cast(Any, name)):
-            flags = " and ".join(f"{side}_{kind}" for side in lacking)
-            raise UserError(f"{name}: expected {what} of both images, received no {flags}")
 
 
 def _mask(source: Any, image: Volume, side: str) -> np.ndarray:

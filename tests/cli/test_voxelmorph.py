@@ -287,6 +287,10 @@ def test_refines_by_features(network, images, tmp_path, place):
     assert (tmp_path / "out" / "report.png").stat().st_size > 10_000
 
 
+SEG = "{tmp}/in/fixed_seg.nii.gz"
+LABELS = ("--fixed-seg", SEG, "--moving-seg", "{tmp}/in/moving_seg.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -301,6 +305,8 @@ def test_refines_by_features(network, images, tmp_path, place):
         (["--refine", "1", "--extractor", "nonsense"], "nonsense"),
         (["--fixed-clip", "5", "1"], "LO below HI"),
         (["--batch", "pairs.csv"], "either --batch"),
+        ([*LABELS, "--label-weight"], "beside a network"),
+        (["--fixed-channels", SEG, "--moving-channels", LABELS[-1]], "one channel of each image"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(network, images, tmp_path, capsys, words, reason):
