@@ -31,6 +31,8 @@ max_pool = arrays.max_pooled_by_keras
 replicas = arrays.one_replica
 gradients_averaged = summed_over_peers = arrays.as_they_are
 agreed, peers = arrays.same, arrays.only_process
+# One program sees the arrays of all devices.
+mean_over_devices = arrays.same
 run_processes = arrays.no_processes
 value_and_gradient = jax.value_and_grad
 
@@ -48,9 +50,10 @@ def compiled(fn: Function) -> Function:
 def on_devices(count: int) -> Iterator[None]:
     """Build and train a model on so many devices, each with its share of a step's batch.
 
-    A CPU counts as many devices as it is told before its first array is made.
+    A CPU counts as many devices as it is told before its first array is made. Within a
+    distribution's scope, that distribution stays.
     """
-    if count == 1:
+    if count == 1 or keras.distribution.distribution() is not None:
         yield
         return
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):

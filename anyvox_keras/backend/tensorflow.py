@@ -39,9 +39,10 @@ def compiled(fn: Function) -> Function:
 def on_devices(count: int) -> Iterator[None]:
     """Build and train a model on so many devices, each with its share of a step's batch.
 
-    Without a GPU the CPU is split into as many, before its first tensor is made.
+    Without a GPU the CPU is split into as many, before its first tensor is made. Within a
+    strategy's scope, that strategy stays.
     """
-    if count == 1:
+    if count == 1 or tf.distribute.has_strategy():
         yield
         return
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
@@ -164,6 +165,13 @@ def has_bfloat16() -> bool:
 def replicas() -> int:
     """Number of devices that each see a part of a step's batch: those of `tf.distribute`."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def mean_over_devices(x: tf.Tensor, /) -> tf.Tensor:
+    """Average a number over the devices that train one model together."""
+    if replicas() == 1 or tf.distribute.in_cross_replica_context():
+        return x
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, x)
 
 
 def reflect_pad(x: tf.Tensor, width: int = 1) -> tf.Tensor:

@@ -16,6 +16,8 @@ from anyvox_keras.shards import LAUNCHED, environment_kept
 
 #: what is said where one of several processes ended
 LOST = "process{} of the training was lost; the run goes on from its last checkpoint with --resume"
+#: whether processes train one model together right now, and each computes every step's loss
+_together = False
 #: exit codes of a process that was killed, or crashed, and not told to end by `run_processes`
 KILLED = {-one for one in signal.Signals} - {-signal.SIGTERM}
 
@@ -37,27 +39,40 @@ def process_shard() -> tuple[int, int]:
 def on_devices(count: int) -> Iterator[None]:
     """Take part in a training of so many processes, each with a device of its own.
 
-    `torchrun` starts them, here as one of many; `anyvox --devices` does it by itself.
+    `torchrun` starts them, here as one of many; `anyvox --devices` does it by itself. Within
+    another training of theirs they stay as they are.
     """
     group, (index, parts) = torch.distributed, process_shard()
     if parts == 1 and count > 1:
         raise ValueError(f"{count} devices are {count} processes, started by torchrun")
-    if parts == 1 or group.is_initialized():
+    if parts == 1:
         yield
+        return
+    if _grouped():
+        with _lost_told():
+            yield
         return
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", index)))
     group.init_process_group("nccl" if on_gpu else "gloo")
     try:
+        with _lost_told():
+            yield
+    finally:
+        group.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _lost_told() -> Iterator[None]:
+    """Say in one line that a process was lost, which each other one sees by its socket."""
+    try:
         yield
     except RuntimeError as error:
-        # gloo's errors have no class of their own; each process sees a lost one by its socket
+        # gloo's errors have no class of their own
         if not any(word in str(error) for word in ("gloo", "NCCL", "peer")):
             raise
         raise ConnectionError(LOST.format("")) from error
-    finally:
-        group.destroy_process_group()
 
 
 def run_processes(command: Sequence[str], count: int) -> int:
@@ -128,6 +143,7 @@ def gradients_averaged(model: Any, /) -> Iterator[None]:
     Every process begins with the first one's weights. A gradient is averaged as soon as the
     backward pass has added it up, on a GPU beside the rest of that pass.
     """
+    global _together
     if not _grouped():
         yield
         return
@@ -144,11 +160,22 @@ def gradients_averaged(model: Any, /) -> Iterator[None]:
         variable.value.register_post_accumulate_grad_hook(average)
         for variable in model.trainable_variables
     ]
+    _together = True
     try:
         yield
     finally:
+        _together = False
         for hook in hooks:
             hook.remove()
+
+
+def mean_over_devices(x: Tensor, /) -> Tensor:
+    """Average a number over the devices that train one model together; it has no gradient."""
+    if not _together:
+        return x
+    total = x.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()
 
 
 @contextlib.contextmanager

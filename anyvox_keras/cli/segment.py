@@ -1,5 +1,6 @@
 """`anyvox segment check|train|preset|predict|evaluate`."""
 
+import contextlib
 import functools
 import math
 import time
@@ -12,6 +13,13 @@ import click
 
 from anyvox_keras import io, segmentation
 from anyvox_keras.cli import _segment_pages as pages
+from anyvox_keras.cli._devices import (
+    DEVICES,
+    devices_of,
+    needs_processes,
+    one_voice,
+    run_in_processes,
+)
 from anyvox_keras.cli._options import FORM, OVERWRITE, PROGRESS, SHARD
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.cli._workers import do_all, worker_options
@@ -38,47 +46,60 @@ def segment() -> None:
 @segment.command()
 @click.option("--folds", type=int, help="Train so many runs, OUT/fold_1 ..., for an ensemble.")
 @run_options(SegmentationSettings)
+@DEVICES
+@one_voice()
 def train(
     out: Path,
     config: Path | None,
     resume: bool,
     overwrite: bool,
     folds: int | None,
+    devices: int | None,
     **flags: Any,
-) -> None:
+) -> int:
     """Train on the cases of a folder as the Decathlon, nnU-Net or BIDS derivatives lay it out.
 
     With --folds each of several runs validates on its own part of the cases and learns from the
-    others, in an equal share of the minutes; predict takes OUT for their ensemble.
+    others, in an equal share of the minutes; predict takes OUT for their ensemble. A run killed at
+    any moment goes on with --resume, with another number of devices too.
     """
     began = time.time()
     given = given_settings(SegmentationSettings, config, flags)
+    count = devices_of(devices)
+    if needs_processes(count):
+        return run_in_processes(count)
     parts: list[tuple[Path, dict[str, Any], Any]] = [(out, given, None)]
-    if folds is not None:
-        parts = _folds(out, given, folds)
-    for folder, own, dataset in parts:
-        settings = settle(SegmentationSettings, folder, own, resume, overwrite)
-        if settings.synthetic_from is None:
-            settings.require("data")
-        _train(folder, settings, dataset, overwrite and not resume, began, is_paper(config))
-        began = time.time()
+    with _on_devices(count):
+        if folds is not None:
+            parts = _folds(out, given, folds)
+        for folder, own, dataset in parts:
+            settings = settle(SegmentationSettings, folder, own, resume, overwrite)
+            if settings.synthetic_from is None:
+                settings.require("data")
+            replaces = overwrite and not resume
+            run = segmentation.SegmentationRun(folder, settings, dataset, replaces, count)
+            _train(run, began, is_paper(config))
+            began = time.time()
     click.echo(f"{out}: use it with anyvox segment predict --run {out}")
+    return 0
 
 
-def _train(
-    out: Path, settings: SegmentationSettings, dataset: Any, overwrite: bool, began: float,
-    foretell: bool,
-) -> None:  # fmt: skip
+def _on_devices(count: int) -> Any:
+    """Hold the devices for all folds: they are not given twice to one process."""
+    if count == 1:
+        return contextlib.nullcontext()
+    from anyvox_keras.backend import on_devices
+
+    return on_devices(count)
+
+
+def _train(run: Any, began: float, foretell: bool) -> None:
     """Train one run to its end, and tell of it."""
-    run = segmentation.SegmentationRun(out, settings, dataset, overwrite)
     if run.finished:
-        click.echo(f"{out}: finished at step {run.step}")
+        click.echo(f"{run.folder}: finished at step {run.step}")
         return
-    training, validation = run.cases
-    classes = ", ".join(run.classes)
-    click.echo(f"{len(training)} cases for training, {len(validation)} for validation: {classes}")
     train_run(run, SHOWN, began, foretell)
-    click.echo(f"{out}: step {run.step}")
+    click.echo(f"{run.folder}: step {run.step}")
 
 
 def _folds(out: Path, given: dict[str, Any], count: int) -> list[tuple[Path, dict[str, Any], Any]]:

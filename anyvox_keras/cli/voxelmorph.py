@@ -7,6 +7,13 @@ from typing import Any
 import click
 
 from anyvox_keras.cli._batch import run_pairs
+from anyvox_keras.cli._devices import (
+    DEVICES,
+    devices_of,
+    needs_processes,
+    one_voice,
+    run_in_processes,
+)
 from anyvox_keras.cli._options import OVERWRITE, PRECISION, set_precision
 from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
@@ -24,22 +31,36 @@ def voxelmorph() -> None:
 
 @voxelmorph.command()
 @run_options(VoxelMorphSettings)
-def train(out: Path, config: Path | None, resume: bool, overwrite: bool, **flags: Any) -> None:
+@DEVICES
+@one_voice()
+def train(
+    out: Path,
+    config: Path | None,
+    resume: bool,
+    overwrite: bool,
+    devices: int | None,
+    **flags: Any,
+) -> int:
     """Train on synthetic pairs, on scans (--data), or on both (--data and --templates).
 
-    A run killed at any moment goes on with --resume, on another backend too.
+    A run killed at any moment goes on with --resume, on another backend and with another number of
+    devices too.
     """
     began = time.time()
     given = given_settings(VoxelMorphSettings, config, flags)
     settings = settle(VoxelMorphSettings, out, given, resume, overwrite)
     from anyvox_keras.voxelmorph import VoxelMorphRun
 
-    run = VoxelMorphRun(out, settings, overwrite and not resume)
+    count = devices_of(devices)
+    run = VoxelMorphRun(out, settings, overwrite and not resume, count)
+    if needs_processes(count):
+        return run_in_processes(count)
     if run.finished:
         click.echo(f"{out}: finished at step {run.step}")
-        return
+        return 0
     train_run(run, SHOWN, began, is_paper(config))
     click.echo(f"{out}: step {run.step}; use it with anyvox voxelmorph register --run {out}")
+    return 0
 
 
 @voxelmorph.command()

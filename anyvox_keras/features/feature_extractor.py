@@ -232,7 +232,8 @@ class FeatureExtractor:
 
     def _predict(self, batch: np.ndarray) -> np.ndarray:
         # Not a plain call: torch would keep the graph, and nothing would be compiled.
-        return to_numpy(self.backbone.predict_on_batch(batch)).astype("float32")
+        # Under TensorFlow's strategy each device has computed all of them.
+        return to_numpy(self.backbone.predict_on_batch(batch))[: len(batch)].astype("float32")
 
 
 def _array(volume: Any) -> np.ndarray:

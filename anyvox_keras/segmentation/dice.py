@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from anyvox_keras.backend import mean_over_devices
 from anyvox_keras.export import export
 from anyvox_keras.types import Array
 
@@ -72,7 +73,11 @@ class DiceCrossEntropy(keras.losses.Loss):
         loss = self.dice_weight * ops.mean(dice[:, first:] * weights[first:], axis=1)
         share = onehot * weights
         entropy = -ops.sum(share * ops.log_softmax(logits), axis=(1, 2, 3, 4))
-        mean_share = ops.maximum(ops.sum(share), 1e-6) / ops.cast(ops.shape(logits)[0], "float32")
+        total = ops.sum(share)
+        if self.class_weights is not None or self.ignore_label is not None:
+            # Samples weigh by their voxels that count, those of other devices among them.
+            total = mean_over_devices(total)
+        mean_share = ops.maximum(total, 1e-6) / ops.cast(ops.shape(logits)[0], "float32")
         return loss + self.cross_entropy_weight * entropy / mean_share
 
     def _weights(self, classes: int) -> Array:

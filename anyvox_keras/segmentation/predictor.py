@@ -160,7 +160,9 @@ class Predictor:
         total = np.zeros((), "float32")
         for model, flipped in ways:
             logits = model.predict_on_batch(np.ascontiguousarray(np.flip(batch, flipped)))
-            total = total + np.flip(special.softmax(to_numpy(logits), axis=-1), flipped)
+            # Under TensorFlow's strategy each device has computed all of them.
+            logits = to_numpy(logits)[: len(batch)]
+            total = total + np.flip(special.softmax(logits, axis=-1), flipped)
         return np.asarray(total / len(ways))
 
     def _back(

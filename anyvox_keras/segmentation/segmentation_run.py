@@ -11,7 +11,7 @@ from typing import Any, cast
 import keras
 import numpy as np
 
-from anyvox_keras.backend import device_name
+from anyvox_keras.backend import device_name, peers
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import save_json
 from anyvox_keras.networks import ARCHITECTURES, UNet, load_network
@@ -62,6 +62,7 @@ class SegmentationRun(TrainingRun):
         settings: What to train; a folder that holds a run must have been begun with the same.
         dataset: The cases; None reads `settings.data`.
         overwrite: Whether a run that exists is removed when this one begins.
+        devices: How many devices train together; each validates all cases.
 
     Raises:
         UserError: If the folder's run has other settings; from `train`, if the data can't be used.
@@ -84,8 +85,9 @@ class SegmentationRun(TrainingRun):
         settings: SegmentationSettings,
         dataset: Dataset | None = None,
         overwrite: bool = False,
+        devices: int = 1,
     ) -> None:
-        super().__init__(folder, settings, overwrite)
+        super().__init__(folder, settings, overwrite, devices)
         self._dataset = dataset
 
     @cached_property
@@ -226,6 +228,8 @@ class SegmentationRun(TrainingRun):
     def begin(self) -> None:
         """Name the classes in the folder as well."""
         super().begin()
+        if peers()[0]:
+            return
         named: dict[str, Any] = {"classes": self.classes}
         if self._gaps:
             named["numbers"] = self.numbers
@@ -317,6 +321,12 @@ class SegmentationRun(TrainingRun):
         begin = time.monotonic()
         self.validate(model, smallest)
         return (time.monotonic() - begin) * sum(voxels) / min(voxels)
+
+    def describe(self, model: Any, stream: Any) -> str:
+        """Count the cases, and name the classes."""
+        training, validation = self.cases
+        counts = f"{len(training)} cases for training, {len(validation)} for validation"
+        return f"{counts}: {', '.join(self.classes)}\n{super().describe(model, stream)}"
 
     def columns(self, model: Any) -> list[str]:
         """Dice of each class, and their mean."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import agreed, peers
+from anyvox_keras.backend import agreed, peers, to_numpy
 from anyvox_keras.errors import UserError
 from anyvox_keras.io import atomic
 from anyvox_keras.pictures import curves_picture, save_figure
@@ -90,7 +90,9 @@ class RunProgress(keras.callbacks.Callback):
 
     def _write_row(self, step: int, logs: dict[str, Any], done: bool) -> None:
         facts = {"step": step, "pairs": step * self.pairs_per_step}
-        row = {**facts, "learning_rate": float(self.model.optimizer.learning_rate), **logs}
+        # Of several devices TensorFlow keeps the rate on each.
+        rate = float(to_numpy(self.model.optimizer.learning_rate))
+        row = {**facts, "learning_rate": rate, **logs}
         sync_state(self.model)
         if step % self.settings.validate_every == 0 or done:
             row |= self._validate()
@@ -120,7 +122,8 @@ class RunProgress(keras.callbacks.Callback):
 
     def _validate(self) -> dict[str, float]:
         with averaged(self.model):
-            results = self.validate(self.model)
+            # Of statistics that are each process's own, as of batches, the first one's are saved.
+            results = agreed(self.validate(self.model))
         return {f"val_{name}": float(value) for name, value in results.items()}
 
 

@@ -59,7 +59,7 @@ class TrainingRun:
         foretell: Whether the length of a run of given steps is measured and told.
 
     Raises:
-        UserError: If the folder's run has other settings.
+        UserError: If the folder's run has other settings, or the devices can't share a step evenly.
     """
 
     settings_class: type[Settings]
@@ -85,6 +85,11 @@ class TrainingRun:
             if not settings.agrees_with(stored):
                 raise UserError(f"{folder}: the run was begun with other settings, see {config}")
             self.settings, self.planned = stored, True
+        if self.settings.batch_size % devices:
+            raise UserError(
+                f"batch_size: expected a multiple of the {devices} devices, "
+                f"received {self.settings.batch_size}"
+            )
 
     @classmethod
     def read_settings(cls, folder: str | os.PathLike[str]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from anyvox_keras.backend import replicas
+from anyvox_keras.backend import mean_over_devices, replicas
 from anyvox_keras.export import export
 from anyvox_keras.io import atomic
 from anyvox_keras.ops import jacobian_determinant
@@ -229,6 +229,10 @@ class _Objective:
             pair = compared[f"fixed_{name}"], compared[f"moved_{name}"]
             mask = compared.get("mask") if getattr(loss, "of_voxels", True) else None
             parts[name] = loss(*pair, sample_weight=mask)
+            if mask is not None:
+                # A mean over this device's mask, of which others have more or less.
+                mass = ops.sum(ops.cast(mask, "float32"))
+                parts[name] *= mass / ops.maximum(mean_over_devices(mass), 1e-6)
             total = total + self.weights.get(name, 1.0) * parts[name]
         return total, parts
 

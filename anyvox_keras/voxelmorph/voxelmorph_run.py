@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from anyvox_keras.backend import agreed, peers
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.io import atomic, prepare_folder
@@ -198,9 +199,13 @@ class VoxelMorphRun(TrainingRun):
     def _carried(self) -> dict[str, list[np.ndarray]]:
         """What moves along with the scans; their features are files of the run, made once."""
         self.begin()
+        agreed(None)  # the first process may have removed a run
         carried = {}
         if "feature" in self.settings.losses:
-            carried[FEATURES] = [self._features(i) for i in range(len(self.scans.files))]
+            numbers, (index, parts) = range(len(self.scans.files)), peers()
+            own = [self._features(i) for i in numbers[index::parts]]
+            agreed(None)  # all are written
+            carried[FEATURES] = own if parts == 1 else [self._features(i) for i in numbers]
         # To learn from, or only to measure.
         if self.scans.labelled:
             carried["labels"] = self.scans.labels
