@@ -14,7 +14,7 @@ from fake_stream import FakeStream
 from keras import ops
 from segmentation.made_data import made_folder, made_pair, write
 
-from anyvox_keras.backend import agreed, on_devices, peers
+from anyvox_keras.backend import agreed, on_devices, peers, process_shard
 from anyvox_keras.segmentation import SegmentationRun, SegmentationSettings
 from anyvox_keras.training import Checkpoint
 from anyvox_keras.training.checkpoint import sync_state
@@ -149,6 +149,7 @@ if __name__ == "__main__":
     runs, folder = [], Path(sys.argv[1])
     voxelmorph_run.SyntheticStream = Stream
     Checkpoint.due = lambda self: True
+    process_shard()  # as the command asks first; a CPU of JAX can be split all the same
     with on_devices(2):
         index, parts = peers()
         for kind in (Segmentation, VoxelMorph):

@@ -73,6 +73,9 @@ def device_count() -> int:
 
 def process_shard() -> tuple[int, int]:
     """Which of how many processes this is, as `jax.distributed.initialize` was told."""
+    # Asked in vain, JAX would begin to use the devices, and a CPU can then not be split any more.
+    if not jax.distributed.is_initialized():
+        return 0, 1
     return jax.process_index(), jax.process_count()
 
 

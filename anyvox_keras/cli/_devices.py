@@ -1,14 +1,16 @@
 """Training on several devices: `--devices`, and the processes that PyTorch trains in."""
 
 import contextlib
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from anyvox_keras.cli._live_line import complain
+from anyvox_keras.errors import UserError
 
 
 class Devices(click.ParamType):
@@ -35,14 +37,44 @@ DEVICES = click.option(
 
 def devices_of(wanted: int | None) -> int:
     """Return how many devices train: of `torchrun` as many as it started processes."""
-    if wanted == 1 and "RANK" not in os.environ:
+    if wanted == 1 and not {"RANK", *CLUSTERS} & set(os.environ):
         return 1  # known without a framework
-    from anyvox_keras.backend import device_count, process_shard
+    from anyvox_keras.backend import NAME, device_count, process_shard
 
+    if NAME != "torch":
+        _require_one_process()
     processes = process_shard()[1]
     if processes > 1:
         return processes
     return device_count() if wanted is None else wanted
+
+
+def _require_one_process() -> None:
+    """Refuse a cluster that would train the same run once in every process.
+
+    Raises:
+        UserError: If the environment names one.
+    """
+    for name, processes in CLUSTERS.items():
+        count = processes(os.environ[name]) if name in os.environ else 1
+        if count > 1:
+            raise UserError(
+                f"{name}: expected one process, received {count}; on several machines training "
+                "needs torchrun and KERAS_BACKEND=torch"
+            )
+
+
+def _workers(told: str) -> int:
+    """Number of processes that TensorFlow's description of a cluster names."""
+    cluster = json.loads(told).get("cluster", {})
+    return sum(len(cluster.get(kind, [])) for kind in ("chief", "worker"))
+
+
+#: environment variables that name a cluster of TensorFlow or JAX -> how many processes it has
+CLUSTERS: dict[str, Callable[[str], int]] = {
+    "TF_CONFIG": _workers,
+    "KERAS_DISTRIBUTION_NUM_PROCESSES": int,
+}
 
 
 def needs_processes(devices: int) -> bool:
