@@ -11,7 +11,7 @@ import numpy as np
 from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError, check_finite, check_volumes, one_of
 from anyvox_keras.export import export
-from anyvox_keras.features.sliding_window import sliding_window
+from anyvox_keras.features.sliding_window import join_slabs, sliding_window_slabs
 from anyvox_keras.geometry import Volume, without_hot_voxels
 from anyvox_keras.io import load_volume
 from anyvox_keras.networks import DEFAULT, load_network, preset_metadata
@@ -208,18 +208,14 @@ class FeatureExtractor:
 
     def _features(self, volume: np.ndarray) -> np.ndarray:
         if self.window is None:
-            features = self._predict(volume[None])[0]
-        else:
-            d, h, w = volume.shape[:3]
-            features = sliding_window(
-                self._extended(volume),
-                self._predict,
-                self.window,
-                self.overlap,
-                self.sigma,
-                self.window_batch,
-            )[:d, :h, :w]
-        return np.asarray(self.normalise(features))
+            return np.asarray(self.normalise(self._predict(volume[None])[0]))
+        d, h, w = volume.shape[:3]
+        extended = self._extended(volume)
+        slabs = sliding_window_slabs(
+            extended, self._predict, self.window, self.overlap, self.sigma, self.window_batch
+        )
+        normalised = ((place, self.normalise(values)) for place, values in slabs)
+        return join_slabs(normalised, extended.shape[0])[:d, :h, :w]
 
     def _extended(self, volume: np.ndarray) -> np.ndarray:
         """Reflect what is smaller than a window that the network insists on."""
@@ -233,7 +229,8 @@ class FeatureExtractor:
     def _predict(self, batch: np.ndarray) -> np.ndarray:
         # Not a plain call: torch would keep the graph, and nothing would be compiled.
         # Under TensorFlow's strategy each device has computed all of them.
-        return to_numpy(self.backbone.predict_on_batch(batch))[: len(batch)].astype("float32")
+        features = to_numpy(self.backbone.predict_on_batch(batch))[: len(batch)]
+        return np.require(features, "float32", "W")  # JAX's may not be written to
 
 
 def _array(volume: Any) -> np.ndarray:

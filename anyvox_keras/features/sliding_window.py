@@ -1,7 +1,7 @@
 """Inference by overlapping windows."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -32,7 +32,21 @@ def sliding_window(
         `(D, H, W, F)` float32.
     """
     slabs = sliding_window_slabs(volume, predict, window, overlap, sigma, batch)
-    return np.concatenate([values for _, values in slabs])
+    return join_slabs(slabs, volume.shape[0])
+
+
+def join_slabs(slabs: Iterable[tuple[slice, np.ndarray]], planes: int) -> np.ndarray:
+    """Put slabs into one array of that many planes, which alone is held, not every slab beside it.
+
+    Args:
+        slabs: Each one's place on the first axis, and its `(d, H, W, F)`.
+        planes: Length of the first axis; slabs fill all of it.
+    """
+    whole = np.zeros(0, "float32")
+    for place, values in slabs:
+        whole = whole if whole.size else np.empty((planes, *values.shape[1:]), values.dtype)
+        whole[place] = values
+    return whole
 
 
 def sliding_window_slabs(
