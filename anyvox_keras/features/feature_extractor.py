@@ -214,7 +214,7 @@ class FeatureExtractor:
         slabs = sliding_window_slabs(
             extended, self._predict, self.window, self.overlap, self.sigma, self.window_batch
         )
-        normalised = ((place, self.normalise(values)) for place, values in slabs)
+        normalised = ((place, np.asarray(self.normalise(values))) for place, values in slabs)
         return join_slabs(normalised, extended.shape[0])[:d, :h, :w]
 
     def _extended(self, volume: np.ndarray) -> np.ndarray:

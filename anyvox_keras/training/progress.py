@@ -33,7 +33,7 @@ class RunProgress(keras.callbacks.Callback):
         columns: Metrics of the log beside the loss.
         validate: Measures a model; its values are logged with `val_` in front.
         report: Called with each row of the log.
-        deadline: When a run of so many minutes should end, in seconds since the epoch.
+        clock: That of a run of so many minutes.
 
     Attributes:
         replanned: Number of steps to end in time with, where the pace has changed; `fit` then ends
@@ -47,12 +47,12 @@ class RunProgress(keras.callbacks.Callback):
         columns: Sequence[str],
         validate: Callable[[keras.Model], dict[str, float]],
         report: Report | None,
-        deadline: float | None = None,
+        clock: "Clock | None" = None,
     ) -> None:
         super().__init__()
         self.settings, self.pairs_per_step = run.settings, run.pairs_per_step
         self.loss_of = run.loss_of
-        self.clock = None if deadline is None else Clock(deadline)
+        self.clock = clock
         self.replanned: int | None = None
         self.checkpoint = checkpoint
         self.validate = validate
@@ -132,35 +132,41 @@ class Clock:
 
     Args:
         deadline: When the run should end, in seconds since the epoch.
+        start: Seconds of compiling, at the beginning and after each change of the plan.
     """
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.rows: list[tuple[float, int]] = [(time.time(), 0)]
-        self.replans = 0
+    def __init__(self, deadline: float, start: float = 0.0) -> None:
+        self.deadline, self.start = deadline, start
+        self._compiled, self._changed = start, time.time()
+        self._rows: list[tuple[float, int]] = [(self._changed, 0)]
 
     def replan(self, step: int, settings: Any) -> int | None:
         """Look at the time; return another number of steps if the plan is missed by too much.
 
-        The pace is that of the latest third of the steps, validations included. What lies within a
-        fiftieth of the run's length is left alone, and so are runs replanned often enough.
+        The pace is that of the later half of the steps, validations included, compiling not: other
+        work on the machine comes and goes. Between two changes lies an eighth of the run's length,
+        or four times what a change costs, so that the plan can follow to the end.
         """
         now = time.time()
-        self.rows.append((now, step))
-        then, since = next(row for row in self.rows if row[1] >= 2 * step // 3 or row[1] == step)
-        if since == step:
-            then, since = self.rows[-2]
-        pace, left = (now - then) / max(step - since, 1), self.deadline - now
-        missed = abs(left - pace * (settings.steps - step))
-        if self.replans >= _REPLANS or missed < _TOLERANCE * settings.seconds:
+        self._rows.append((now - self._compiled, step))
+        pause = max(_PAUSE * settings.seconds, _PAUSE_IN_STARTS * self.start)
+        if now - self._changed < pause:
             return None
-        self.replans += 1
-        return step + max(1, int(_KEPT * left / pace))
+        then, since = next(row for row in self._rows[-2::-1] if 2 * row[1] <= step)
+        pace = (now - self._compiled - then) / max(step - since, 1)
+        missed = abs(self.deadline - now - pace * (settings.steps - step))
+        if missed < _TOLERANCE * settings.seconds:
+            return None
+        self._compiled, self._changed = self._compiled + self.start, now
+        return step + max(1, int(_KEPT * (self.deadline - now - self.start) / pace))
 
 
-#: how often a run is replanned at most; by which share of its length it may miss its end; the share
-#: of the time left that is planned with
-_REPLANS, _TOLERANCE, _KEPT = 6, 0.04, 0.98
+#: what lies between two changes of a plan at least: a share of the run's length, or times what a
+#: change costs
+_PAUSE, _PAUSE_IN_STARTS = 1 / 8, 4.0
+#: by which share of its length a run may miss its end; the share of the time left that is planned
+#: with
+_TOLERANCE, _KEPT = 0.04, 0.98
 
 
 class RunLog:

@@ -19,7 +19,7 @@ from anyvox_keras.io import atomic, exclusive, prepare_folder, require_room
 from anyvox_keras.progress import note
 from anyvox_keras.training.checkpoint import BEST, LAST, STATE, Checkpoint, read_facts, room_of
 from anyvox_keras.training.plan import Pace, duration, planned, steps_pace, with_steps
-from anyvox_keras.training.progress import CURVES, LOG, Report, RunProgress, StopOnNonFinite
+from anyvox_keras.training.progress import CURVES, LOG, Clock, Report, RunProgress, StopOnNonFinite
 from anyvox_keras.training.settings import Settings
 from anyvox_keras.types import Precision
 
@@ -131,7 +131,7 @@ class TrainingRun:
             return None
         began = time.time() if self.began is None else self.began
         tell = introduce or _silence
-        deadline = None
+        clock = None
         with on_devices(self.devices), contextlib.ExitStack() as held:
             with _nothing_left_if_refused(self.folder, held):
                 self._keep_inputs()
@@ -145,12 +145,13 @@ class TrainingRun:
                     introduce(self.describe(model, stream))
                 if not self.planned:
                     deadline = began + self._given.seconds
-                    self._plan(deadline, model, stream, validation, tell)
+                    start = self._plan(deadline, model, stream, validation, tell)
+                    clock = Clock(deadline, start)
                 elif self.foretell:
                     self._foretell(model, stream, validation, tell)
                 self.begin()
                 agreed(None)  # no process reads what the first one has yet to remove
-            self._fit(model, stream, validation, report, verbose, deadline)
+            self._fit(model, stream, validation, report, verbose, clock)
         return model
 
     def _keep_inputs(self) -> None:
@@ -180,8 +181,11 @@ class TrainingRun:
 
     def _plan(
         self, deadline: float, model: Any, stream: Any, validation: Any, tell: Callable[[str], Any]
-    ) -> None:
-        """Measure, and settle how many steps there are; the model is then as it was."""
+    ) -> float:
+        """Settle how many steps there are; return the seconds of compiling, as measured.
+
+        The model is then as it was.
+        """
         given = self._given
         tell(f"planning {duration(given.seconds)}" + ("" if given.minutes else PLANNED_HOUR))
         pace = self._pace(model, stream, validation, given.seconds)
@@ -195,6 +199,7 @@ class TrainingRun:
             f"every {s.validate_every}, done at {_clock(deadline)}"
         )
         self.compile(model)
+        return pace.start
 
     def _foretell(self, model: Any, stream: Any, validation: Any, tell: Any) -> None:
         """Measure, and tell how long it takes."""
@@ -221,7 +226,7 @@ class TrainingRun:
         validation: Any,
         report: Report | None,
         verbose: int,
-        deadline: float | None,
+        clock: Clock | None,
     ) -> None:
         """Go on from the last checkpoint to the end."""
         model.bind(stream)
@@ -231,7 +236,7 @@ class TrainingRun:
         def validate(model: Any) -> dict[str, float]:
             return {} if validation is None else self.validate(model, validation)
 
-        progress = RunProgress(self, checkpoint, self.columns(model), validate, report, deadline)
+        progress = RunProgress(self, checkpoint, self.columns(model), validate, report, clock)
         extras = self.extras(checkpoint, validation)
         callbacks = [StopOnNonFinite(stream), *extras, progress, checkpoint]
         while not checkpoint.done(self.settings.steps):

@@ -1,5 +1,8 @@
 """Plans of runs by minutes: steps, intervals, and a clock that keeps them."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from anyvox_keras.contrastive import RunSettings
@@ -43,6 +46,33 @@ def test_a_clock_changes_the_plan_where_the_pace_changes(monkeypatch):
     now[0] = 1040.0
     # The next ten took three each: of the 60 s left 58.8 are planned with.
     assert clock.replan(20, settings) == 20 + int(0.98 * 60 / 3)
+
+
+@pytest.mark.parametrize(("start", "most"), [(0.0, 7), (25.0, 5)])
+def test_a_clock_keeps_the_end_where_other_work_comes_and_goes(start, most, monkeypatch):
+    # every 30 to 60 s the steps take 1, 1.5 or 2 s; the plan knew of 1
+    rng = np.random.default_rng(0)
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "time", lambda: now[0])
+    missed = []
+    for _ in range(20):
+        now[0], step, changes, load_until, length = 0.0, 0, 0, 0.0, 1.0
+        settings = RunSettings(steps=600 - int(start), minutes=10, validate_every=150)
+        clock = progress.Clock(deadline=600.0, start=start)
+        now[0] += start
+        while step < settings.steps:
+            if now[0] >= load_until:
+                length, load_until = rng.choice([1, 1.5, 2]), now[0] + rng.uniform(30, 60)
+            now[0] += length
+            step += 1
+            steps = clock.replan(step, settings) if step % 15 == 0 else None
+            if steps and step < settings.steps:
+                settings = dataclasses.replace(settings, steps=steps)
+                changes += 1
+                now[0] += start
+        missed.append(abs(now[0] - 600) / 600)
+        assert changes <= most
+    assert max(missed) < 0.1
 
 
 def test_lengths_are_told_in_their_unit():
