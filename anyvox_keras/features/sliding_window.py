@@ -76,16 +76,18 @@ def sliding_window_slabs(
         raise ValueError(f"`overlap` must be in [0, 1). Received: overlap={overlap}")
     sides = tuple(min(n, side) for n, side in zip(volume.shape[:3], window, strict=True))
     weight = _weights(sides, sigma)[..., None]
-    planes = (sides[0], *volume.shape[1:3])
+    slab = (sides[0], *volume.shape[1:3])
     low = 0
     total: np.ndarray | None = None
-    mass = np.zeros((*planes, 1), "float32")
+    mass = np.zeros((*slab, 1), "float32")
     for place, output in _predictions(volume, predict, sides, overlap, batch):
         if total is None:
-            total = np.zeros((*planes, output.shape[-1]), "float32")
+            total = np.zeros((*slab, output.shape[-1]), "float32")
         if done := place[0].start - low:
             yield slice(low, low + done), total[:done] / mass[:done]
-            total, mass = _shifted(total, done), _shifted(mass, done)
+            for planes in (total, mass):  # in place: another copy would be as large as the slab
+                planes[:-done] = planes[done:]
+                planes[-done:] = 0
             low += done
         total[:, *place[1:]] += weight * output
         mass[:, *place[1:]] += weight
@@ -103,10 +105,6 @@ def _predictions(
     for places in _batched(_windows(volume.shape[:3], sides, overlap), batch):
         outputs = predict(np.stack([volume[place] for place in places]))
         yield from zip(places, outputs, strict=True)
-
-
-def _shifted(planes: np.ndarray, done: int) -> np.ndarray:
-    return np.concatenate([planes[done:], np.zeros_like(planes[:done])])
 
 
 def _windows(
