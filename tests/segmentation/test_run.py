@@ -162,7 +162,8 @@ def test_minutes_become_steps_that_a_resume_finds(data, tmp_path):
     run = SegmentationRun(tmp_path, settings)
     run.train(introduce=told.append)
     assert run.finished
-    assert [line.split()[0] for line in told[:3]] == ["network:", "planning", "plan:"]
+    words = [line.split()[0] for line in "\n".join(told).splitlines()[:4]]
+    assert words == ["2", "network:", "planning", "plan:"]  # cases, then what is trained
     stored = SegmentationRun.read_settings(tmp_path)
     assert stored == run.settings
     assert (stored.minutes, stored.steps) == (0.2, run.step)
