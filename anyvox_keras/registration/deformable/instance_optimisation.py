@@ -177,7 +177,9 @@ def descent_loss(
     unknown = None if weights is None else tuple(1.0 - ops.convert_to_tensor(w) for w in weights)
     labels = None if terms is None else terms.labels
     parts = ((fixed, moving), unknown, images, labels)
-    at = _places([0 if part is None else part[0].shape[-1] for part in parts])
+    compared, gaps, pictured, labelled = _places(
+        [0 if part is None else part[0].shape[-1] for part in parts]
+    )
     sides = [part for part in parts if part is not None]
     fixed, moving = (ops.concatenate(side, axis=-1) for side in zip(*sides, strict=True))
     onto = None if images is None else tuple(squared_correlations(image) for image in images)
@@ -185,21 +187,21 @@ def descent_loss(
     def mismatch(way: int, displacement: Array) -> Array:
         still, moved = (fixed, moving)[::way]
         warped = sample_displaced(moved, displacement, settings.stretch)
-        different = distance(warped[..., at[0]] - still[..., at[0]])
+        different = distance(warped[..., compared] - still[..., compared])
         known = None
         if weights is not None:
-            known = ops.stop_gradient((1.0 - warped[..., at[1]]) * (1.0 - still[..., at[1]]))
+            known = ops.stop_gradient((1.0 - warped[..., gaps]) * (1.0 - still[..., gaps]))
             different = different * known
         total = factor * ops.mean(different)
         if terms is not None:
             total = total + terms.distance(displacement, way)
         if labels is not None:
-            unlike = ops.square(warped[..., at[3]] - still[..., at[3]])
+            unlike = ops.square(warped[..., labelled] - still[..., labelled])
             unlike = ops.sum(unlike, axis=-1, keepdims=True)
             total = total + _LABELS * ops.mean(unlike if known is None else unlike * known)
         if onto is None:
             return total
-        unlike = 1.0 - onto[::way][0](warped[..., at[2]], known)
+        unlike = 1.0 - onto[::way][0](warped[..., pictured], known)
         unlike = unlike if known is None else unlike * known
         return total + settings.correlation * ops.mean(unlike)
 
