@@ -1,8 +1,10 @@
-"""Put a pretraining run's network into the package as a preset, float16, with its model card.
+"""Put a run's network into the package as a preset, float16, with its model card.
 
     python benchmarks/package_weights.py RUN [RUN ...] NAME --factor 0.5 --features both
+    python benchmarks/package_weights.py RUN [RUN ...] anyvox-morph
 
-The runs are the stages of one chain, each begun from the one before; the last one's network ships.
+The runs, of `anyvox pretrain` or of `anyvox voxelmorph train`, are the stages of one chain, each
+begun from the one before; the last one's network ships.
 The card's facts come from the runs' own files; its results are written by hand in
 `benchmarks/cards/NAME.md` and follow below.
 """
@@ -18,8 +20,22 @@ from typing import Any
 from anyvox_keras.contrastive.run_settings import RunSettings
 from anyvox_keras.networks import UNet
 from anyvox_keras.networks.presets import CARD, METADATA, PACKAGED, WEIGHTS
+from anyvox_keras.voxelmorph import VoxelMorphSettings, load_network
+from anyvox_keras.voxelmorph.trainer import NETWORK
 
 RESULTS = Path(__file__).parent / "cards"
+#: voxels of the grid that a registration network sees: what it met in training, and a little more
+VOXELS = 96**3
+FEATURES = """Contrast-invariant features of 3D medical images: a `UNet` of {parameters:,}
+parameters, trained on synthetic shapes alone.
+
+    import anyvox_keras as avx
+
+    extractor = avx.FeatureExtractor.from_preset("{name}")"""
+MORPH = """Registration of two 3D medical images of any contrast in one pass: a `VoxelMorph` of
+{parameters:,} parameters, trained on synthetic shapes alone.
+
+    anyvox voxelmorph register FIXED MOVING --out result"""
 
 
 def main() -> None:
@@ -27,14 +43,15 @@ def main() -> None:
     options = _options()
     stages = [_stage(Path(run)) for run in options.runs]
     folder = PACKAGED / options.name
-    metadata = {
-        "name": options.name,
-        "norm": options.norm,
-        "registration": {"features": options.features, "factor": options.factor},
-        "stages": stages,
-        "licence": "MIT",
-    }
-    UNet.from_preset(options.runs[-1]).save_to_preset(folder, metadata, half=True)
+    metadata = {"name": options.name, "stages": stages, "licence": "MIT"}
+    if _registers(options.runs[-1]):
+        metadata["registration"] = {"affine": "affine", "voxels": VOXELS}
+        network: Any = load_network(options.runs[-1])
+    else:
+        metadata["norm"] = options.norm
+        metadata["registration"] = {"features": options.features, "factor": options.factor}
+        network = UNet.from_preset(options.runs[-1])
+    network.save_to_preset(folder, metadata, half=True)
     about = json.loads((folder / METADATA).read_text())
     about["sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     (folder / METADATA).write_text(json.dumps(about, indent=2) + "\n")
@@ -52,10 +69,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _registers(run: str | Path) -> bool:
+    return (Path(run) / NETWORK).exists()
+
+
 def _stage(run: Path) -> dict[str, Any]:
     """What a run was told that is not the default, and what it reached."""
-    settings = vars(RunSettings.from_toml(run / "config.toml"))
-    defaults = vars(RunSettings())
+    kind: Any = VoxelMorphSettings if _registers(run) else RunSettings
+    settings = vars(kind.from_toml(run / "config.toml"))
+    defaults = vars(kind())
     told = {name: value for name, value in settings.items() if value != defaults[name]}
     for name in ("templates", "weights"):  # the last parts of paths: folders are one's own
         if name in told:
@@ -71,28 +93,30 @@ def _stage(run: Path) -> dict[str, Any]:
         "pairs": int(rows[-1]["pairs"]),
         "hours": round(hours / 3600, 2),
         "val_loss": round(float(checked[-1]["val_loss"]), 3),
-        "val_alignment": round(float(checked[-1]["val_alignment"]), 3),
+        **{
+            name: round(float(checked[-1][name]), 3)
+            for name in ("val_alignment", "val_dice")
+            if name in checked[-1]
+        },
     }
 
 
 def _card(about: dict[str, Any]) -> str:
     results = (RESULTS / f"{about['name']}.md").read_text()
+    measure = "dice" if "val_dice" in about["stages"][0] else "alignment"
     rows = "\n".join(
         f"| {number} | {stage['pairs']:,} | {stage['hours']} | {stage['val_loss']} | "
-        f"{stage['val_alignment']} |"
+        f"{stage[f'val_{measure}']} |"
         for number, stage in enumerate(about["stages"], 1)
     )
-    commands = "\n".join("    " + _command(stage["settings"]) for stage in about["stages"])
+    kind = "voxelmorph train" if measure == "dice" else "pretrain"
+    commands = "\n".join(f"    {_command(kind, stage['settings'])}" for stage in about["stages"])
+    title = MORPH if measure == "dice" else FEATURES
     return f"""# {about["name"]}
 
-Contrast-invariant features of 3D medical images: a `UNet` of {about["parameters"]:,} parameters,
-trained on synthetic shapes alone.
+{title.format(**about)}
 
-    import anyvox_keras as avx
-
-    extractor = avx.FeatureExtractor.from_preset("{about["name"]}")
-
-| stage | pairs | hours | validation loss | validation alignment |
+| stage | pairs | hours | validation loss | validation {measure} |
 |---|---|---|---|---|
 {rows}
 
@@ -106,12 +130,14 @@ SHA-256 of `{WEIGHTS}`: `{about["sha256"]}`.
 {results}"""
 
 
-def _command(settings: dict[str, Any]) -> str:
+def _command(kind: str, settings: dict[str, Any]) -> str:
     flags = []
     for name, value in settings.items():
         flag = "--" + name.replace("_", "-")
+        if isinstance(value, (list, tuple)):
+            value = ",".join(f"{x:g}" if isinstance(x, float) else str(x) for x in value)
         flags.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
-    return " ".join(["anyvox pretrain --out RUN", *flags])
+    return " ".join([f"anyvox {kind} --out RUN", *flags])
 
 
 if __name__ == "__main__":

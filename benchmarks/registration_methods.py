@@ -3,6 +3,9 @@
 A method is a name `tool:variant`: `torch:default`, `jax:diffeomorphic`, `convexadam:default`,
 `convexadam:paper`, `ants:syn`, `ants:clipped`. Ours takes settings behind the preset:
 `torch:default;adam.smoothness=1;levels=4x3+2x2`, and features: `torch:default;features=both`.
+A trained VoxelMorph is `torch:voxelmorph`, with `network=` a preset or run (anyvox-morph),
+`refine=` the steps of instance optimisation, `smoothness=`, and `affine=affine` for an affine
+stage first.
 """
 
 from collections.abc import Callable
@@ -35,6 +38,8 @@ def _ours(variant: str) -> Method:
 
     preset, *choices = variant.split(";")
     given = dict(choice.split("=", 1) for choice in choices)
+    if preset == "voxelmorph":
+        return _voxelmorph(**given)
     features = given.pop("features", "mind")
     options: dict[str, Any] = {"settings": changed(settings_of(preset), given)}
     options |= (
@@ -46,6 +51,25 @@ def _ours(variant: str) -> Method:
     def run(folder: Path, masks: Masks) -> np.ndarray:
         images = {side: folder / f"{side}.nii.gz" for side in ("fixed", "moving")}
         return register(**images, **masks, **options).displacement
+
+    return run
+
+
+def _voxelmorph(
+    network: str = "anyvox-morph",
+    refine: str = "0",
+    smoothness: str = "0.5",
+    voxels: str = str(96**3),
+    **options: Any,
+) -> Method:
+    from anyvox_keras.voxelmorph import load_network, register_scans
+
+    settings: dict[str, Any] = {"model": load_network(network), "iterations": int(refine)}
+    settings |= {"smoothness": float(smoothness), "voxels": int(voxels)}
+
+    def run(folder: Path, masks: Masks) -> np.ndarray:
+        images = {side: folder / f"{side}.nii.gz" for side in ("fixed", "moving")}
+        return register_scans(**settings, **images, **masks, **options).displacement
 
     return run
 

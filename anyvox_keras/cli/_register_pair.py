@@ -9,11 +9,13 @@ from anyvox_keras.cli._options import FORM, PROGRESS, SHARD, command_line, intro
 from anyvox_keras.errors import UserError
 from anyvox_keras.types import AffineModel, ChannelsLike, Clip, PairOptions, Weight
 
+#: where a network's own default is an affine stage
+NO_AFFINE = "none"
 #: how a flag takes its value, by its type; whatever else there is comes from a file
 VALUES: dict[Any, dict[str, Any]] = {
     Clip: {"type": float, "nargs": 2, "metavar": "LO HI"},
     AffineModel | bool | None: {
-        "type": click.Choice(get_args(AffineModel)),
+        "type": click.Choice([*get_args(AffineModel), NO_AFFINE]),
         "is_flag": False,
         "flag_value": "affine",
     },
@@ -111,7 +113,8 @@ def paths_in(value: Any) -> list[Path]:
 
 def searched(options: dict[str, Any]) -> dict[str, Any]:
     """Return what a registration is told: names of labels are for its report."""
-    return {k: value for k, value in chosen(options).items() if k != "label_names"}
+    told = {k: value for k, value in chosen(options).items() if k != "label_names"}
+    return {k: value for k, value in told.items() if (k, value) != ("affine", NO_AFFINE)}
 
 
 def save_pair(result: Any, out: Path, overwrite: bool, options: dict[str, Any]) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from anyvox_keras.cli.main import Commands
 from anyvox_keras.progress import tell
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 
+PACKAGED = "anyvox-morph"
 SHOWN = ("loss", "dice", "val_loss", "val_dice", "val_folds_percent", "pairs_per_second")
 
 
@@ -65,7 +66,10 @@ def train(
 
 @voxelmorph.command()
 @click.option(
-    "--run", required=True, type=Path, help="Folder of a run, .keras file, or VoxelMorph's .h5."
+    "--run",
+    default=PACKAGED,
+    show_default=True,
+    help="A preset, the folder of a run, a .keras file, or VoxelMorph's .h5.",
 )
 @pair_options
 @click.option(
@@ -85,12 +89,13 @@ def train(
     "--spacing",
     type=click.FloatRange(0, min_open=True),
     metavar="MM",
-    help="Of the grid that the network sees; else the run's, else the fixed image's.",
+    help="Of the grid that the network sees; else the run's, else the fixed image's; the preset's "
+    "has at most as many voxels as it says.",
 )
 @PRECISION
 @OVERWRITE
 def register(
-    run: Path,
+    run: str,
     out: Path,
     batch: Path | None,
     extractor: str | None,
@@ -98,19 +103,26 @@ def register(
     overwrite: bool,
     **options: Any,
 ) -> int:
-    """Register MOVING to FIXED by a trained network, with the files of `anyvox register`."""
+    """Register MOVING to FIXED by a trained network, with the files of `anyvox register`.
+
+    The packaged network, anyvox-morph, takes any contrast; an affine stage precedes it, unless
+    --affine says none.
+    """
     tell(f"loading {run}")
     set_precision(precision)
     from anyvox_keras.features import FeatureExtractor
     from anyvox_keras.voxelmorph import load_network, register_scans
 
-    fixed = {"model": load_network(run)}
+    fixed: dict[str, Any] = {"model": load_network(run)}
     if extractor:
         options["loss"] = options["loss"] or "feature"
     # Once for all pairs of a table.
     if options["refine"] and options["loss"] == "feature":
         fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
-    options["spacing"] = options["spacing"] or _spacing(run)
+    known = _known(run)
+    for name in ("spacing", "affine"):
+        options[name] = options[name] or known.get(name)
+    fixed["voxels"] = known.get("voxels")
 
     def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
         arguments = searched(options)
@@ -121,11 +133,16 @@ def register(
     return run_pairs(batch, out, options, overwrite, register_pair)
 
 
-def _spacing(run: Path) -> float | None:
-    """Mm that a run was trained at, where it says."""
+def _known(run: str) -> dict[str, Any]:
+    """What a preset or a run says of the grid that the network sees, and of the affine stage."""
+    from anyvox_keras.networks.presets import preset_metadata
     from anyvox_keras.voxelmorph import VoxelMorphRun
+    from anyvox_keras.voxelmorph.voxelmorph_run import is_preset
 
-    if not (run / "config.toml").exists():
-        return None
-    settings: VoxelMorphSettings = VoxelMorphRun.read_settings(run)
-    return settings.spacing
+    if is_preset(run):
+        about: dict[str, Any] = preset_metadata(run).get("registration", {})
+        return about
+    if not (Path(run) / "config.toml").exists():
+        return {}
+    settings: VoxelMorphSettings = VoxelMorphRun.read_settings(Path(run))
+    return {"spacing": settings.spacing}

@@ -58,6 +58,29 @@ MILDER: dict[str, dict[str, Any]] = {
             "shear": (-0.1, 0.1),
         },
     },
+    "elastic": {
+        **_MILD,
+        "affine": {
+            "probability": 0.9,
+            "degrees": (-30.0, 30.0),
+            "scale": (0.7, 1.4),
+            "shear": (-0.1, 0.1),
+            "elastic": (0.0, 6.0),
+            "nodes": 24.0,
+        },
+    },
+    "uneven": {
+        **_MILD,
+        "bias": {"probability": 0.5, "coefficients": (-0.3, 0.3)},
+        "affine": {
+            "probability": 0.9,
+            "degrees": (-30.0, 30.0),
+            "scale": (0.7, 1.4),
+            "shear": (-0.1, 0.1),
+            "elastic": (0.0, 6.0),
+            "nodes": 24.0,
+        },
+    },
     "light": {
         **_MILD,
         "affine": {

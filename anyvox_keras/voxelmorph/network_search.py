@@ -12,7 +12,7 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.export import Float32Layer
 from anyvox_keras.features import FeatureExtractor
-from anyvox_keras.geometry import min_max
+from anyvox_keras.geometry import Grid, min_max
 from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.progress import counted, tell
 from anyvox_keras.registration import losses
@@ -147,6 +147,8 @@ class NetworkSearch:
         smoothness: Weight of the penalty in `refine`.
         spacing: Millimetres of the lattice, such as the network was trained on; None keeps the
             fixed image's.
+        voxels: Most voxels of the lattice where no spacing is given: those of a larger image are
+            merged into cubes. None sets no bound.
 
     Raises:
         UserError: A network of several channels, or an unknown loss.
@@ -169,6 +171,7 @@ class NetworkSearch:
     extractor: FeatureExtractor | None = None
     smoothness: float = 0.5
     spacing: float | None = None
+    voxels: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot register."""
@@ -182,7 +185,7 @@ class NetworkSearch:
         """Ask the network once, and refine; see `registration.Search`."""
         _refuse(pair)
         own = pair.images[0].grid
-        grid = own.to_nearly_cubic().to_ras(self.spacing or None)
+        grid = self._lattice(own)
         placed = pair.placed(grid, affine)
         images = [
             _scaled(array, inside, clip)
@@ -194,6 +197,12 @@ class NetworkSearch:
         else:
             field = self.model.register(*images)[0]
         return resample_deformation(field[0], grid, own)
+
+    def _lattice(self, own: Grid) -> Grid:
+        grid = own.to_nearly_cubic().to_ras(self.spacing or None)
+        if self.spacing or self.voxels is None or np.prod(grid.shape) <= self.voxels:
+            return grid
+        return own.to_cubes(self.voxels).to_ras()
 
     def _refined(self, images: list[np.ndarray], inside: np.ndarray | None) -> np.ndarray:
         options: dict[str, Any] = {"smoothness": self.smoothness, "iterations": self.iterations}
@@ -237,6 +246,7 @@ def register_scans(
     extractor: FeatureExtractor | None = None,
     smoothness: float = 0.5,
     spacing: float | None = None,
+    voxels: int | None = None,
     **options: Unpack[PairOptions],
 ) -> Registration:
     """Bring `moving` onto `fixed` by a trained network: `register` with a `NetworkSearch`.
@@ -244,7 +254,7 @@ def register_scans(
     The affine stage, if `options` ask for one, compares MIND.
 
     Args:
-        model: See `NetworkSearch`, as for the next five arguments.
+        model: See `NetworkSearch`.
         fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm).
         moving: The same; it need not share the grid.
         iterations: Steps of instance optimisation.
@@ -252,6 +262,7 @@ def register_scans(
         extractor: Features of the loss "feature".
         smoothness: Weight of the penalty in `refine`.
         spacing: Millimetres of the lattice that the network sees.
+        voxels: Most voxels of it where no spacing is given.
         **options: See `registration.PairOptions`.
 
     Returns:
@@ -271,5 +282,5 @@ def register_scans(
         result = register_scans(model, fixed, moving)
         ```
     """
-    search: Any = NetworkSearch(model, iterations, loss, extractor, smoothness, spacing)
+    search: Any = NetworkSearch(model, iterations, loss, extractor, smoothness, spacing, voxels)
     return register(fixed, moving, "mind", method=search, **options)

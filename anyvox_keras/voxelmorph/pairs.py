@@ -1,5 +1,6 @@
 """Pairs to train on: synthetic ones, scans, or both."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,7 +138,9 @@ class DeformedPairs(Float32Layer):
     several scales the noises add up, each in proportion to its scale, so that all strain alike. The
     integral, taken at every second voxel where no scale is below four, warps the view linearly and
     the labels by nearest. The contrasts of the views are independent, so what is learnt cannot
-    depend on them (Hoffmann et al., SynthMorph, TMI 2022).
+    depend on them (Hoffmann et al., SynthMorph, TMI 2022). With probability `hidden` one of the
+    views shows only some of the labels, the others being black, as where one of two heads is
+    stripped of its skull.
 
     Call with `keys` `(B, 2)` and the stream's `label_map`, `view1` and `view2`; returns `fixed` and
     `moving` `(B, D, H, W, 1)`, and one-hot `fixed_labels` and `moving_labels`
@@ -148,10 +151,11 @@ class DeformedPairs(Float32Layer):
         scale: Distance of the nodes, in voxels; one or several.
         std: Range of the velocity's standard deviation at the nodes of the largest scale, in
             voxels.
+        hidden: Probability that one of the views lacks labels; how many, a share U(0, 1), is drawn.
 
     Raises:
-        ValueError: If `classes` is below one, there is no scale or one not above 0, or `std` is
-            negative.
+        ValueError: If `classes` is below one, there is no scale or one not above 0, `std` is
+            negative, or `hidden` no probability.
 
     Example:
         ```python
@@ -170,9 +174,13 @@ class DeformedPairs(Float32Layer):
         classes: int,
         scale: float | Sequence[float] = 12.0,
         std: RangeLike = (0.0, 3.0),
+        hidden: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
+        if not 0 <= hidden <= 1:
+            raise ValueError(f"`hidden` must be in [0, 1]. Received: hidden={hidden}")
+        self.hidden = float(hidden)
         if classes < 1:
             raise ValueError(f"`classes` must be >= 1. Received: classes={classes}")
         self.classes = classes
@@ -189,12 +197,26 @@ class DeformedPairs(Float32Layer):
 
     def _deformed(self, inputs: Batch) -> Batch:
         pair: Batch = {}
-        for name, view in zip(IMAGES, ("view1", "view2"), strict=True):
-            displacement = self._displacement(fold_in(inputs["keys"], name), inputs[view])
+        for i, (name, view) in enumerate(zip(IMAGES, ("view1", "view2"), strict=True)):
+            image = inputs[view]
+            if self.hidden:
+                image = image * self._shown(inputs, i)
+            displacement = self._displacement(fold_in(inputs["keys"], name), image)
             labels = warp(inputs["label_map"], displacement, "nearest", "edge")
-            pair[name] = warp(inputs[view], displacement, outside="edge")
+            pair[name] = warp(image, displacement, outside="edge")
             pair[f"{name}_labels"] = ops.one_hot(labels, self.classes, dtype="float32")
         return pair
+
+    def _shown(self, inputs: Batch, number: int) -> Array:
+        """1 where a view, the first or the second, shows what is there, `(B, D, H, W, 1)`."""
+        keys, label_map = fold_in(inputs["keys"], "hidden"), inputs["label_map"]
+        decided, which, share = (x[:, None] for x in ops.unstack(uniform(keys, (3,), 0, 1), axis=1))
+        own = ops.logical_and(decided < self.hidden, (which < 0.5) == (number == 0))
+        lacking = uniform(fold_in(keys, "labels"), (self.classes,), 0, 1) < share
+        shown = 1 - ops.cast(ops.logical_and(own, lacking), "float32")
+        flat = ops.reshape(label_map, (-1, math.prod(label_map.shape[1:])))
+        found = ops.take_along_axis(shown, flat, axis=1)
+        return ops.reshape(found, (-1, *label_map.shape[1:], 1))
 
     def _displacement(self, keys: Array, view: Array) -> Array:
         shape = view.shape[1:4]
@@ -226,6 +248,7 @@ class DeformedPairs(Float32Layer):
             "classes": self.classes,
             "scale": self.scale,
             "std": self.std.pair,
+            "hidden": self.hidden,
         }
 
 

@@ -13,6 +13,7 @@ from anyvox_keras.backend import agreed, peers
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.io import atomic, prepare_folder
+from anyvox_keras.networks.presets import CONFIG, preset_names
 from anyvox_keras.registration.losses import DiceLoss, FeatureLoss
 from anyvox_keras.synthesis import LabelEnsemble, SyntheticStream
 from anyvox_keras.templates import open_banks
@@ -36,7 +37,8 @@ def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorp
 
     Args:
         source: A run's folder, whose best weights are taken (its last, before a validation); a
-            `.keras` file; or an `.h5` file of VoxelMorph's TensorFlow line.
+            preset's name or folder; a `.keras` file; or an `.h5` file of VoxelMorph's TensorFlow
+            line.
         dtype: Dtype policy; None takes the global one.
 
     Raises:
@@ -49,6 +51,9 @@ def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorp
         ```
     """
     path = Path(source)
+    if is_preset(source):
+        found: VoxelMorph = VoxelMorph.from_preset(source, dtype)
+        return found
     if path.is_dir():
         if not (path / NETWORK).exists():
             raise UserError(f"{path}: expected a run of `anyvox voxelmorph train`, with a network")
@@ -61,6 +66,12 @@ def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorp
     if path.suffix == ".h5":
         return VoxelMorph.from_voxelmorph(path)
     return _load(path, dtype)
+
+
+def is_preset(source: str | os.PathLike[str]) -> bool:
+    """Whether a preset is meant, by its name or by its folder."""
+    path = Path(source)
+    return (path / CONFIG).is_file() or (not path.exists() and str(source) in preset_names())
 
 
 def _load(path: Path, dtype: Any) -> VoxelMorph:
@@ -230,9 +241,10 @@ class VoxelMorphRun(TrainingRun):
         for name in s.losses:
             key, loss = self._loss(name)
             losses[key], factors[key] = loss, weights.get(name, 1.0)
+        classes = LabelEnsemble(s.side).labels
         trainer = VoxelMorphTrainer(
             self.network, losses, factors, s.smoothness,
-            deform=DeformedPairs(LabelEnsemble(s.side).labels, s.deform_scale, s.deform_std),
+            deform=DeformedPairs(classes, s.deform_scale, s.deform_std, s.hidden),
             dice=s.synthetic or self.scans.labelled,
         )  # fmt: skip
         self.compile(trainer)

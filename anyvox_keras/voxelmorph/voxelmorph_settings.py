@@ -48,8 +48,8 @@ class VoxelMorphSettings(Settings):
     smoothness: float = setting(1.0, "Weight of the penalty on the velocity's gradient.", least=0)
     weights: str | None = setting(
         None,
-        "Run, .keras file or VoxelMorph's .h5 file to go on from, and whose sizes the network "
-        "takes. By default it starts from random weights.",
+        "Run, preset, .keras file or VoxelMorph's .h5 file to go on from, and whose sizes the "
+        "network takes. By default it starts from random weights.",
     )
     encoder: tuple[int, ...] | None = setting(
         None, "Channels of each level. By default 16,32,32,32.", least=1
@@ -83,6 +83,12 @@ class VoxelMorphSettings(Settings):
         "Range, low and high, of the standard deviation of their velocity in voxels.",
         least=0,
     )
+    hidden: float = setting(
+        0.0,
+        "Probability that one image of a synthetic pair shows only some of the labels, as where "
+        "one of two heads is stripped of its skull.",
+        least=0, most=1,
+    )  # fmt: skip
     spacing: float | None = setting(
         None, "Voxel size of the scans' common grid in mm. By default the first scan's.", above=0,
         none=0,

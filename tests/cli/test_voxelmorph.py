@@ -15,7 +15,7 @@ from fake_stream import FakeStream
 import anyvox_keras as avx
 from anyvox_keras.cli import main
 from anyvox_keras.geometry import Volume, min_max
-from anyvox_keras.io import load_warp
+from anyvox_keras.io import load_transform, load_warp
 from anyvox_keras.voxelmorph import load_network, register_scans
 from anyvox_keras.voxelmorph.pairs import ScanSet, scan_files
 
@@ -279,6 +279,33 @@ def test_how_a_scan_is_stored_does_not_matter(network):
     pair = (Volume(image[::-1].copy(), turned) for image in (fixed, moving))
     found = register_scans(model, *pair)
     np.testing.assert_allclose(found.moved[::-1], straight.moved, atol=1e-3)
+
+
+def test_the_packaged_network_is_the_default_after_an_affine_stage(images, tmp_path, capsys):
+    """From the first two words on, as the help says; `none` leaves the affine stage out."""
+    words = [images["fixed"], images["moving"], "--out", tmp_path / "out"]
+    assert main(["voxelmorph", "register", *map(str, words)]) in JUDGED
+    matrix = load_transform(tmp_path / "out" / "affine.tfm").matrix
+    assert np.abs(matrix - np.eye(4)).max() > 1e-3
+    words = [*words, "--affine", "none", "--overwrite"]
+    assert main(["voxelmorph", "register", *map(str, words)]) in JUDGED
+    matrix = load_transform(tmp_path / "out" / "affine.tfm").matrix
+    np.testing.assert_allclose(matrix, np.eye(4), atol=1e-9)
+    assert "anyvox-morph" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_large_scans_are_seen_in_fewer_voxels(network):
+    """The displacement comes back on the scan's own grid."""
+    seen = []
+    model = load_network(network)
+    fixed, moving = (blob((20, 16, 12), centre) for centre in CENTRES[:2])
+    ask = model.register
+    model.register = lambda one, two: seen.append(one.shape) or ask(one, two)
+    found = register_scans(model, fixed, moving, voxels=480)
+    assert seen == [(1, 10, 8, 8, 1)]
+    assert found.displacement.shape == (20, 16, 12, 3)
+    register_scans(model, fixed, moving, voxels=20 * 16 * 12)
+    assert seen[1:] == [(1, 20, 16, 12, 1)]
 
 
 def test_refines_by_features(network, images, tmp_path, place):

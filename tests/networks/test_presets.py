@@ -60,7 +60,11 @@ def test_half_precision_is_half_the_size_and_the_same_to_its_rounding(unet, tmp_
     assert sizes[1] < 0.6 * sizes[0]
 
 
-PACKAGED_SIZES = {"anyvox-base": (5_900_000, 13e6), "anyvox-small": (1_600_000, 4e6)}
+PACKAGED_SIZES = {
+    "anyvox-base": (5_900_000, 13e6),
+    "anyvox-morph": (2_000_000, 4e6),
+    "anyvox-small": (1_600_000, 4e6),
+}
 
 
 @pytest.mark.parametrize("name", PACKAGED_SIZES)
@@ -71,7 +75,7 @@ def test_packaged_weights_are_those_of_their_card(name):
     assert f"`{digest}`" in (folder / "README.md").read_text()
     most_parameters, most_bytes = PACKAGED_SIZES[name]
     assert (folder / "model.weights.h5").stat().st_size < most_bytes
-    network = UNet.from_preset(name)
+    network = load_network(name)
     assert network.count_params() < most_parameters
     assert sorted(p.parent.name for p in PACKAGED.glob("*/config.json")) == sorted(PACKAGED_SIZES)
 

@@ -61,6 +61,29 @@ def test_the_two_deformations_differ():
     assert set(np.unique(pair["fixed_labels"])) == {0, 1}
 
 
+def test_one_of_the_views_may_lack_labels():
+    batch = synthetic(8)
+    batch |= {name: batch[name] + 0.5 for name in ("view1", "view2")}
+    pair = DeformedPairs(3, std=0.0, hidden=1.0)(batch)
+    black = {
+        name: [
+            {int(k) for k in np.unique(labels[np.abs(view[..., 0]) < 1e-5])}
+            for view, labels in zip(to_numpy(pair[name]), batch["label_map"], strict=True)
+        ]
+        for name in ("fixed", "moving")
+    }
+    for i, labels in enumerate(batch["label_map"]):
+        fixed, moving = black["fixed"][i], black["moving"][i]
+        assert not (fixed and moving)
+        lacking = np.isin(labels, [*fixed, *moving])
+        shown = to_numpy(pair["fixed" if fixed else "moving"])[i, ..., 0]
+        np.testing.assert_allclose(shown[lacking], 0, atol=1e-5)
+    assert any(black["fixed"])
+    assert any(black["moving"])
+    same = DeformedPairs(3, std=0.0)(batch)
+    np.testing.assert_allclose(to_numpy(same["fixed"]), batch["view1"], atol=1e-5)
+
+
 def test_loss_is_the_weighted_sum():
     model = tiny()
     batch = {name: RNG.random((1, SIDE, SIDE, SIDE, 1), "float32") for name in ("fixed", "moving")}
@@ -196,5 +219,7 @@ def test_mistakes_are_named():
         DeformedPairs(0)
     with pytest.raises(ValueError, match="`scale` must be > 0"):
         DeformedPairs(2, scale=(8, 0))
+    with pytest.raises(ValueError, match="`hidden` must be in"):
+        DeformedPairs(2, hidden=2)
     with pytest.raises(ValueError, match="the same batch size"):
         JoinedPairs(stream(), ScanPairs(images, batch_size=2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from battery import check_layer
 from keras import ops
+from scipy import ndimage
 
 from anyvox_keras import random
 from anyvox_keras.backend import to_numpy
@@ -53,6 +54,37 @@ def test_affine_of_thick_slices_keeps_them_and_turns_in_mm(rng):
     point[0, 6, 4, 2] = 1
     found = np.argwhere(to_numpy(turn({"label_map": point}, training=True)["label_map"])[0])
     assert sorted(abs(found - 4).tolist())[0][:2] == [0, 1]
+
+
+def test_the_elastic_part_is_the_nodes_displacement_in_the_slices(rng):
+    """Against SciPy; slices are four times as thick as their voxels are wide."""
+    layer = AffineAugmentation(1.0, elastic=(1, 2), nodes=6, spacing=(1, 1, 4))
+    shape = (18, 18, 3)
+    image = rng.random((1, *shape, 1)).astype("float32")
+    nodes = rng.normal(size=(1, 3, 3, 2, 3)).astype("float32")
+    assert layer.plan(shape)["nodes"].shape == nodes.shape[1:]
+    params = {
+        "active": np.array([True]),
+        "degrees": np.zeros((1, 3), "float32"),
+        "scale": np.ones((1, 3), "float32"),
+        "shear": np.zeros((1, 6), "float32"),
+        "elastic": np.array([1.5], "float32"),
+        "nodes": nodes,
+    }
+    params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
+    found = to_numpy(layer.apply({"image": image}, params)["image"])[0, ..., 0]
+    place = np.indices(shape).astype("float64")
+    node = [
+        (place[a] + 0.5) * (n / side) - 0.5
+        for a, (n, side) in enumerate(zip((3, 3, 2), shape, strict=True))
+    ]
+    for axis in (0, 1):  # across the slices nothing moves
+        place[axis] += 1.5 * ndimage.map_coordinates(
+            nodes[0, ..., axis], node, order=1, mode="nearest"
+        )
+    expected = ndimage.map_coordinates(image[0, ..., 0], place, order=1, mode="constant")
+    inside = np.all([(p >= 0) & (p <= n - 1) for p, n in zip(place, shape, strict=True)], axis=0)
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-4)
 
 
 def test_augmentation_passes_the_battery(crops):

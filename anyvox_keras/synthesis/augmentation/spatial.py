@@ -1,5 +1,6 @@
 """Crops, flips and affine maps that all volumes of a sample share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from anyvox_keras import random
 from anyvox_keras.export import export
 from anyvox_keras.ops import affine_grid, sample_linear, sample_nearest
 from anyvox_keras.ops.only_where import only_where
+from anyvox_keras.ops.resize import resize
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, integer, ranged
 from anyvox_keras.random.smooth_noise import about_centre, product, rotation_matrix
 from anyvox_keras.types import Array
@@ -234,15 +236,18 @@ def _warped(volume: Array, coordinates: Array) -> Array:
 class AffineAugmentation(PairLayer):
     """Rotate, shear and scale an image and its label map alike (MONAI's `RandAffine`).
 
-    Output voxel `o` is taken from `R H S (o - c) + c` about the grid's centre: R = Rx Ry Rz,
-    H = H3 H2 H1 with Ha the shear along axis a by the two others, S the scales. Images linearly,
-    label maps by nearest, both 0 outside. The identity in inference.
+    Output voxel `o` is taken from `R H S (o - c) + c + u(o)` about the grid's centre: R = Rx Ry Rz,
+    H = H3 H2 H1 with Ha the shear along axis a by the two others, S the scales, u the elastic part,
+    0 unless asked for: normal displacements of nodes, linear between them. Images linearly, label
+    maps by nearest, both 0 outside. The identity in inference.
 
     Args:
         probability: Probability that a sample is changed.
         degrees: Range of the angle about each axis.
         scale: Range of the scale along each axis; 1.25 shrinks the image, as in MONAI.
         shear: Range of each shear.
+        elastic: Range of the standard deviation of the nodes' displacements, in finest voxels.
+        nodes: Distance of the nodes, in finest voxels.
         spacing: Voxel size along each axis, in any unit: the map is then one of space, and leaves
             slices as they are that are more than three times as thick as their voxels are wide.
             None takes voxels for cubes.
@@ -272,6 +277,8 @@ class AffineAugmentation(PairLayer):
         degrees: random.RangeLike = (-45.0, 45.0),
         scale: random.RangeLike = (0.8, 1.2),
         shear: random.RangeLike = (-0.2, 0.2),
+        elastic: random.RangeLike = (0.0, 0.0),
+        nodes: float = 24.0,
         spacing: Sequence[float] | None = None,
         seed: int = 0,
         **kwargs: Any,
@@ -280,20 +287,35 @@ class AffineAugmentation(PairLayer):
         if not 0 <= probability <= 1:
             message = f"`probability` must be in [0, 1]. Received: probability={probability}"
             raise ValueError(message)
+        if not nodes > 0:
+            raise ValueError(f"`nodes` must be > 0. Received: nodes={nodes}")
         self.probability = float(probability)
         self.degrees = random.Range(degrees, "degrees")
         self.scale = random.Range(scale, "scale", minimum=1e-3)
         self.shear = random.Range(shear, "shear")
+        self.elastic = random.Range(elastic, "elastic", minimum=0.0)
+        self.nodes = float(nodes)
         self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
 
     def plan(self, shape: Sequence[int]) -> random.Plan:
-        """`active` (B,), `degrees` and `scale` (B, 3), `shear` (B, 6)."""
-        return {
+        """`active` (B,), `degrees` and `scale` (B, 3), `shear` (B, 6).
+
+        An elastic part adds `elastic` (B,) and `nodes` (B, d, h, w, 3).
+        """
+        plan = {
             "active": chance(self.probability),
             "degrees": ranged(self.degrees, 3),
             "scale": ranged(self.scale, 3),
             "shear": ranged(self.shear, 6),
         }
+        if self.elastic.high:
+            sides = [
+                math.ceil(n * wide / self.nodes)
+                for n, wide in zip(shape, self._widths(), strict=True)
+            ]
+            plan["elastic"] = ranged(self.elastic)
+            plan["nodes"] = random.Draw("normal", (*sides, 3))
+        return plan
 
     def apply(self, x: Pair, params: Params) -> Pair:
         """Transform every volume with the same parameters."""
@@ -302,10 +324,26 @@ class AffineAugmentation(PairLayer):
 
         def warped(volume: Array) -> Array:
             sample = sample_nearest if len(volume.shape) == 4 else sample_linear
-            return sample(volume, affine_grid(matrix, shape), outside="zeros")
+            coordinates = affine_grid(matrix, shape)
+            if self.elastic.high:
+                coordinates = coordinates + self._displacement(params, shape)
+            return sample(volume, coordinates, outside="zeros")
 
         volumes = {name: ops.convert_to_tensor(volume) for name, volume in x.items()}
         return {name: only_where(params["active"], warped, v) for name, v in volumes.items()}
+
+    def _widths(self) -> np.ndarray:
+        """Sides of a voxel in those of its shortest."""
+        mm = np.asarray(self.spacing or (1.0, 1.0, 1.0), "float32")
+        return mm / mm.min()
+
+    def _displacement(self, params: Params, shape: Sequence[int]) -> Array:
+        """Voxels, `(B, D, H, W, 3)`; none across thick slices."""
+        widths = self._widths()
+        amount = np.where(widths <= THICK, 1 / widths, 0).astype("float32")
+        return (
+            resize(params["nodes"], shape) * amount * params["elastic"][:, None, None, None, None]
+        )
 
     def _matrix(self, params: Params) -> Array:
         """Output-to-input voxels, `(B, 3, 3)`."""
@@ -319,12 +357,14 @@ class AffineAugmentation(PairLayer):
 
     def ranges(self) -> dict[str, str]:
         """Describe the ranges of the draws, by name."""
-        return {name: str(getattr(self, name)) for name in ("degrees", "scale", "shear")}
+        names = ("degrees", "scale", "shear", *(["elastic"] if self.elastic.high else []))
+        return {name: str(getattr(self, name)) for name in names}
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        ranges = {name: getattr(self, name).pair for name in ("degrees", "scale", "shear")}
-        own = {"probability": self.probability, "spacing": self.spacing}
+        names = ("degrees", "scale", "shear", "elastic")
+        ranges = {name: getattr(self, name).pair for name in names}
+        own = {"probability": self.probability, "nodes": self.nodes, "spacing": self.spacing}
         return {**super().get_config(), **own, **ranges}
 
 
