@@ -89,9 +89,10 @@ AffineModel = Literal["translation", "rigid", "affine"]
 Profile = Literal["default", "convexadam", "diffeomorphic"]
 #: How `register` searches, by name: with one of these settings, or not at all.
 Method = Literal[Profile, "none"]
-#: What `VoxelMorphRun` minimises; `refine` knows all but the overlap of labels.
-ImageLoss = Literal["feature", "mind", "mi", "ncc"]
+#: What `VoxelMorphRun` minimises.
 PairLoss = Literal["feature", "mind", "mi", "ncc", "dice"]
+#: What a network's displacement is refined by: the descent of `register`, or a loss of images.
+Refinement = Literal["descent", "feature", "mind", "mi", "ncc"]
 #: Judgement of a registration: see `registration.Quality`.
 Verdict = Literal["PASS", "WARN", "FAIL"]
 

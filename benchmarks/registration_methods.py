@@ -58,14 +58,14 @@ def _ours(variant: str) -> Method:
 def _voxelmorph(
     network: str = "anyvox-morph",
     refine: str = "0",
-    smoothness: str = "0.5",
+    smoothness: str = "",
     voxels: str = str(96**3),
     **options: Any,
 ) -> Method:
     from anyvox_keras.voxelmorph import load_network, register_scans
 
     settings: dict[str, Any] = {"model": load_network(network), "iterations": int(refine)}
-    settings |= {"smoothness": float(smoothness), "voxels": int(voxels)}
+    settings |= {"smoothness": float(smoothness) if smoothness else None, "voxels": int(voxels)}
 
     def run(folder: Path, masks: Masks) -> np.ndarray:
         images = {side: folder / f"{side}.nii.gz" for side in ("fixed", "moving")}

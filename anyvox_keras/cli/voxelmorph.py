@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from anyvox_keras.cli._register_pair import pair_options, save_pair, searched
 from anyvox_keras.cli._run_options import given_settings, is_paper, run_options, settle, train_run
 from anyvox_keras.cli.main import Commands
 from anyvox_keras.progress import tell
+from anyvox_keras.types import Refinement
 from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings
 
 PACKAGED = "anyvox-morph"
@@ -76,15 +77,20 @@ def train(
     "--refine",
     type=click.IntRange(0),
     metavar="N",
-    help="Steps of instance optimisation from what the network says; none if not given.",
+    help="Steps of refinement from what the network says; none if not given.",
 )
 @click.option(
     "--loss",
-    type=click.Choice(["mind", "feature", "mi", "ncc"]),
-    help="What they minimise; mind if not given, feature with --extractor.",
+    type=click.Choice(get_args(Refinement)),
+    help="By what: descent, that of `anyvox register`, if not given; or instance optimisation of "
+    "the velocity by a loss of images, feature with --extractor.",
 )
 @click.option("--extractor", metavar="NAME|PATH", help="Preset of the features; else anyvox-base.")
-@click.option("--smoothness", type=click.FloatRange(0), help="Weight of smoothness in --refine.")
+@click.option(
+    "--smoothness",
+    type=click.FloatRange(0),
+    help="Weight of smoothness in --refine; 3 in the descent, else 0.5, if not given.",
+)
 @click.option(
     "--spacing",
     type=click.FloatRange(0, min_open=True),

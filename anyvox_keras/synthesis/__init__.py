@@ -23,6 +23,7 @@ from anyvox_keras.synthesis.augmentation.train_time_augmentation import (
 )
 from anyvox_keras.synthesis.labels.foreground_mask import ForegroundMask
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
+from anyvox_keras.synthesis.labels.whole_maps import WholeMaps
 from anyvox_keras.synthesis.store import PairFile, PairFolder
 from anyvox_keras.synthesis.stream.synthetic_stream import SyntheticPairs, SyntheticStream
 from anyvox_keras.synthesis.stream.with_synthesis import WithSynthesis
@@ -58,6 +59,7 @@ __all__ = [
     "Texture",
     "ThickSlices",
     "TrainTimeAugmentation",
+    "WholeMaps",
     "WithSynthesis",
     "percentile_rescale",
     "rescale",

@@ -1,7 +1,7 @@
 """A trained VoxelMorph as the search of `register`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import keras
@@ -16,12 +16,14 @@ from anyvox_keras.geometry import Grid, min_max
 from anyvox_keras.geometry.resample import resample_deformation
 from anyvox_keras.progress import counted, tell
 from anyvox_keras.registration import losses
+from anyvox_keras.registration.deformable.convex_search import ConvexSearch
+from anyvox_keras.registration.deformable.settings import DeformSettings
 from anyvox_keras.registration.descriptors.pair_features import FeatureSettings
 from anyvox_keras.registration.layers import SpatialTransformer
 from anyvox_keras.registration.pair_inputs import PairInputs
 from anyvox_keras.registration.register import register
 from anyvox_keras.registration.registration import Registration
-from anyvox_keras.types import Array, ImageLike, ImageLoss, PairOptions
+from anyvox_keras.types import Array, ImageLike, PairOptions, Refinement
 from anyvox_keras.voxelmorph.graph import warp_both
 from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph
 
@@ -140,11 +142,12 @@ class NetworkSearch:
 
     Args:
         model: A `VoxelMorph` of one channel per image, such as `load_network` returns.
-        iterations: Steps of instance optimisation, see `refine`; 0 takes what the network says.
-        loss: What they minimise: "mind", "feature" (computed once per image and warped), "mi" or
-            "ncc".
+        iterations: Steps of refinement; 0 takes what the network says.
+        loss: By what: "descent", from what the network says on as `register` descends from what it
+            searched; or instance optimisation of the velocity, see `refine`, by "mind", "feature"
+            (computed once per image and warped), "mi" or "ncc".
         extractor: For "feature"; `anyvox-base` by default.
-        smoothness: Weight of the penalty in `refine`.
+        smoothness: Weight of the penalty; None takes 0.5 in `refine`, in the descent its own.
         spacing: Millimetres of the lattice, such as the network was trained on; None keeps the
             fixed image's.
         voxels: Most voxels of the lattice where no spacing is given: those of a larger image are
@@ -167,9 +170,9 @@ class NetworkSearch:
 
     model: VoxelMorph
     iterations: int = 0
-    loss: ImageLoss = "mind"
+    loss: Refinement = "descent"
     extractor: FeatureExtractor | None = None
-    smoothness: float = 0.5
+    smoothness: float | None = None
     spacing: float | None = None
     voxels: int | None = None
 
@@ -177,7 +180,7 @@ class NetworkSearch:
         """Refuse what cannot register."""
         if list(self.model.get_config()["channels"]) != [1, 1]:
             raise UserError("expected a network of one channel per image, received one of features")
-        require_one_of("loss", self.loss, ImageLoss)
+        require_one_of("loss", self.loss, Refinement)
 
     def displacement(
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
@@ -192,11 +195,22 @@ class NetworkSearch:
             for (array, inside, *_), clip in zip(placed, pair.clips, strict=True)
         ]
         tell("network")
-        if self.iterations:
+        descends = self.loss == "descent"
+        if self.iterations and not descends:
             field = self._refined(images, placed[0].inside)
         else:
             field = self.model.register(*images)[0]
-        return resample_deformation(field[0], grid, own)
+        found = resample_deformation(field[0], grid, own)
+        if self.iterations and descends:
+            return self._descent().descended(pair, affine, features, memory, found)
+        return found
+
+    def _descent(self) -> ConvexSearch:
+        changes: dict[str, Any] = {"iterations": self.iterations}
+        if self.smoothness is not None:
+            changes["smoothness"] = self.smoothness
+        settings = DeformSettings()
+        return ConvexSearch(replace(settings, adam=replace(settings.adam, **changes)))
 
     def _lattice(self, own: Grid) -> Grid:
         grid = own.to_nearly_cubic().to_ras(self.spacing or None)
@@ -205,7 +219,9 @@ class NetworkSearch:
         return own.to_cubes(self.voxels).to_ras()
 
     def _refined(self, images: list[np.ndarray], inside: np.ndarray | None) -> np.ndarray:
-        options: dict[str, Any] = {"smoothness": self.smoothness, "iterations": self.iterations}
+        options: dict[str, Any] = {"iterations": self.iterations}
+        if self.smoothness is not None:
+            options["smoothness"] = self.smoothness
         fixed, moving = images
         options["mask"] = None if inside is None else inside[None]
         if self.loss != "feature":
@@ -242,9 +258,9 @@ def register_scans(
     moving: ImageLike,
     *,
     iterations: int = 0,
-    loss: ImageLoss = "mind",
+    loss: Refinement = "descent",
     extractor: FeatureExtractor | None = None,
-    smoothness: float = 0.5,
+    smoothness: float | None = None,
     spacing: float | None = None,
     voxels: int | None = None,
     **options: Unpack[PairOptions],
@@ -257,10 +273,10 @@ def register_scans(
         model: See `NetworkSearch`.
         fixed: Path, nibabel image, `Volume`, or array `(D, H, W)` (voxels of 1 mm).
         moving: The same; it need not share the grid.
-        iterations: Steps of instance optimisation.
-        loss: What they minimise.
+        iterations: Steps of refinement.
+        loss: By what they refine.
         extractor: Features of the loss "feature".
-        smoothness: Weight of the penalty in `refine`.
+        smoothness: Weight of the penalty.
         spacing: Millimetres of the lattice that the network sees.
         voxels: Most voxels of it where no spacing is given.
         **options: See `registration.PairOptions`.

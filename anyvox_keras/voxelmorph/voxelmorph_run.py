@@ -15,7 +15,7 @@ from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.io import atomic, prepare_folder
 from anyvox_keras.networks.presets import CONFIG, preset_names
 from anyvox_keras.registration.losses import DiceLoss, FeatureLoss
-from anyvox_keras.synthesis import LabelEnsemble, SyntheticStream
+from anyvox_keras.synthesis import LabelEnsemble, SyntheticStream, WholeMaps
 from anyvox_keras.templates import open_banks
 from anyvox_keras.training.checkpoint import BEST
 from anyvox_keras.training.schedules import warm_cosine
@@ -171,7 +171,8 @@ class VoxelMorphRun(TrainingRun):
             bank = open_banks(
                 s.templates or ("geometric",), s.shapes, s.side, s.seed, voxel_mm=s.voxel_mm
             )
-            drawn = SyntheticStream(bank, s.side, s.batch_size, s.seed, steps=s.steps)
+            maps = WholeMaps.from_folders(s.maps, s.map_mm) if s.maps else None
+            drawn = SyntheticStream(bank, s.side, s.batch_size, s.seed, steps=s.steps, maps=maps)
             found.append((drawn, drawn.held_out(self._validation_steps)))
         if s.data:
             carried, masks = self._carried(), self.scans.masks

@@ -36,6 +36,14 @@ class VoxelMorphSettings(Settings):
         "Shapes of the synthetic stream: geometric, anatomical, bank files or folders of "
         "segmentations. By default geometric; with data, no stream.",
     )
+    maps: tuple[str, ...] | None = setting(
+        None,
+        "Folders of whole label maps, of heads or bodies: half of the synthetic pairs are cubes of "
+        "them. By default all are of shapes.",
+    )
+    map_mm: tuple[float, ...] = setting(
+        (1.5, 2.0, 3.0), "Voxel sizes in mm in which these maps are seen.", above=0
+    )
     loss: tuple[PairLoss, ...] | None = setting(
         None,
         "What is minimised, one or several; dice counts for synthetic pairs and for scans with "

@@ -31,7 +31,7 @@ CENTRES = ((8, 8, 8), (9, 8, 7), (7, 9, 8))
 class Stream(FakeStream):
     """In the place of the `SyntheticStream`, whose graph takes long to compile."""
 
-    def __init__(self, bank, side, batch_size, seed, steps, fixed=False):
+    def __init__(self, bank, side, batch_size, seed, steps, fixed=False, maps=None):
         super().__init__(side, batch_size, seed, steps, fixed)
         self.classes = 8
 

@@ -71,9 +71,20 @@ class ConvexSearch:
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
     ) -> np.ndarray:
         """Search on nearly cubic voxels; see `Search`."""
+        return self.descended(pair, affine, features, memory, None)
+
+    def descended(
+        self,
+        pair: PairInputs,
+        affine: np.ndarray,
+        features: FeatureSettings,
+        memory: float,
+        start: np.ndarray | None,
+    ) -> np.ndarray:
+        """Descend from a displacement `(D, H, W, 3)` on the fixed grid instead of searching."""
         own, moving = (image.grid for image in pair.images)
         cubes = own.to_nearly_cubic()
-        margins = self._margins(cubes, moving, affine)
+        margins = [(0, 0)] * 3 if start is not None else self._margins(cubes, moving, affine)
         grid = cubes.padded(margins)
         pads = self._pads(grid)
         placed = pair.placed(grid, affine)
@@ -84,10 +95,13 @@ class ConvexSearch:
         known = known_features(placed, masked, pair.clips, features, pads, memory)
         shape = tuple(n + pad for n, pad in zip(grid.shape, pads, strict=True))
         channels = 1 + len(pair.channels[0])
+        if start is not None:
+            start = resample_deformation(start, own, cubes)
+            start = np.pad(start, [*((0, pad) for pad in pads), (0, 0)], "edge")[None]
         field = deform(
             *known.features, shape, grid.spacing, self.settings, memory, known.weights,
             channels * features.fine_channels, known.images, terms_of(pair, grid, affine, pads),
-            channels,
+            channels, start,
         )  # fmt: skip
         own_part = (slice(low, low + n) for (low, _), n in zip(margins, cubes.shape, strict=True))
         return resample_deformation(to_numpy(field)[0][*own_part], cubes, own)

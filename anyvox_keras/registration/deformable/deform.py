@@ -39,6 +39,7 @@ def deform(
     settings: DeformSettings | None = None, memory: float | None = None,
     weights: tuple[Array, Array] | None = None, fine: int = 0,
     images: tuple[Array, Array] | None = None, terms: Terms | None = None, channels: int = 1,
+    start: Array | None = None,
 ) -> Array:  # fmt: skip
     """Find the displacement that brings the moving features onto the fixed ones.
 
@@ -63,6 +64,7 @@ def deform(
             `AdamSettings.correlation`; without them features alone are compared.
         terms: Labels, which search and descent see, and landmarks, which the descent sees.
         channels: Of how many channels of an image the features are; their mean counts.
+        start: `(1, D, H, W, 3)`, where the descent begins, in the place of a search.
 
     Returns:
         `(1, D, H, W, 3)` float32 displacement in voxels of the images.
@@ -84,10 +86,11 @@ def deform(
     fixed, moving = ops.convert_to_tensor(fixed), ops.convert_to_tensor(moving)
     if weights is not None:
         weights = ops.convert_to_tensor(weights[0]), ops.convert_to_tensor(weights[1])
-    displacement = None
+    displacement = None if start is None else ops.convert_to_tensor(start, "float32")
     with no_gradient():
         sides = _searched(fixed, moving, fixed.shape[-1] - fine, channels, terms)
-        levels = _usable(settings.levels_for(shape, spacing), shape)
+        found = settings.levels_for(shape, spacing) if start is None else ()
+        levels = _usable(found, shape)
         costs = [_cost(level, shape) for level in levels]
         for number, level in enumerate(levels):
             done = sum(costs[:number]) / sum(costs)

@@ -13,6 +13,7 @@ from anyvox_keras.export import Float32Layer, export
 from anyvox_keras.glance import Glance, Shown
 from anyvox_keras.synthesis.appearance import Appearance, PairedViews
 from anyvox_keras.synthesis.labels.label_ensemble import LabelEnsemble
+from anyvox_keras.synthesis.labels.whole_maps import WholeMaps
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.templates import TemplateBank
 from anyvox_keras.types import Array
@@ -36,7 +37,8 @@ class SyntheticPairs(Float32Layer):
     Call arguments:
         batch: `keys` (B, 2) int32 and either `templates` (B, K) int32, indices into the resident
             bank, with `leaders` (B, K) if it has groups, or the packed shapes of
-            `TemplateBank.pack`.
+            `TemplateBank.pack`; with `whole` (B, D, H, W) int32, label maps that stand for the
+            painted ones where `taken` (B,) is 1.
 
     Returns:
         `{"label_map": (B, D, H, W) int32, "view1": (B, D, H, W, 1), "view2": likewise}`, the
@@ -80,10 +82,12 @@ class SyntheticPairs(Float32Layer):
     def draw(self, sample: Batch, resident_words: Array | None) -> Batch:
         """Draw one pair: all arrays without the batch axis."""
         one = {name: array[None] for name, array in sample.items()}
-        keys = one.pop("keys")
+        keys, whole, taken = (one.pop(name, None) for name in ("keys", "whole", "taken"))
         if resident_words is not None:
             one["words"] = resident_words
         label_map = self.labels.apply(one, self.labels.sample(keys))
+        if whole is not None:
+            label_map = ops.where(taken[:, None, None, None] > 0, whole, label_map)
         view1, view2 = self.views.draw(label_map, keys)
         return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
 
@@ -159,6 +163,7 @@ class SyntheticStream(SeekableStream, Shown):
         steps: Steps per epoch: `len(stream)`. The next epoch continues with new pairs.
         labels: A `LabelEnsemble` of that side, to change how label maps are drawn.
         views: A `PairedViews`, to change how views are painted.
+        maps: `WholeMaps`, cubes of which take the place of a share of the label maps.
         split: Name that keeps streams of one seed apart: "train", "validation".
         fixed: Whether every epoch repeats the same pairs, as a validation set does.
         device_budget: Largest bank, in bytes, that is kept on the device.
@@ -188,6 +193,7 @@ class SyntheticStream(SeekableStream, Shown):
         steps: int = 100,
         labels: LabelEnsemble | None = None,
         views: PairedViews | None = None,
+        maps: WholeMaps | None = None,
         split: str = "train",
         fixed: bool = False,
         device_budget: int = 2**30,
@@ -199,7 +205,7 @@ class SyntheticStream(SeekableStream, Shown):
         labels = labels or LabelEnsemble(side)
         if labels.side != side:
             raise ValueError(f"`labels` must have side {side}. Received: side={labels.side}")
-        self.bank, self.side = bank, side
+        self.bank, self.side, self.maps = bank, side, maps
         # Indices of words are int32 on the device.
         self.resident = bank.words.nbytes <= device_budget and len(bank.words) < 2**31
         self.layer = SyntheticPairs(
@@ -252,10 +258,13 @@ class SyntheticStream(SeekableStream, Shown):
         count = self.layer.labels.templates
         groups = random.integers(draws, (count,), 0, self.bank.group_count, xp=np)
         templates = self.bank.members(groups)
+        found = {"keys": keys}
+        if self.maps is not None:
+            found |= self.maps.batch(self.side, self.classes, self.seed, samples, self.split)
         if self.resident:
             leaders = {"leaders": self.bank.leaders(templates)} if self.bank.grouped else {}
-            return {"keys": keys, "templates": templates, **leaders}
-        return {"keys": keys, **self.bank.pack(templates)}
+            return {**found, "templates": templates, **leaders}
+        return {**found, **self.bank.pack(templates)}
 
     def held_out(self, steps: int, split: str = "validation") -> "SyntheticStream":
         """Make a stream of fixed pairs that this one never shows, on the same device layer.
