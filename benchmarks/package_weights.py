@@ -26,6 +26,8 @@ from anyvox_keras.voxelmorph.trainer import NETWORK
 RESULTS = Path(__file__).parent / "cards"
 #: voxels of the grid that a registration network sees: what it met in training, and a little more
 VOXELS = 96**3
+#: how it is asked
+ASKED: dict[str, Any] = {"both_ways": True, "passes": 2}
 FEATURES = """Contrast-invariant features of 3D medical images: a `UNet` of {parameters:,}
 parameters, trained on synthetic shapes alone.
 
@@ -45,7 +47,7 @@ def main() -> None:
     folder = PACKAGED / options.name
     metadata = {"name": options.name, "stages": stages, "licence": "MIT"}
     if _registers(options.runs[-1]):
-        metadata["registration"] = {"affine": "affine", "voxels": VOXELS}
+        metadata["registration"] = {"affine": "affine", "voxels": VOXELS, **ASKED}
         network: Any = load_network(options.runs[-1])
     else:
         metadata["norm"] = options.norm

@@ -4,8 +4,8 @@ A method is a name `tool:variant`: `torch:default`, `jax:diffeomorphic`, `convex
 `convexadam:paper`, `ants:syn`, `ants:clipped`. Ours takes settings behind the preset:
 `torch:default;adam.smoothness=1;levels=4x3+2x2`, and features: `torch:default;features=both`.
 A trained VoxelMorph is `torch:voxelmorph`, with `network=` a preset or run (anyvox-morph),
-`refine=` the steps of instance optimisation, `smoothness=`, and `affine=affine` for an affine
-stage first.
+`passes=`, `both_ways=` 0 or 1, `refine=` the steps of the descent, `smoothness=`, and
+`affine=affine` for an affine stage first.
 """
 
 from collections.abc import Callable
@@ -60,12 +60,15 @@ def _voxelmorph(
     refine: str = "0",
     smoothness: str = "",
     voxels: str = str(96**3),
+    passes: str = "2",
+    both_ways: str = "1",
     **options: Any,
 ) -> Method:
     from anyvox_keras.voxelmorph import load_network, register_scans
 
     settings: dict[str, Any] = {"model": load_network(network), "iterations": int(refine)}
     settings |= {"smoothness": float(smoothness) if smoothness else None, "voxels": int(voxels)}
+    settings |= {"passes": int(passes), "both_ways": both_ways == "1"}
 
     def run(folder: Path, masks: Masks) -> np.ndarray:
         images = {side: folder / f"{side}.nii.gz" for side in ("fixed", "moving")}

@@ -108,15 +108,21 @@ def settle(
     return settings
 
 
-def train_run(run: Any, shown: Sequence[str], began: float, foretell: bool = False) -> None:
-    """Train to the end: a bar on a terminal, else a line for each row of the log.
+def train_run(
+    run: Any, shown: Sequence[str], began: float, foretell: bool = False, use: str = ""
+) -> None:
+    """Train to the end, if it is not there yet: a bar on a terminal, else a line a row of the log.
 
     Args:
         run: A `TrainingRun`.
         shown: The row's columns, where it has them.
         began: As of `TrainingRun`; before a framework was imported, which takes seconds.
         foretell: As of `TrainingRun`.
+        use: What the trained network is for, told at the end.
     """
+    if run.finished:
+        click.echo(f"{run.folder}: finished at step {run.step}")
+        return
 
     def print_row(row: dict[str, Any]) -> None:
         numbers = "  ".join(f"{name} {float(row[name]):.4g}" for name in shown if name in row)
@@ -136,3 +142,4 @@ def train_run(run: Any, shown: Sequence[str], began: float, foretell: bool = Fal
         if LAUNCHED not in os.environ or isinstance(error, FloatingPointError):
             complain("error", error)
         sys.exit(1)
+    click.echo(f"{run.folder}: step {run.step}{use and '; use it with '}{use}")

@@ -47,12 +47,8 @@ def pretrain(
     run = PretrainingRun(out, settings, overwrite and not resume, count)
     if needs_processes(count):
         return run_in_processes(count)
-    if run.finished:
-        click.echo(f"{out}: finished at step {run.step}")
-        return 0
     _introduce(run)
-    train_run(run, SHOWN, began, is_paper(config))
-    click.echo(f"{out}: step {run.step}; use it with --weights {out}")
+    train_run(run, SHOWN, began, is_paper(config), f"--weights {out}")
     return 0
 
 

@@ -78,7 +78,7 @@ def train(
                 settings.require("data")
             replaces = overwrite and not resume
             run = segmentation.SegmentationRun(folder, settings, dataset, replaces, count)
-            _train(run, began, is_paper(config))
+            train_run(run, SHOWN, began, is_paper(config))
             began = time.time()
     click.echo(f"{out}: use it with anyvox segment predict --run {out}")
     return 0
@@ -91,15 +91,6 @@ def _on_devices(count: int) -> Any:
     from anyvox_keras.backend import on_devices
 
     return on_devices(count)
-
-
-def _train(run: Any, began: float, foretell: bool) -> None:
-    """Train one run to its end, and tell of it."""
-    if run.finished:
-        click.echo(f"{run.folder}: finished at step {run.step}")
-        return
-    train_run(run, SHOWN, began, foretell)
-    click.echo(f"{run.folder}: step {run.step}")
 
 
 def _folds(out: Path, given: dict[str, Any], count: int) -> list[tuple[Path, dict[str, Any], Any]]:

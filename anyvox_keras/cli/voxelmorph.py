@@ -57,11 +57,7 @@ def train(
     run = VoxelMorphRun(out, settings, overwrite and not resume, count)
     if needs_processes(count):
         return run_in_processes(count)
-    if run.finished:
-        click.echo(f"{out}: finished at step {run.step}")
-        return 0
-    train_run(run, SHOWN, began, is_paper(config))
-    click.echo(f"{out}: step {run.step}; use it with anyvox voxelmorph register --run {out}")
+    train_run(run, SHOWN, began, is_paper(config), f"anyvox voxelmorph register --run {out}")
     return 0
 
 
@@ -86,6 +82,13 @@ def train(
     "the velocity by a loss of images, feature with --extractor.",
 )
 @click.option("--extractor", metavar="NAME|PATH", help="Preset of the features; else anyvox-base.")
+@click.option(
+    "--passes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How often the network is asked, each time from where it was before; the preset's, or 1, "
+    "if not given.",
+)
 @click.option(
     "--smoothness",
     type=click.FloatRange(0),
@@ -126,9 +129,9 @@ def register(
     if options["refine"] and options["loss"] == "feature":
         fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
     known = _known(run)
-    for name in ("spacing", "affine"):
+    for name in ("spacing", "affine", "passes"):
         options[name] = options[name] or known.get(name)
-    fixed["voxels"] = known.get("voxels")
+    fixed |= {name: known[name] for name in ("voxels", "both_ways") if name in known}
 
     def register_pair(options: dict[str, Any], out: Path, overwrite: bool) -> tuple[str, str]:
         arguments = searched(options)

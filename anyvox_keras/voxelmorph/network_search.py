@@ -8,12 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from anyvox_keras.backend import to_numpy
+from anyvox_keras.backend import no_gradient, to_numpy
 from anyvox_keras.errors import UserError, require_one_of
 from anyvox_keras.export import Float32Layer
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.geometry import Grid, min_max
 from anyvox_keras.geometry.resample import resample_deformation
+from anyvox_keras.ops import compose, warp
 from anyvox_keras.progress import counted, tell
 from anyvox_keras.registration import losses
 from anyvox_keras.registration.deformable.convex_search import ConvexSearch
@@ -152,9 +153,13 @@ class NetworkSearch:
             fixed image's.
         voxels: Most voxels of the lattice where no spacing is given: those of a larger image are
             merged into cubes. None sets no bound.
+        passes: How often the network is asked, from the second time on with the moving image as
+            the displacement so far has it.
+        both_ways: See `VoxelMorph.register`.
 
     Raises:
-        UserError: A network of several channels, or an unknown loss.
+        UserError: A network of several channels, an unknown loss, no pass, or both ways asked of a
+            network that integrates nothing.
 
     Example:
         ```python
@@ -175,12 +180,18 @@ class NetworkSearch:
     smoothness: float | None = None
     spacing: float | None = None
     voxels: int | None = None
+    passes: int = 1
+    both_ways: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot register."""
         if list(self.model.get_config()["channels"]) != [1, 1]:
             raise UserError("expected a network of one channel per image, received one of features")
         require_one_of("loss", self.loss, Refinement)
+        if self.passes < 1:
+            raise UserError(f"passes: expected at least 1, received {self.passes}")
+        if self.both_ways and not self.model.steps:
+            raise UserError("both_ways: expected a network that integrates a velocity")
 
     def displacement(
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
@@ -199,11 +210,21 @@ class NetworkSearch:
         if self.iterations and not descends:
             field = self._refined(images, placed[0].inside)
         else:
-            field = self.model.register(*images)[0]
+            field = self._asked(*images)
         found = resample_deformation(field[0], grid, own)
         if self.iterations and descends:
             return self._descent().descended(pair, affine, features, memory, found)
         return found
+
+    def _asked(self, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+        """What the network says, pass after pass; every one reads the moving image itself."""
+        field, moved = self.model.register(fixed, moving, self.both_ways)
+        for _ in range(self.passes - 1):
+            step, _ = self.model.register(fixed, moved, self.both_ways)
+            with no_gradient():
+                field = to_numpy(compose(field, step))
+                moved = to_numpy(warp(moving, field, outside="edge"))
+        return field
 
     def _descent(self) -> ConvexSearch:
         changes: dict[str, Any] = {"iterations": self.iterations}
@@ -263,6 +284,8 @@ def register_scans(
     smoothness: float | None = None,
     spacing: float | None = None,
     voxels: int | None = None,
+    passes: int = 1,
+    both_ways: bool = False,
     **options: Unpack[PairOptions],
 ) -> Registration:
     """Bring `moving` onto `fixed` by a trained network: `register` with a `NetworkSearch`.
@@ -279,6 +302,8 @@ def register_scans(
         smoothness: Weight of the penalty.
         spacing: Millimetres of the lattice that the network sees.
         voxels: Most voxels of it where no spacing is given.
+        passes: How often the network is asked.
+        both_ways: Whether it is asked for both directions.
         **options: See `registration.PairOptions`.
 
     Returns:
@@ -298,5 +323,7 @@ def register_scans(
         result = register_scans(model, fixed, moving)
         ```
     """
-    search: Any = NetworkSearch(model, iterations, loss, extractor, smoothness, spacing, voxels)
+    search: Any = NetworkSearch(
+        model, iterations, loss, extractor, smoothness, spacing, voxels, passes, both_ways
+    )
     return register(fixed, moving, "mind", method=search, **options)

@@ -11,7 +11,7 @@ from anyvox_keras.backend import to_numpy
 from anyvox_keras.errors import check_finite, check_volumes, one_of
 from anyvox_keras.export import export
 from anyvox_keras.networks.presets import Presets
-from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph
+from anyvox_keras.voxelmorph.graph import CONVENTIONS, Graph, warp_both
 
 
 @export
@@ -123,28 +123,38 @@ class VoxelMorph(Presets, keras.Model):
             _check_pair(pair, self.channels)
         return super().__call__(inputs, *args, **kwargs)
 
-    def register(self, fixed: Any, moving: Any) -> tuple[np.ndarray, np.ndarray]:
+    def register(
+        self, fixed: Any, moving: Any, both_ways: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Bring moving images onto fixed ones.
 
         Args:
             fixed: `(B, D, H, W, C)`.
             moving: The same grid.
+            both_ways: Ask the network for both directions, and integrate half the difference of
+                the two velocities: the map is then the inverse of the one the other way round, and
+                what the network says wrongly in both cancels out.
 
         Returns:
             Displacement `(B, D, H, W, 3)` in voxels, and moved images `(B, D, H, W, C)`; float32.
 
         Raises:
             ValueError: If the images have other channels, not one grid, or values that are masked,
-                complex or not finite.
+                complex or not finite; or both ways are asked of a network that integrates nothing.
         """
-        outputs = self.register_both(fixed, moving)
+        outputs = self.register_both(fixed, moving, both_ways)
         return outputs["displacement"], outputs["moved"]
 
-    def register_both(self, fixed: Any, moving: Any) -> dict[str, np.ndarray]:
+    def register_both(
+        self, fixed: Any, moving: Any, both_ways: bool = False
+    ) -> dict[str, np.ndarray]:
         """Bring each image onto the other: all outputs of the model; arguments of `register`."""
+        if both_ways and not self.steps:
+            raise ValueError("`both_ways` needs an integrated velocity. Received: steps=0")
         pair = {"fixed": _float32("fixed", fixed), "moving": _float32("moving", moving)}
         _check_pair(pair, self.channels)
-        outputs = self._of_shape(self, pair["fixed"].shape[1:4]).predict_on_batch(pair)
+        model = self._of_shape(self, pair["fixed"].shape[1:4], both_ways)
+        outputs = model.predict_on_batch(pair)
         return {name: to_numpy(array) for name, array in outputs.items()}
 
     @classmethod
@@ -201,16 +211,22 @@ class _OfShape:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], keras.Model] = {}
+        self._known: dict[tuple[Any, ...], keras.Model] = {}
 
-    def __call__(self, model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
-        if shape not in self._known:
+    def __call__(self, model: VoxelMorph, shape: tuple[int, ...], both_ways: bool) -> keras.Model:
+        if (shape, both_ways) not in self._known:
             inputs = {
                 name: keras.Input((*shape, symbol.shape[-1]), name=name)
                 for name, symbol in model.input.items()
             }
-            self._known[shape] = keras.Model(inputs, model(inputs))
-        return self._known[shape]
+            outputs = model(inputs)
+            if both_ways:
+                fixed, moving = inputs["fixed"], inputs["moving"]
+                back = model({"fixed": moving, "moving": fixed})["velocity"]
+                velocity = 0.5 * (outputs["velocity"] - back)
+                outputs = warp_both(model.get_config(), velocity, fixed, moving)
+            self._known[shape, both_ways] = keras.Model(inputs, outputs)
+        return self._known[shape, both_ways]
 
 
 # filters of a convolution: a damaged file may ask for more than there is memory

@@ -13,9 +13,12 @@ from cli.conftest import blob, write
 from fake_stream import FakeStream
 
 import anyvox_keras as avx
+from anyvox_keras.backend import to_numpy
 from anyvox_keras.cli import main
+from anyvox_keras.errors import UserError
 from anyvox_keras.geometry import Volume, min_max
 from anyvox_keras.io import load_transform, load_warp
+from anyvox_keras.ops import compose
 from anyvox_keras.voxelmorph import load_network, register_scans
 from anyvox_keras.voxelmorph.pairs import ScanSet, scan_files
 
@@ -300,12 +303,34 @@ def test_large_scans_are_seen_in_fewer_voxels(network):
     model = load_network(network)
     fixed, moving = (blob((20, 16, 12), centre) for centre in CENTRES[:2])
     ask = model.register
-    model.register = lambda one, two: seen.append(one.shape) or ask(one, two)
+    model.register = lambda *pair: seen.append(pair[0].shape) or ask(*pair)
     found = register_scans(model, fixed, moving, voxels=480)
     assert seen == [(1, 10, 8, 8, 1)]
     assert found.displacement.shape == (20, 16, 12, 3)
     register_scans(model, fixed, moving, voxels=20 * 16 * 12)
     assert seen[1:] == [(1, 20, 16, 12, 1)]
+
+
+def test_every_pass_goes_on_from_the_one_before(network):
+    fixed, moving = (min_max(blob((16, 16, 16), c))[None, ..., None] for c in CENTRES[:2])
+    model = load_network(network)
+    first, moved = model.register(fixed, moving, both_ways=True)
+    second, _ = model.register(fixed, moved, both_ways=True)
+    expected = to_numpy(compose(first, second))
+    found = register_scans(model, fixed[0, ..., 0], moving[0, ..., 0], passes=2, both_ways=True)
+    np.testing.assert_allclose(found.displacement, expected[0], atol=1e-3)
+    assert np.abs(expected - first).max() > 0.05
+    with pytest.raises(UserError, match="passes: expected at least 1"):
+        register_scans(model, fixed[0, ..., 0], moving[0, ..., 0], passes=0)
+
+
+def test_the_descent_of_register_ends_it(network):
+    """From another start than its own search it comes to about the same place."""
+    fixed, moving = (blob((24, 20, 20), centre) for centre in ((12, 10, 10), (13, 10, 9)))
+    plain = register_scans(load_network(network), fixed, moving)
+    found = register_scans(load_network(network), fixed, moving, iterations=60)
+    error = [np.abs(x.moved - fixed).mean() for x in (plain, found)]
+    assert error[1] < 0.5 * error[0]
 
 
 def test_refines_by_features(network, images, tmp_path, place):

@@ -129,6 +129,20 @@ def test_any_size(stride):
         np.testing.assert_allclose(moved, to_numpy(warp(moving, displacement)), atol=1e-5)
 
 
+def test_both_ways_is_the_inverse_of_the_other_way_round():
+    model = tiny(flow_stride=2)
+    images = RNG.random((2, 1, 12, 16, 12, 1), "float32")
+    there = model.register_both(*images, both_ways=True)
+    back = model.register_both(*images[::-1], both_ways=True)
+    for name, other in (("displacement", "inverse"), ("moved", "moved_back")):
+        np.testing.assert_allclose(there[name], back[other], atol=1e-4)
+    one, two = (model.register_both(*pair)["velocity"] for pair in (images, images[::-1]))
+    np.testing.assert_allclose(there["velocity"], 0.5 * (one - two), atol=1e-5)
+    assert np.abs(one + two).max() > 0.1  # one way alone is not
+    with pytest.raises(ValueError, match="`both_ways` needs an integrated velocity"):
+        tiny(steps=0).register(*images, both_ways=True)
+
+
 def test_saved_model_is_the_same(tmp_path):
     model = tiny(flow_stride=2, integration_stride=1, steps=3, mind=True, correlation=(1, 2))
     json.dumps(model.get_config())
