@@ -213,7 +213,7 @@ class NetworkSearch:
             field = self._asked(*images)
         found = resample_deformation(field[0], grid, own)
         if self.iterations and descends:
-            return self._descent().descended(pair, affine, features, memory, found)
+            return self._descent().descent(found, pair, affine, features, memory)
         return found
 
     def _asked(self, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:

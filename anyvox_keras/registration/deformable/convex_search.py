@@ -71,17 +71,27 @@ class ConvexSearch:
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
     ) -> np.ndarray:
         """Search on nearly cubic voxels; see `Search`."""
-        return self.descended(pair, affine, features, memory, None)
+        return self._found(None, pair, affine, features, memory)
 
-    def descended(
+    def descent(
         self,
+        start: np.ndarray,
         pair: PairInputs,
         affine: np.ndarray,
         features: FeatureSettings,
         memory: float,
-        start: np.ndarray | None,
     ) -> np.ndarray:
-        """Descend from a displacement `(D, H, W, 3)` on the fixed grid instead of searching."""
+        """Descend from a displacement `(D, H, W, 3)` on the fixed grid, without a search."""
+        return self._found(start, pair, affine, features, memory)
+
+    def _found(
+        self,
+        start: np.ndarray | None,
+        pair: PairInputs,
+        affine: np.ndarray,
+        features: FeatureSettings,
+        memory: float,
+    ) -> np.ndarray:
         own, moving = (image.grid for image in pair.images)
         cubes = own.to_nearly_cubic()
         margins = [(0, 0)] * 3 if start is not None else self._margins(cubes, moving, affine)
