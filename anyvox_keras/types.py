@@ -108,7 +108,7 @@ RecipeName = Literal["released", "paper"]
 #: How the rarity of a label counts in the contrastive loss.
 Weighting = Literal["raw", "sqrt"]
 #: How much a segmenter's crops are changed: see `SegmentationSettings`.
-Augmenting = Literal["wide", "elastic", "uneven", "light", "paper", "none"]
+Augmenting = Literal["wide", "light", "paper", "none"]
 #: How a segmenter's scans are brought to [0, 1]: see `segmentation.Scaling`.
 IntensityScaling = Literal["percentiles", "minmax"]
 #: What of a network is trained, beside a number of its last layers.

@@ -81,7 +81,7 @@ def _stage(run: Path) -> dict[str, Any]:
     settings = vars(kind.from_toml(run / "config.toml"))
     defaults = vars(kind())
     told = {name: value for name, value in settings.items() if value != defaults[name]}
-    for name in ("templates", "weights"):  # the last parts of paths: folders are one's own
+    for name in ("templates", "maps", "weights"):  # the last parts of paths: folders are one's own
         if name in told:
             parts = [told[name]] if isinstance(told[name], str) else told[name]
             told[name] = ",".join(Path(part).name for part in parts)

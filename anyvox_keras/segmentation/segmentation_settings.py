@@ -113,8 +113,9 @@ class SegmentationSettings(Settings):
     )
     augmentation: Augmenting = setting(
         "wide",
-        "How much crops are changed: wide, much in size and pose and a little in contrast, for few "
-        "scans; light, little in both; paper, the fine-tuning's own effects and affine maps; none.",
+        "How much crops are changed: wide, much in size, shape, pose and light and a little in "
+        "contrast, for few scans; light, little in all; paper, the fine-tuning's own effects and "
+        "affine maps; none.",
     )
     scaling: IntensityScaling = setting(
         "percentiles",

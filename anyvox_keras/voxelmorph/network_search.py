@@ -79,7 +79,7 @@ def refine(
         ```
     """
     pair = {"fixed": np.asarray(fixed, "float32"), "moving": np.asarray(moving, "float32")}
-    start = model.register_both(**pair)["velocity"]
+    start = model.register_both(pair["fixed"], pair["moving"])["velocity"]
     target, of = pair["fixed"], "moved"
     if compared is not None:
         target, of = np.asarray(compared[0], "float32"), CARRIED

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -29,11 +30,13 @@ class WholeMaps:
 
     Example:
         ```python
+        import anyvox_keras as avx
         import numpy as np
         from anyvox_keras.synthesis import WholeMaps
 
         maps = WholeMaps([np.ones((20, 24, 20), "int32")], share=0.5)
-        stream = SyntheticStream(TemplateBank.geometric(count=50, side=16), side=16, maps=maps)
+        bank = avx.TemplateBank.geometric(count=50, side=16)
+        stream = avx.SyntheticStream(bank, side=16, maps=maps)
         ```
     """
 
@@ -63,7 +66,7 @@ class WholeMaps:
             UserError: A folder without images, or a file that is no label map or holds no label.
         """
         maps = []
-        for file in list_images([*map(os.fspath, folders)]):
+        for file in list_images([Path(folder) for folder in folders]):
             labels = load_labels(file)
             if not labels.array.any():
                 raise UserError(f"{file}: expected a label map, received one without labels")
@@ -86,10 +89,11 @@ class WholeMaps:
         taken = drawn[:, 0] % _PARTS < self.share * _PARTS
         cubes = np.zeros((len(samples), side, side, side), "int32")
         for number in np.flatnonzero(taken):
-            cubes[number] = _renumbered(self._cube(*drawn[number, 1:], side), classes)
+            cubes[number] = _renumbered(self._cube(drawn[number, 1:], side), classes)
         return {"whole": cubes, "taken": taken.astype("int32")}
 
-    def _cube(self, which: int, voxel: int, x: int, y: int, z: int, side: int) -> np.ndarray:
+    def _cube(self, drawn: np.ndarray, side: int) -> np.ndarray:
+        which, voxel, *turns = drawn.tolist()
         labels, places = (of[which % len(self.maps)] for of in (self.maps, self._places))
         centre = np.unravel_index(places[voxel % len(places)], labels.shape)
         cube = np.zeros((side,) * 3, labels.dtype)
@@ -97,7 +101,7 @@ class WholeMaps:
         start, end = np.maximum(low, 0), np.minimum(low + side, labels.shape)
         place = tuple(slice(a - o, b - o) for a, b, o in zip(start, end, low, strict=True))
         cube[place] = labels[tuple(slice(a, b) for a, b in zip(start, end, strict=True))]
-        return cube[tuple(slice(None, None, 1 - 2 * (turn % 2)) for turn in (x, y, z))]
+        return cube[tuple(slice(None, None, 1 - 2 * (turn % 2)) for turn in turns)]
 
 
 def _renumbered(cube: np.ndarray, classes: int) -> np.ndarray:

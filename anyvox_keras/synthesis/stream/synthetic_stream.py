@@ -82,12 +82,13 @@ class SyntheticPairs(Float32Layer):
     def draw(self, sample: Batch, resident_words: Array | None) -> Batch:
         """Draw one pair: all arrays without the batch axis."""
         one = {name: array[None] for name, array in sample.items()}
-        keys, whole, taken = (one.pop(name, None) for name in ("keys", "whole", "taken"))
+        keys, whole = one.pop("keys"), one.pop("whole", None)
         if resident_words is not None:
             one["words"] = resident_words
         label_map = self.labels.apply(one, self.labels.sample(keys))
         if whole is not None:
-            label_map = ops.where(taken[:, None, None, None] > 0, whole, label_map)
+            taken = ops.reshape(one["taken"], (-1, 1, 1, 1))
+            label_map = ops.where(taken > 0, whole, label_map)
         view1, view2 = self.views.draw(label_map, keys)
         return {"label_map": label_map[0], "view1": view1[0], "view2": view2[0]}
 
