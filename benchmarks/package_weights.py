@@ -24,7 +24,7 @@ from anyvox_keras.voxelmorph import VoxelMorphSettings, load_network
 from anyvox_keras.voxelmorph.trainer import NETWORK
 
 RESULTS = Path(__file__).parent / "cards"
-#: voxels of the grid that a registration network sees: what it met in training, and a little more
+#: most voxels of the grid that a registration network sees
 VOXELS = 96**3
 #: how it is asked
 ASKED: dict[str, Any] = {"both_ways": True, "passes": 2}
@@ -34,8 +34,8 @@ parameters, trained on synthetic shapes alone.
     import anyvox_keras as avx
 
     extractor = avx.FeatureExtractor.from_preset("{name}")"""
-MORPH = """Registration of two 3D medical images of any contrast in one pass: a `VoxelMorph` of
-{parameters:,} parameters, trained on synthetic shapes alone.
+MORPH = """Registration of two 3D medical images of any contrast by a network: a `VoxelMorph` of
+{parameters:,} parameters, trained on synthetic pairs alone.
 
     anyvox voxelmorph register FIXED MOVING --out result"""
 

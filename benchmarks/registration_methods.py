@@ -4,7 +4,7 @@ A method is a name `tool:variant`: `torch:default`, `jax:diffeomorphic`, `convex
 `convexadam:paper`, `ants:syn`, `ants:clipped`. Ours takes settings behind the preset:
 `torch:default;adam.smoothness=1;levels=4x3+2x2`, and features: `torch:default;features=both`.
 A trained VoxelMorph is `torch:voxelmorph`, with `network=` a preset or run (anyvox-morph),
-`passes=`, `both_ways=` 0 or 1, `refine=` the steps of the descent, `smoothness=`, and
+`passes=`, `both_ways=` 0 or 1, `iterations=` the steps of the descent, `smoothness=`, and
 `affine=affine` for an affine stage first.
 """
 
@@ -55,24 +55,24 @@ def _ours(variant: str) -> Method:
     return run
 
 
-def _voxelmorph(
-    network: str = "anyvox-morph",
-    refine: str = "0",
-    smoothness: str = "",
-    voxels: str = str(96**3),
-    passes: str = "2",
-    both_ways: str = "1",
-    **options: Any,
-) -> Method:
-    from anyvox_keras.voxelmorph import load_network, register_scans
+def _voxelmorph(network: str = "anyvox-morph", **options: str) -> Method:
+    from anyvox_keras.voxelmorph import how_to_ask, load_network, register_scans
 
-    settings: dict[str, Any] = {"model": load_network(network), "iterations": int(refine)}
-    settings |= {"smoothness": float(smoothness) if smoothness else None, "voxels": int(voxels)}
-    settings |= {"passes": int(passes), "both_ways": both_ways == "1"}
+    # The pairs are aligned: an affine stage is asked for.
+    settings: dict[str, Any] = {**how_to_ask(network), "affine": None}
+    numbers = {
+        "iterations": int,
+        "smoothness": float,
+        "passes": int,
+        "both_ways": int,
+        "voxels": int,
+    }
+    settings |= {name: numbers.get(name, str)(value) for name, value in options.items()}
+    settings["model"] = load_network(network)
 
     def run(folder: Path, masks: Masks) -> np.ndarray:
         images = {side: folder / f"{side}.nii.gz" for side in ("fixed", "moving")}
-        return register_scans(**settings, **images, **masks, **options).displacement
+        return register_scans(**settings, **images, **masks).displacement
 
     return run
 

@@ -47,7 +47,8 @@ def pretrain(
     run = PretrainingRun(out, settings, overwrite and not resume, count)
     if needs_processes(count):
         return run_in_processes(count)
-    _introduce(run)
+    if not run.finished:
+        _introduce(run)
     train_run(run, SHOWN, began, is_paper(config), f"--weights {out}")
     return 0
 

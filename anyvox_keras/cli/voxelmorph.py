@@ -120,7 +120,7 @@ def register(
     tell(f"loading {run}")
     set_precision(precision)
     from anyvox_keras.features import FeatureExtractor
-    from anyvox_keras.voxelmorph import load_network, register_scans
+    from anyvox_keras.voxelmorph import how_to_ask, load_network, register_scans
 
     fixed: dict[str, Any] = {"model": load_network(run)}
     if extractor:
@@ -128,7 +128,7 @@ def register(
     # Once for all pairs of a table.
     if options["refine"] and options["loss"] == "feature":
         fixed["extractor"] = FeatureExtractor.from_preset(extractor or "anyvox-base")
-    known = _known(run)
+    known = how_to_ask(run)
     for name in ("spacing", "affine", "passes"):
         options[name] = options[name] or known.get(name)
     fixed |= {name: known[name] for name in ("voxels", "both_ways") if name in known}
@@ -140,18 +140,3 @@ def register(
         return save_pair(result, out, overwrite, {"run": run} | options)
 
     return run_pairs(batch, out, options, overwrite, register_pair)
-
-
-def _known(run: str) -> dict[str, Any]:
-    """What a preset or a run says of the grid that the network sees, and of the affine stage."""
-    from anyvox_keras.networks.presets import preset_metadata
-    from anyvox_keras.voxelmorph import VoxelMorphRun
-    from anyvox_keras.voxelmorph.voxelmorph_run import is_preset
-
-    if is_preset(run):
-        about: dict[str, Any] = preset_metadata(run).get("registration", {})
-        return about
-    if not (Path(run) / "config.toml").exists():
-        return {}
-    settings: VoxelMorphSettings = VoxelMorphRun.read_settings(Path(run))
-    return {"spacing": settings.spacing}

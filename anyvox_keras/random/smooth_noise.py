@@ -42,7 +42,7 @@ def smooth_noise(keys: Array, shape: Sequence[int], scale: float, channels: int 
     return resize(normal(keys, (*nodes, channels)), shape)
 
 
-def node_draws(shape: Sequence[int], scale: float, *channels: int) -> Draw:
+def node_draws(shape: Sequence[float], scale: float, *channels: int) -> Draw:
     """Plan standard normals on `ceil(S / scale)` nodes per axis, `(B, d, h, w[, channels])`."""
     return Draw("normal", (*(math.ceil(side / scale) for side in shape), *channels))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anyvox_keras.voxelmorph.voxelmorph import VoxelMorph as VoxelMorph
     from anyvox_keras.voxelmorph.voxelmorph_run import (
         VoxelMorphRun as VoxelMorphRun,
+        how_to_ask as how_to_ask,
         load_network as load_network,
     )
     from anyvox_keras.voxelmorph.voxelmorph_settings import VoxelMorphSettings as VoxelMorphSettings

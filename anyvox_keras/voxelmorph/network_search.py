@@ -196,7 +196,7 @@ class NetworkSearch:
     def displacement(
         self, pair: PairInputs, affine: np.ndarray, features: FeatureSettings, memory: float
     ) -> np.ndarray:
-        """Ask the network once, and refine; see `registration.Search`."""
+        """Ask the network, and refine; see `registration.Search`."""
         _refuse(pair)
         own = pair.images[0].grid
         grid = self._lattice(own)
@@ -219,11 +219,12 @@ class NetworkSearch:
     def _asked(self, fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
         """What the network says, pass after pass; every one reads the moving image itself."""
         field, moved = self.model.register(fixed, moving, self.both_ways)
-        for _ in range(self.passes - 1):
-            step, _ = self.model.register(fixed, moved, self.both_ways)
+        for number in range(1, self.passes):
             with no_gradient():
+                if number > 1:
+                    moved = to_numpy(warp(moving, field, outside="edge"))
+                step, _ = self.model.register(fixed, moved, self.both_ways)
                 field = to_numpy(compose(field, step))
-                moved = to_numpy(warp(moving, field, outside="edge"))
         return field
 
     def _descent(self) -> ConvexSearch:

@@ -13,13 +13,13 @@ from anyvox_keras.backend import agreed, peers
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.features import FeatureExtractor
 from anyvox_keras.io import atomic, prepare_folder
-from anyvox_keras.networks.presets import CONFIG, preset_names
+from anyvox_keras.networks.presets import CONFIG, preset_metadata, preset_names
 from anyvox_keras.registration.losses import DiceLoss, FeatureLoss
 from anyvox_keras.synthesis import LabelEnsemble, SyntheticStream, WholeMaps
 from anyvox_keras.templates import open_banks
 from anyvox_keras.training.checkpoint import BEST
 from anyvox_keras.training.schedules import warm_cosine
-from anyvox_keras.training.training_run import TrainingRun
+from anyvox_keras.training.training_run import CONFIG as SETTINGS, TrainingRun
 from anyvox_keras.voxelmorph.network_search import IMAGE_LOSSES
 from anyvox_keras.voxelmorph.pairs import DeformedPairs, JoinedPairs, ScanPairs, ScanSet, scan_files
 from anyvox_keras.voxelmorph.trainer import NETWORK, VoxelMorphTrainer
@@ -66,6 +66,32 @@ def load_network(source: str | os.PathLike[str], dtype: Any = None) -> VoxelMorp
     if path.suffix == ".h5":
         return VoxelMorph.from_voxelmorph(path)
     return _load(path, dtype)
+
+
+def how_to_ask(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Say what options of `register_scans` a preset or a run names for its network.
+
+    Args:
+        source: As for `load_network`; a file names none.
+
+    Returns:
+        Of a preset `affine`, `voxels`, `passes` and `both_ways`, as far as it has them; of a run
+        the `spacing` that it was trained at.
+
+    Raises:
+        UserError: A damaged preset or run.
+
+    Example:
+        ```python
+        print(how_to_ask("anyvox-morph")["passes"])  # register_scans(network, ..., passes=2, ...)
+        ```
+    """
+    if is_preset(source):
+        return dict(preset_metadata(source).get("registration", {}))
+    if not (Path(source) / SETTINGS).exists():
+        return {}
+    settings: VoxelMorphSettings = VoxelMorphRun.read_settings(Path(source))
+    return {"spacing": settings.spacing}
 
 
 def is_preset(source: str | os.PathLike[str]) -> bool:

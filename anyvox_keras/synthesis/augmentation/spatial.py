@@ -1,6 +1,5 @@
 """Crops, flips and affine maps that all volumes of a sample share."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from anyvox_keras.ops import affine_grid, sample_linear, sample_nearest
 from anyvox_keras.ops.only_where import only_where
 from anyvox_keras.ops.resize import resize
 from anyvox_keras.random.random_layer import Params, RandomLayer, chance, integer, ranged
-from anyvox_keras.random.smooth_noise import about_centre, product, rotation_matrix
+from anyvox_keras.random.smooth_noise import about_centre, node_draws, product, rotation_matrix
 from anyvox_keras.types import Array
 
 Pair = dict[str, Array]
@@ -309,12 +308,9 @@ class AffineAugmentation(PairLayer):
             "shear": ranged(self.shear, 6),
         }
         if self.elastic.high:
-            sides = [
-                math.ceil(n * wide / self.nodes)
-                for n, wide in zip(shape, self._widths(), strict=True)
-            ]
             plan["elastic"] = ranged(self.elastic)
-            plan["nodes"] = random.Draw("normal", (*sides, 3))
+            sides = [n * wide for n, wide in zip(shape, self._widths(), strict=True)]
+            plan["nodes"] = node_draws(sides, self.nodes, 3)
         return plan
 
     def apply(self, x: Pair, params: Params) -> Pair:
