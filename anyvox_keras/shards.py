@@ -2,13 +2,18 @@
 
 import contextlib
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from anyvox_keras.errors import UserError
+
 Items = TypeVar("Items", bound=Sequence[Any])
 #: environment variable of a process whose starter says itself when one is lost
 LAUNCHED = "ANYVOX_LAUNCHED"
+#: what is said where one of several processes ended
+LOST = "process{} of the training was lost; the run goes on from its last checkpoint with --resume"
 
 
 def part_of(items: Items, shard: tuple[int, int]) -> Items:
@@ -45,6 +50,43 @@ def steps_of(count: int | None, shard: tuple[int, int]) -> Iterable[int]:
     if not 0 <= index < parts:
         raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard}")
     return itertools.count(index, parts) if count is None else range(index, count, parts)
+
+
+def told_by_torchrun() -> tuple[int, int]:
+    """Which of how many processes this is, as `torchrun` said to it."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def told_by_keras() -> tuple[int, int]:
+    """Which of how many processes this is, as said for `keras.distribution.initialize`."""
+    index = os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0)
+    return int(index), int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
+
+
+def told_by_tensorflow() -> tuple[int, int]:
+    """Which of how many processes this is, as `TF_CONFIG` says.
+
+    Raises:
+        UserError: If that is not what `tf.distribute` reads.
+    """
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        told = json.loads(text)
+        cluster = told.get("cluster", {})
+        chiefs, workers = (len(cluster.get(kind, ())) for kind in ("chief", "worker"))
+        if chiefs + workers < 2:
+            return 0, 1
+        before = chiefs if told["task"]["type"] == "worker" else 0
+        return before + int(told["task"]["index"]), chiefs + workers
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            "TF_CONFIG: expected JSON with `cluster` and `task`, see tf.distribute, received "
+            f"{text[:80]}"
+        ) from error
+
+
+#: backend -> how its processes know which of how many they are
+TOLD = {"torch": told_by_torchrun, "jax": told_by_keras, "tensorflow": told_by_tensorflow}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""Fits on two devices and on one, compared; a program, for a framework splits its CPU only once.
+"""Fits in two processes and in one, compared; a program that is run twice at once.
 
-PyTorch runs it twice at once, a process for each device. `FOLDER kill` ends one of them.
+`FOLDER kill` ends one of them.
 """
 
 import os
@@ -17,6 +17,7 @@ from anyvox_keras.backend import on_devices, peers
 from anyvox_keras.training import Checkpoint
 
 FIRST, STEPS = 1, 3
+COMPILED = keras.backend.backend() != "torch"  # for another minute, where more is fitted
 
 
 class EachTwice(FakeStream):
@@ -71,13 +72,15 @@ if __name__ == "__main__":
         checkpoint.step = FIRST
         many.fit(pairs, epochs=STEPS - FIRST, callbacks=[checkpoint], verbose=0)
         two, (rank, ranks) = weights(many), peers()
-        if ranks > 1:
+        assert ranks == 2
+        if not COMPILED:
             validated = many.evaluate(stream(2), verbose=0, return_dict=True)
     one, whole = model(), stream()
     start = weights(one)
     expected = one.fit(whole, verbose=0).history
 
-    own = [pair for pair in range(2 * STEPS) if ranks == 1 or pair % 2 == rank]
+    reads_all = keras.backend.backend() == "tensorflow"  # whose strategy then drops others' pairs
+    own = [pair for pair in range(2 * STEPS) if reads_all or pair % 2 == rank]
     assert set(pairs.pairs) == set(own), pairs.pairs
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -88,7 +91,7 @@ if __name__ == "__main__":
     Checkpoint(folder, rest).restore(resumed)
     assert rest.position == 2 * STEPS
     np.testing.assert_array_equal(weights(resumed), two)
-    if ranks == 1:  # JAX would compile for another minute
+    if COMPILED:
         print("alike")
         sys.exit()
     for name, value in one.evaluate(stream(2), verbose=0, return_dict=True).items():

@@ -12,7 +12,6 @@ from fake_stream import FakeStream
 
 import anyvox_keras as avx
 from anyvox_keras.backend import to_numpy
-from anyvox_keras.training.checkpoint import read_facts
 from anyvox_keras.voxelmorph import ScanPairs, VoxelMorphTrainer
 
 SIDE = 16
@@ -196,28 +195,6 @@ def test_taps_that_are_none_are_refused(taps, reason):
     model = keras.Model(x, keras.layers.Reshape((8, 8, 8, 2))(flat))
     with pytest.raises(ValueError, match=reason):
         avx.ContrastivePretrainer(model, taps=taps)
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() == "tensorflow", reason="whose strategy has a test of its own"
-)
-def test_devices_share_a_training_and_its_checkpoints(tmp_path, monkeypatch):
-    """The pairs, the gradient, the losses and the checkpoint are those of one device."""
-    program = str(Path(__file__).with_name("parallel_fits.py"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    if keras.backend.backend() != "torch":
-        command = [sys.executable, program, str(tmp_path)]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        assert ran.stdout.strip().endswith("alike"), ran.stderr[-2000:]
-        return
-    from anyvox_keras.backend import run_processes
-
-    before = dict(os.environ)
-    assert run_processes([program, str(tmp_path)], 2) == 0
-    with pytest.raises(ConnectionError, match=r"process 1 \(SIGKILL\) .* goes on .* --resume"):
-        run_processes([program, str(tmp_path / "killed"), "kill"], 2)
-    assert read_facts(tmp_path / "killed" / "state")["step"] >= 10
-    assert dict(os.environ) == before  # what is run next has all cores
 
 
 @pytest.mark.slow

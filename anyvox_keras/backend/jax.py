@@ -2,17 +2,24 @@
 
 import contextlib
 import os
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import keras
+import numpy as np
+from jax.experimental import multihost_utils
 from keras import ops
 
 from anyvox_keras.backend import arrays
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
+from anyvox_keras.shards import LOST, told_by_keras
 from anyvox_keras.types import Function
+
+#: words of the errors that a process sees whose peer was lost; they have no class of their own
+LOSSES = ("Gloo", "NCCL", "heartbeat", "coordination service")
 
 # XLA reads this when the first array is made, which is after this import. Without it JAX 0.11.2
 # refuses a program that keeps the first k of a long `argsort` on a GPU ("compare-greater-than ...
@@ -30,9 +37,8 @@ double = arrays.doubled_by_broadcasts
 max_pool = arrays.max_pooled_by_keras
 replicas = arrays.one_replica
 gradients_averaged = summed_over_peers = arrays.as_they_are
-agreed, peers = arrays.same, arrays.only_process
 # One program sees the arrays of all devices.
-mean_over_devices = arrays.same
+mean_over_devices = reducible = arrays.same
 run_processes = arrays.no_processes
 value_and_gradient = jax.value_and_grad
 
@@ -50,9 +56,11 @@ def compiled(fn: Function) -> Function:
 def on_devices(count: int) -> Iterator[None]:
     """Build and train a model on so many devices, each with its share of a step's batch.
 
-    A CPU counts as many devices as it is told before its first array is made. Within a
-    distribution's scope, that distribution stays.
+    A CPU counts as many devices as it is told before its first array is made. Several processes
+    train on all devices of all of them. Within a distribution's scope, that distribution stays.
     """
+    if process_shard()[1] > 1:
+        count = device_count()
     if count == 1 or keras.distribution.distribution() is not None:
         yield
         return
@@ -62,21 +70,59 @@ def on_devices(count: int) -> Iterator[None]:
     found = keras.distribution.list_devices()
     if count > len(found):
         raise ValueError(f"expected at most {len(found)} devices, received {count}")
-    with keras.distribution.DataParallel(devices=found[:count]).scope():
+    # The stream gives each of several processes its own part of a step.
+    together = keras.distribution.DataParallel(devices=found[:count], auto_shard_dataset=False)
+    with _lost_told(), together.scope():
         yield
 
 
+@contextlib.contextmanager
+def _lost_told() -> Iterator[None]:
+    """Say in one line that a process was lost, which each other one sees by its socket."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if process_shard()[1] == 1 or not any(word in str(error) for word in LOSSES):
+            raise
+        raise ConnectionError(LOST.format("")) from error
+
+
 def device_count() -> int:
-    """Number of devices that could train together."""
-    return int(jax.local_device_count())
+    """Number of devices that could train together, of all processes."""
+    if process_shard()[1] > 1 and not jax.distributed.is_initialized():
+        # A process whose peer is lost shall say so by itself, not be aborted.
+        jax.config.update("jax_enable_recoverability", True)
+        keras.distribution.initialize()
+    return int(jax.device_count())
 
 
 def process_shard() -> tuple[int, int]:
-    """Which of how many processes this is, as `jax.distributed.initialize` was told."""
+    """Which of how many processes this is, as `jax.distributed.initialize` was told.
+
+    Before that, as the environment that `keras.distribution.initialize` reads says.
+    """
     # Asked in vain, JAX would begin to use the devices, and a CPU can then not be split any more.
-    if not jax.distributed.is_initialized():
+    if jax.distributed.is_initialized():
+        return jax.process_index(), jax.process_count()
+    return told_by_keras()
+
+
+def peers() -> tuple[int, int]:
+    """Which of how many processes that train one model together this is."""
+    if not jax.distributed.is_initialized() or keras.distribution.distribution() is None:
         return 0, 1
     return jax.process_index(), jax.process_count()
+
+
+def agreed(value: Any) -> Any:
+    """Return the first process's value in all processes that train one model together."""
+    if peers()[1] == 1:
+        return value
+    told = np.frombuffer(pickle.dumps(value), "uint8")
+    length = int(multihost_utils.broadcast_one_to_all(np.asarray(len(told))))
+    padded = np.zeros(length, "uint8")
+    padded[: min(length, len(told))] = told[:length]
+    return pickle.loads(bytes(multihost_utils.broadcast_one_to_all(padded)))
 
 
 def recorded(fn: Function) -> Function:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from keras import ops
 
 from anyvox_keras.backend import arrays
 from anyvox_keras.backend.device import cpu_has_bfloat16
+from anyvox_keras.shards import LOST, told_by_tensorflow
 from anyvox_keras.types import Function
 
 repeat, no_gradient = arrays.repeat_in_graph, arrays.gradient_on_request
@@ -20,9 +22,8 @@ is_eager_inference = arrays.never_eager
 standardize_over_space = arrays.standardize_with_gradient
 double = arrays.doubled_by_broadcasts
 max_pool = arrays.max_pooled_by_keras
-process_shard = arrays.only_process
+process_shard = told_by_tensorflow
 gradients_averaged = summed_over_peers = arrays.as_they_are
-agreed, peers = arrays.same, arrays.only_process
 run_processes = arrays.no_processes
 
 
@@ -39,9 +40,13 @@ def compiled(fn: Function) -> Function:
 def on_devices(count: int) -> Iterator[None]:
     """Build and train a model on so many devices, each with its share of a step's batch.
 
-    Without a GPU the CPU is split into as many, before its first tensor is made. Within a
-    strategy's scope, that strategy stays.
+    Without a GPU the CPU is split into as many, before its first tensor is made. Several processes
+    train on all devices of all of them. Within a strategy's scope, that strategy stays.
     """
+    if process_shard()[1] > 1 and not tf.distribute.has_strategy():
+        with _lost_told(), tf.distribute.MultiWorkerMirroredStrategy().scope():
+            yield
+        return
     if count == 1 or tf.distribute.has_strategy():
         yield
         return
@@ -60,8 +65,36 @@ def on_devices(count: int) -> Iterator[None]:
 
 
 def device_count() -> int:
-    """Number of devices that could train together: GPUs, or one CPU."""
-    return max(1, len(tf.config.list_physical_devices("GPU")))
+    """Number of devices that could train together: GPUs, or one CPU, of each process."""
+    return max(1, len(tf.config.list_physical_devices("GPU"))) * process_shard()[1]
+
+
+def peers() -> tuple[int, int]:
+    """Which of how many processes that train one model together this is."""
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    return process_shard()
+
+
+def agreed(value: Any) -> Any:
+    """Return the first process's value in all processes that train one model together."""
+    if peers()[1] == 1:
+        return value
+    told = pickle.dumps(value)
+    # Whole kilobytes, so that TensorFlow traces few programs; pickle ends where it ended.
+    padded = tf.constant(list(told.ljust(-(-len(told) // 1024) * 1024, b"\0")), tf.int32)
+    every = tf.distribute.get_strategy().gather(padded, axis=0)
+    return pickle.loads(bytes(every.numpy().tolist()))
+
+
+@contextlib.contextmanager
+def _lost_told() -> Iterator[None]:
+    """Say in one line that a process was lost, which each other one is told by TensorFlow."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise ConnectionError(LOST.format("")) from error
 
 
 def recorded(fn: Function) -> Function:
@@ -172,6 +205,16 @@ def mean_over_devices(x: tf.Tensor, /) -> tf.Tensor:
     if replicas() == 1 or tf.distribute.in_cross_replica_context():
         return x
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, x)
+
+
+def reducible(value: Any) -> Any:
+    """Let Keras 3.15 average a dict of a step's numbers over processes, as it does: along an axis.
+
+    Where one process trains, they stay as they are.
+    """
+    if peers()[1] == 1 or tf.distribute.in_cross_replica_context():
+        return value
+    return {name: tf.reshape(number, (1,)) for name, number in value.items()}
 
 
 def reflect_pad(x: tf.Tensor, width: int = 1) -> tf.Tensor:

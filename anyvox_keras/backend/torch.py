@@ -7,12 +7,12 @@ import torch
 from keras import ops
 from torch import Tensor
 
-from anyvox_keras.backend.arrays import one_replica
+from anyvox_keras.backend.arrays import one_replica, same
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.torch_program import TorchProgram
 from anyvox_keras.types import Function
 
-replicas = one_replica
+replicas, reducible = one_replica, same
 
 
 def compiled(fn: Function) -> Function:

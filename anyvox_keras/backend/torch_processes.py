@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyvox_keras.shards import LAUNCHED, environment_kept
+from anyvox_keras.shards import LAUNCHED, LOST, environment_kept, told_by_torchrun
 
-#: what is said where one of several processes ended
-LOST = "process{} of the training was lost; the run goes on from its last checkpoint with --resume"
 #: whether processes train one model together right now, and each computes every step's loss
 _together = False
 #: exit codes of a process that was killed, or crashed, and not told to end by `run_processes`
@@ -30,9 +28,7 @@ def process_shard() -> tuple[int, int]:
     group = torch.distributed
     if group.is_available() and group.is_initialized():
         return group.get_rank(), group.get_world_size()
-    if {"RANK", "WORLD_SIZE"} <= set(os.environ):
-        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    return 0, 1
+    return told_by_torchrun()
 
 
 @contextlib.contextmanager
@@ -114,8 +110,9 @@ def run_processes(command: Sequence[str], count: int) -> int:
 
 
 def device_count() -> int:
-    """Number of devices that could train together: GPUs, or one CPU."""
-    return max(1, torch.cuda.device_count())
+    """Number of devices that could train together: processes of `torchrun`, GPUs, or one CPU."""
+    parts = process_shard()[1]
+    return parts if parts > 1 else max(1, torch.cuda.device_count())
 
 
 def peers() -> tuple[int, int]:

@@ -1,16 +1,16 @@
 """Training on several devices: `--devices`, and the processes that PyTorch trains in."""
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from anyvox_keras.cli._live_line import complain
 from anyvox_keras.errors import UserError
+from anyvox_keras.shards import LAUNCHED, TOLD
 
 
 class Devices(click.ParamType):
@@ -36,45 +36,23 @@ DEVICES = click.option(
 
 
 def devices_of(wanted: int | None) -> int:
-    """Return how many devices train: of `torchrun` as many as it started processes."""
-    if wanted == 1 and not {"RANK", *CLUSTERS} & set(os.environ):
-        return 1  # known without a framework
-    from anyvox_keras.backend import NAME, device_count, process_shard
-
-    if NAME != "torch":
-        _require_one_process()
-    processes = process_shard()[1]
-    if processes > 1:
-        return processes
-    return device_count() if wanted is None else wanted
-
-
-def _require_one_process() -> None:
-    """Refuse a cluster that would train the same run once in every process.
+    """Return how many devices train: all of a cluster's, where the environment names one.
 
     Raises:
-        UserError: If the environment names one.
+        UserError: If it names one of another backend, of which each process would train alone.
     """
-    for name, processes in CLUSTERS.items():
-        count = processes(os.environ[name]) if name in os.environ else 1
-        if count > 1:
-            raise UserError(
-                f"{name}: expected one process, received {count}; on several machines training "
-                "needs torchrun and KERAS_BACKEND=torch"
-            )
+    named = {name: told()[1] for name, told in TOLD.items() if told()[1] > 1}
+    if wanted == 1 and not named:
+        return 1  # known without a framework
+    from anyvox_keras.backend import NAME, device_count
 
-
-def _workers(told: str) -> int:
-    """Number of processes that TensorFlow's description of a cluster names."""
-    cluster = json.loads(told).get("cluster", {})
-    return sum(len(cluster.get(kind, [])) for kind in ("chief", "worker"))
-
-
-#: environment variables that name a cluster of TensorFlow or JAX -> how many processes it has
-CLUSTERS: dict[str, Callable[[str], int]] = {
-    "TF_CONFIG": _workers,
-    "KERAS_DISTRIBUTION_NUM_PROCESSES": int,
-}
+    if named and NAME not in named:
+        other, processes = next(iter(named.items()))
+        raise UserError(
+            f"KERAS_BACKEND: expected {other}, of which the environment names {processes} "
+            f"processes, received {NAME}"
+        )
+    return device_count() if named or wanted is None else wanted
 
 
 def needs_processes(devices: int) -> bool:
@@ -100,16 +78,27 @@ def run_in_processes(devices: int) -> int:
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """Let only the first of several processes speak of what all of them meet."""
-    if os.environ.get("RANK", "0") == "0":
-        yield
-        return
-    with (
-        open(os.devnull, "w") as nothing,
-        contextlib.redirect_stdout(nothing),
-        contextlib.redirect_stderr(nothing),
-    ):
+    """Let only the first of several processes speak of what all of them meet.
+
+    That one of them was lost, each of the others says.
+    """
+    first = not any(told()[0] for told in TOLD.values())
+    with contextlib.ExitStack() as silent:
+        if not first:
+            nothing = silent.enter_context(open(os.devnull, "w"))
+            silent.enter_context(contextlib.redirect_stdout(nothing))
+            silent.enter_context(contextlib.redirect_stderr(nothing))
         try:
             yield
+        except ConnectionError as error:
+            silent.close()
+            # who started the processes says itself which of them was lost
+            if LAUNCHED not in os.environ:
+                complain("error", error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)  # JAX would wait for the lost process before it ends
         except (ValueError, OSError):
+            if first:
+                raise
             sys.exit(2)

@@ -1,6 +1,5 @@
 """What the commands that train into a folder share: flags, TOML, refusing, resuming, rows."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from anyvox_keras.cli._live_line import clear_line, complain
 from anyvox_keras.cli._options import PROGRESS
 from anyvox_keras.errors import UserError
 from anyvox_keras.progress import note
-from anyvox_keras.shards import LAUNCHED
 from anyvox_keras.training.settings import Field, Settings, fields_of, read_toml
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -137,9 +135,7 @@ def train_run(
     note("compiling: the first step takes longest")
     try:
         run.train(None if on_terminal else print_row, int(on_terminal), introduce)
-    except (FloatingPointError, ConnectionError) as error:
-        # who started the processes says itself which of them was lost
-        if LAUNCHED not in os.environ or isinstance(error, FloatingPointError):
-            complain("error", error)
+    except FloatingPointError as error:
+        complain("error", error)
         sys.exit(1)
     click.echo(f"{run.folder}: step {run.step}{use and '; use it with '}{use}")

@@ -3,8 +3,10 @@
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from anyvox_keras.backend import peers, to_numpy
+from anyvox_keras.backend import agreed, peers, to_numpy
 from anyvox_keras.errors import UserError, reading
 from anyvox_keras.io import atomic, atomic_hdf5, require_room
 
@@ -25,15 +27,21 @@ STATE, LAST, BEST = "state", "last.weights.h5", "best.weights.h5"
 def save_state(path: str | os.PathLike[str], model: keras.Model, facts: Facts) -> None:
     """Write weights, moving statistics, optimizer and metrics to HDF5, as plain arrays, atomically.
 
+    Of several processes that train together, all call this and the first one writes.
+
     Args:
         path: The file; it is replaced whole or not at all.
         model: A compiled `ContrastivePretrainer`.
         facts: Numbers and strings to keep beside, such as the step.
     """
+    # TensorFlow adds the metrics of all processes up as they are read.
+    arrays = [(name, variable.path, to_numpy(variable)) for name, variable in _variables(model)]
+    if peers()[0]:
+        return
     with atomic_hdf5(path) as file:
-        for name, variable in _variables(model):
-            file[name] = to_numpy(variable)
-            file[name].attrs["path"] = variable.path
+        for name, of, array in arrays:
+            file[name] = array
+            file[name].attrs["path"] = of
         file.attrs.update(facts)
 
 
@@ -169,7 +177,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count, and save when it is time or `fit` is told to stop."""
         self.step += 1
-        if self.model.stop_training or self.due():
+        if agreed(self.model.stop_training or self.due()):
             self.save()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -196,13 +204,7 @@ class Checkpoint(keras.callbacks.Callback):
     def save(self) -> None:
         """Write all files now; of several processes that train together, the first one does."""
         self._saved_at, self._saved_step = time.monotonic(), self.step
-        if peers()[0]:
-            return
-        sync_state(self.model)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with averaged(self.model):
-            self._save_weights(self.folder / LAST)
-            self.model.save_network(self.folder, {"steps": self.step})
+        self._save_for_use(self._save_last)
         position = self.step * self.stream.batch_size
         facts = {"step": self.step, "position": position, "best": self.best}
         facts |= {"waited": self.waited, "stopped": self.stopped}
@@ -222,16 +224,38 @@ class Checkpoint(keras.callbacks.Callback):
             self.stopped = patience is not None and self.waited >= patience
             return
         self.best, self.waited = loss, 0
-        if peers()[0]:
-            return
-        sync_state(self.model)
-        with averaged(self.model):
-            self._save_weights(self.folder / BEST)
+        self._save_for_use(partial(self._save_weights, BEST))
 
-    def _save_weights(self, path: Path) -> None:
+    def _save_for_use(self, save: Callable[[], None]) -> None:
+        """Let the first process save the weights, or their averages where there are any."""
+        sync_state(self.model)
+        index, processes = peers()
+        with averaged(self.model):
+            if processes == 1:
+                save()
+            elif index == 0:
+                _by_itself(save)
+
+    def _save_last(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._save_weights(LAST)
+        self.model.save_network(self.folder, {"steps": self.step})
+
+    def _save_weights(self, name: str) -> None:
+        path = self.folder / name
         with atomic(path) as temporary:
             require_room(path, room_of(self.model))
             self.model.save_weights(temporary)
+
+
+def _by_itself(save: Callable[[], None]) -> None:
+    """Save where no device or process but this one is known: a thread of its own.
+
+    Keras makes variables as it saves, which TensorFlow and JAX let all processes of a training do
+    or none.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(save).result()
 
 
 def room_of(model: keras.Model) -> int:

@@ -7,23 +7,38 @@ import pytest
 
 from anyvox_keras.cli import main
 
-WORKERS = json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}})
-
-
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="which trains in several processes")
-@pytest.mark.parametrize(
-    ("name", "told"), [("TF_CONFIG", WORKERS), ("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")]
+WORKERS = json.dumps(
+    {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
 )
-def test_a_cluster_that_would_train_each_by_itself_is_refused(
-    tmp_path, capsys, monkeypatch, name, told
-):
-    monkeypatch.setenv(name, told)
-    assert main(["pretrain", "--out", str(tmp_path / "run"), "--steps", "1"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, lines
-    assert f"{name}: expected one process, received 2" in lines[0]
-    assert "torchrun" in lines[0]
-    assert not (tmp_path / "run").exists()
+NAMES = {
+    "torch": {"RANK": "0", "WORLD_SIZE": "2"},
+    "jax": {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"},
+    "tensorflow": {"TF_CONFIG": WORKERS},
+}
+BACKEND = keras.backend.backend()
+
+
+def refused(capsys, folder):
+    assert main(["pretrain", "--out", str(folder / "run"), "--steps", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert not (folder / "run").exists()
+    return line
+
+
+@pytest.mark.parametrize("named", set(NAMES) - {BACKEND})
+def test_a_cluster_of_another_backend_is_refused(tmp_path, capsys, monkeypatch, named):
+    """Each of its processes would train the same run by itself."""
+    for name, value in NAMES[named].items():
+        monkeypatch.setenv(name, value)
+    said = refused(capsys, tmp_path)
+    assert f"KERAS_BACKEND: expected {named}, of which the environment names 2 processes" in said
+    assert said.endswith(f"received {BACKEND}")
+
+
+@pytest.mark.parametrize("told", ["{", "[]", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}})])
+def test_a_cluster_that_is_none_is_refused(tmp_path, capsys, monkeypatch, told):
+    monkeypatch.setenv("TF_CONFIG", told)
+    assert "TF_CONFIG: expected JSON with `cluster` and `task`" in refused(capsys, tmp_path)
 
 
 @pytest.mark.parametrize("devices", ["0", "some", "-1"])

@@ -1,7 +1,10 @@
 """Runs on several devices learn what one device does, and a lost process ends them soundly."""
 
+import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +18,10 @@ from segmentation.made_data import made_folder
 from anyvox_keras.contrastive import PretrainingRun, RunSettings
 from anyvox_keras.errors import UserError
 from anyvox_keras.segmentation import SegmentationRun
+from anyvox_keras.training.checkpoint import read_facts
 
-TORCH = keras.backend.backend() == "torch"
+BACKEND = keras.backend.backend()
+TORCH = BACKEND == "torch"
 TESTS = Path(__file__).parents[1]
 
 
@@ -62,9 +67,36 @@ def process_of(rank, parent):
     raise AssertionError(f"{parent} has no process of rank {rank}")
 
 
+def told_to_each():
+    """What the environment says to each of two processes of this backend, on this machine."""
+    with contextlib.ExitStack() as held:
+        taken = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        places = [f"127.0.0.1:{one.getsockname()[1]}" for one in taken]
+    for index in (0, 1):
+        if BACKEND == "jax":
+            yield {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": places[0],
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+                "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
+            }
+        else:
+            task = {"type": "worker", "index": index}
+            yield {"TF_CONFIG": json.dumps({"cluster": {"worker": places}, "task": task})}
+
+
+def started(command, **told):
+    kept = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env={**os.environ, **told}, **kept)
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_path")
-@pytest.mark.skipif(not TORCH, reason="TensorFlow and JAX train in one process, killed as a whole")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes as Linux does")
 def test_a_killed_process_ends_the_others_in_one_line_and_the_run_goes_on(tmp_path):
     made_folder(tmp_path / "data")
@@ -74,20 +106,49 @@ def test_a_killed_process_ends_the_others_in_one_line_and_the_run_goes_on(tmp_pa
     flags |= {"log-every": 1}
     words = [f"--{name}={value}" for name, value in flags.items()]
     command = [sys.executable, "-m", "anyvox_keras.cli", "segment", "train", *words]
-    with subprocess.Popen(
-        [*command, "--devices", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while not (run / "state").exists():
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.02)
-        os.kill(process_of(1, process.pid), signal.SIGKILL)
-        said = process.communicate(timeout=60)[1].splitlines()
+    if TORCH:
+        with started([*command, "--devices", "2"]) as process:
+            wait_for(run / "state", process)
+            os.kill(process_of(1, process.pid), signal.SIGKILL)
+            said = process.communicate(timeout=60)[1]
+        assert len(said.splitlines()) == 1, said
+        assert "process 1 (SIGKILL) of the training was lost" in said
+    else:
+        process, other = (started(command, **told) for told in told_to_each())
+        with process, other:
+            wait_for(run / "state", process)
+            other.kill()
+            said = process.communicate(timeout=60)[1]
+        # The frameworks' own words about their sockets cannot be kept back.
+        own = [line for line in said.splitlines() if line.startswith("anyvox: ")]
+        assert len(own) == 1, said
+        assert "Traceback" not in said
+        assert "process of the training was lost" in own[0]
     assert process.returncode == 1
-    assert len(said) == 1, said
-    assert "process 1 (SIGKILL) of the training was lost" in said[0]
-    assert "--resume" in said[0]
+    assert "--resume" in said
     left = SegmentationRun(run, SegmentationRun.read_settings(run))
     assert 10 <= (step := left.step) < 400
     with pytest.raises(StoppedError):
         left.train(stop)
     assert np.genfromtxt(run / "log.csv", delimiter=",", names=True)["step"].max() > step
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_path")
+def test_processes_share_a_training_and_its_checkpoints(tmp_path):
+    """The pairs, the gradient, the losses and the checkpoint are those of one process."""
+    program = str(TESTS / "parallel_fits.py")
+    if not TORCH:
+        command = [sys.executable, program, str(tmp_path)]
+        for process in [started(command, **told) for told in told_to_each()]:
+            said, error = process.communicate(timeout=600)
+            assert said.strip().endswith("alike"), error[-2000:]
+        return
+    from anyvox_keras.backend import run_processes
+
+    before = dict(os.environ)
+    assert run_processes([program, str(tmp_path)], 2) == 0
+    with pytest.raises(ConnectionError, match=r"process 1 \(SIGKILL\) .* goes on .* --resume"):
+        run_processes([program, str(tmp_path / "killed"), "kill"], 2)
+    assert read_facts(tmp_path / "killed" / "state")["step"] >= 10
+    assert dict(os.environ) == before  # what is run next has all cores

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import gradients_averaged, peers, replicas, summed_over_peers
+from anyvox_keras.backend import gradients_averaged, peers, reducible, replicas, summed_over_peers
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.types import Array
 
@@ -17,7 +17,7 @@ class StreamModel(keras.Model):
     A stream's order is kept (`shuffle=False`), so that a run can be repeated, and where
     `keras.callbacks.BackupAndRestore` goes on in a later epoch, the stream does too. What would
     fail at the first step, or would be passed over in silence, is refused before it. Under
-    `tf.distribute.MirroredStrategy` each device takes its share of a step's samples: N devices with
+    a strategy of `tf.distribute` each device takes its share of a step's samples: N devices with
     one sample each see and learn what one device with N samples does (batch normalisation
     excepted, whose statistics are each device's own). Subclasses write `bind(stream)`.
 
@@ -90,14 +90,27 @@ class StreamModel(keras.Model):
 
     def _shared(self, stream: Any) -> Any:
         """Let this process see its part of a stream's batches, where several train this model."""
-        if not isinstance(stream, SeekableStream):
+        shares = getattr(self, "distribute_strategy", None) is not None  # TensorFlow does it
+        if shares or not isinstance(stream, SeekableStream):
             return contextlib.nullcontext()
         return stream.shared(peers())
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Show the model the shapes of a step under a strategy of TensorFlow.
+
+        Keras 3.15 would show it the mean over the devices of integer keys, which are then not
+        integers, and which `MultiWorkerMirroredStrategy` refuses.
+        """
+        if iterator is not None and self._distribute_strategy is not None:
+            batch = next(next(iter(iterator))[2])
+            local = self.distribute_strategy.experimental_local_results
+            data_batch = keras.tree.map_structure(lambda x: local(x)[0], batch)
+        super()._maybe_symbolic_build(data_batch=data_batch)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the metrics of all processes' samples."""
         with summed_over_peers(self.metrics_variables):
-            result: dict[str, Any] = super().get_metrics_result()
+            result: dict[str, Any] = reducible(super().get_metrics_result())
             return result
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from anyvox_keras.backend import process_shard
+from anyvox_keras.backend import NAME, process_shard
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 
 
@@ -22,9 +22,11 @@ def tensorflow_dataset(stream: SeekableStream, count: int | None, shard: Any) ->
     """
     if isinstance(shard, tf.distribute.InputContext):
         shard = shard.input_pipeline_id, shard.num_input_pipelines
-    own = process_shard() if shard is None else shard
+    if shard is None:
+        # A strategy of TensorFlow shares a whole pipeline's batches out by itself.
+        shard = (0, 1) if NAME == "tensorflow" else process_shard()
     spec = stream.layer.compute_output_spec({"keys": keras.KerasTensor((stream.batch_size, 2))})
     signature = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in spec.items()}
     return tf.data.Dataset.from_generator(
-        lambda: stream.arrays(count, own), output_signature=signature
+        lambda: stream.arrays(count, shard), output_signature=signature
     ).prefetch(1)
