@@ -52,6 +52,25 @@ def steps_of(count: int | None, shard: tuple[int, int]) -> Iterable[int]:
     return itertools.count(index, parts) if count is None else range(index, count, parts)
 
 
+@contextlib.contextmanager
+def lost_told(errors: tuple[type[Exception], ...], words: Sequence[str] = ()) -> Iterator[None]:
+    """Say in one line that another process was lost, which frameworks say in words of their own.
+
+    Args:
+        errors: What the framework raises then.
+        words: Of which its message holds one, where such an error may be any other, too.
+
+    Raises:
+        ConnectionError: In the place of such an error.
+    """
+    try:
+        yield
+    except errors as error:
+        if words and not any(word in str(error) for word in words):
+            raise
+        raise ConnectionError(LOST.format("")) from error
+
+
 def told_by_torchrun() -> tuple[int, int]:
     """Which of how many processes this is, as `torchrun` said to it."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -13,6 +13,7 @@ from keras import ops
 import anyvox_keras as avx
 from anyvox_keras.backend import on_devices
 from anyvox_keras.training.checkpoint import load_state, save_state
+from anyvox_keras.voxelmorph import ScanPairs, VoxelMorphTrainer
 
 
 class EachTwice(FakeStream):
@@ -31,6 +32,13 @@ def pretrainer(stream):
     return model
 
 
+def voxelmorph(stream):
+    network = avx.VoxelMorph(encoder=(2,), decoder=(2, 2), steps=1, flow_stride=2, seed=0)
+    model = VoxelMorphTrainer(network, {"image": keras.losses.MeanSquaredError()})
+    model.compile(keras.optimizers.SGD(1.0))
+    return model
+
+
 def with_synthesis(stream):
     keras.utils.set_random_seed(0)
     x = keras.Input((None, None, None, 1))
@@ -43,6 +51,8 @@ def with_synthesis(stream):
 
 def streams():
     yield pretrainer, EachTwice(side=8, batch_size=2, steps=2)
+    images = list(np.random.default_rng(0).random((3, 8, 8, 8, 1)).astype("float32"))
+    yield voxelmorph, ScanPairs(images, batch_size=2, steps=2)
     labels = avx.LabelEnsemble(16, count=(2, 3), foreground=0.0)
     views = avx.PairedViews(avx.Appearance(spike=None, gibbs=None, resolution=None, bias=None))
     bank = avx.TemplateBank.geometric(4, side=16)

@@ -210,4 +210,4 @@ def test_two_devices_learn_what_one_does_from_the_same_pairs():
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert ran.stdout.count("alike") == 2, ran.stderr[-2000:]
+    assert ran.stdout.count("alike") == 3, ran.stderr[-2000:]

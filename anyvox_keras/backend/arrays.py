@@ -118,8 +118,3 @@ def same(value: Any) -> Any:
 def no_processes(command: Sequence[str], count: int) -> int:
     """Refuse: TensorFlow and JAX train on several devices in one process."""
     raise NotImplementedError
-
-
-def only_process() -> tuple[int, int]:
-    """Which of how many processes this is: the first of one, as far as the framework knows."""
-    return 0, 1

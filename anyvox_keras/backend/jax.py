@@ -15,11 +15,8 @@ from keras import ops
 from anyvox_keras.backend import arrays
 from anyvox_keras.backend.device import cpu_has_bfloat16
 from anyvox_keras.backend.jax_conv3d import conv3d_on_cpu
-from anyvox_keras.shards import LOST, told_by_keras
+from anyvox_keras.shards import lost_told, told_by_keras
 from anyvox_keras.types import Function
-
-#: words of the errors that a process sees whose peer was lost; they have no class of their own
-LOSSES = ("Gloo", "NCCL", "heartbeat", "coordination service")
 
 # XLA reads this when the first array is made, which is after this import. Without it JAX 0.11.2
 # refuses a program that keeps the first k of a long `argsort` on a GPU ("compare-greater-than ...
@@ -72,19 +69,12 @@ def on_devices(count: int) -> Iterator[None]:
         raise ValueError(f"expected at most {len(found)} devices, received {count}")
     # The stream gives each of several processes its own part of a step.
     together = keras.distribution.DataParallel(devices=found[:count], auto_shard_dataset=False)
-    with _lost_told(), together.scope():
+    with contextlib.ExitStack() as scopes:
+        if process_shard()[1] > 1:
+            words = ("Gloo", "NCCL", "heartbeat", "coordination service")
+            scopes.enter_context(lost_told((jax.errors.JaxRuntimeError, ValueError), words))
+        scopes.enter_context(together.scope())
         yield
-
-
-@contextlib.contextmanager
-def _lost_told() -> Iterator[None]:
-    """Say in one line that a process was lost, which each other one sees by its socket."""
-    try:
-        yield
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if process_shard()[1] == 1 or not any(word in str(error) for word in LOSSES):
-            raise
-        raise ConnectionError(LOST.format("")) from error
 
 
 def device_count() -> int:

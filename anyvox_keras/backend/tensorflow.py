@@ -12,7 +12,7 @@ from keras import ops
 
 from anyvox_keras.backend import arrays
 from anyvox_keras.backend.device import cpu_has_bfloat16
-from anyvox_keras.shards import LOST, told_by_tensorflow
+from anyvox_keras.shards import lost_told, told_by_tensorflow
 from anyvox_keras.types import Function
 
 repeat, no_gradient = arrays.repeat_in_graph, arrays.gradient_on_request
@@ -44,7 +44,8 @@ def on_devices(count: int) -> Iterator[None]:
     train on all devices of all of them. Within a strategy's scope, that strategy stays.
     """
     if process_shard()[1] > 1 and not tf.distribute.has_strategy():
-        with _lost_told(), tf.distribute.MultiWorkerMirroredStrategy().scope():
+        losses = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError
+        with lost_told(losses), tf.distribute.MultiWorkerMirroredStrategy().scope():
             yield
         return
     if count == 1 or tf.distribute.has_strategy():
@@ -86,15 +87,6 @@ def agreed(value: Any) -> Any:
     padded = tf.constant(list(told.ljust(-(-len(told) // 1024) * 1024, b"\0")), tf.int32)
     every = tf.distribute.get_strategy().gather(padded, axis=0)
     return pickle.loads(bytes(every.numpy().tolist()))
-
-
-@contextlib.contextmanager
-def _lost_told() -> Iterator[None]:
-    """Say in one line that a process was lost, which each other one is told by TensorFlow."""
-    try:
-        yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        raise ConnectionError(LOST.format("")) from error
 
 
 def recorded(fn: Function) -> Function:

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyvox_keras.shards import LAUNCHED, LOST, environment_kept, told_by_torchrun
+from anyvox_keras.shards import LAUNCHED, LOST, environment_kept, lost_told, told_by_torchrun
 
+#: words of the errors that a process sees whose peer was lost; they have no class of their own
+LOSSES = ("gloo", "NCCL", "peer")
 #: whether processes train one model together right now, and each computes every step's loss
 _together = False
 #: exit codes of a process that was killed, or crashed, and not told to end by `run_processes`
@@ -45,7 +47,7 @@ def on_devices(count: int) -> Iterator[None]:
         yield
         return
     if _grouped():
-        with _lost_told():
+        with lost_told((RuntimeError,), LOSSES):
             yield
         return
     on_gpu = torch.cuda.is_available()
@@ -53,22 +55,10 @@ def on_devices(count: int) -> Iterator[None]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", index)))
     group.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        with _lost_told():
+        with lost_told((RuntimeError,), LOSSES):
             yield
     finally:
         group.destroy_process_group()
-
-
-@contextlib.contextmanager
-def _lost_told() -> Iterator[None]:
-    """Say in one line that a process was lost, which each other one sees by its socket."""
-    try:
-        yield
-    except RuntimeError as error:
-        # gloo's errors have no class of their own
-        if not any(word in str(error) for word in ("gloo", "NCCL", "peer")):
-            raise
-        raise ConnectionError(LOST.format("")) from error
 
 
 def run_processes(command: Sequence[str], count: int) -> int:

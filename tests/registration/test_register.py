@@ -457,6 +457,8 @@ def _disagreement(pair, settings):
 
 
 def test_symmetric_settings_agree_there_and_back(pair):
-    # 0.46 voxel without either
-    assert _disagreement(pair, DeformSettings(both_ways=True)) < 0.07
-    assert _disagreement(pair, settings_of("diffeomorphic")) < 0.07
+    free = _disagreement(pair, DeformSettings())
+    averaged = _disagreement(pair, DeformSettings(both_ways=True))
+    velocity = _disagreement(pair, settings_of("diffeomorphic"))
+    assert averaged < 0.15 * free
+    assert velocity < 0.15 * free

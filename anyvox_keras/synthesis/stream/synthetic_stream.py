@@ -69,7 +69,8 @@ class SyntheticPairs(Float32Layer):
 
     def call(self, batch: Batch, training: bool | None = None) -> Batch:
         """Draw the pairs of a batch."""
-        # Cast: where TensorFlow builds a model for several devices, it hands over means of them.
+        # Cast: where TensorFlow builds a model for several devices, Keras hands over means of them,
+        # unless the model is a `StreamModel`.
         batch = {name: ops.cast(array, "int32") for name, array in batch.items()}
         if self.resident is None:
             return self._synthesise(batch, None)
