@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from scipy import ndimage
 
-from anyvox_keras.backend import compiled, to_numpy
+from anyvox_keras.backend import compiled, to_numpy, value_and_gradient
 from anyvox_keras.ops import affine_grid, identity_grid, sample_linear, sample_nearest
 
 SCIPY_MODE = {"zeros": "grid-constant", "edge": "nearest", "symmetric": "reflect"}
@@ -31,6 +31,34 @@ def test_equals_scipy(outside, order, wrap):
     run = wrap(lambda x, points: sampler(x, points, outside))
     actual = run(ops.convert_to_tensor(X), ops.convert_to_tensor(POINTS))
     np.testing.assert_allclose(to_numpy(actual), by_scipy(X, POINTS, order, outside), atol=5e-6)
+
+
+def test_many_channels_and_their_gradient_are_those_of_few():
+    """Values at any point, and the gradient by the points, as of three channels at a time."""
+    many = RNG.normal(size=(2, 9, 10, 11, 12)).astype("float32")
+
+    def in_parts(points, parts):
+        return sum(ops.sum(ops.sin(sample_linear(part, points))) for part in parts)
+
+    parts = [ops.convert_to_tensor(many[..., i : i + 3]) for i in range(0, 12, 3)]
+    points = ops.convert_to_tensor(POINTS)
+    at_once, apart = (
+        value_and_gradient(lambda points, parts=parts: in_parts(points, parts))(points)
+        for parts in ([ops.convert_to_tensor(many)], parts)
+    )
+    np.testing.assert_allclose(to_numpy(at_once[0]), to_numpy(apart[0]), rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(at_once[1]), to_numpy(apart[1]), atol=2e-4)
+    found = to_numpy(sample_linear(ops.convert_to_tensor(many), points))
+    np.testing.assert_allclose(found, by_scipy(many, POINTS, 1, "zeros"), atol=5e-6)
+
+
+def test_a_point_that_is_no_number_gives_none():
+    points = POINTS.copy()
+    points[0, 0, 0, 0, 1] = np.nan
+    many = np.repeat(X, 4, axis=-1)
+    found = to_numpy(sample_linear(ops.convert_to_tensor(many), ops.convert_to_tensor(points)))
+    assert np.isnan(found[0, 0, 0, 0]).all()
+    assert np.isfinite(found[1:]).all()
 
 
 def test_nearest_ties_go_up():

@@ -1,7 +1,7 @@
 """Fine-tune one displacement by gradient descent: the steps, and the loss they make small."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import accumulate
 
 from keras import ops
@@ -177,9 +177,7 @@ def descent_loss(
     unknown = None if weights is None else tuple(1.0 - ops.convert_to_tensor(w) for w in weights)
     labels = None if terms is None else terms.labels
     parts = ((fixed, moving), unknown, images, labels)
-    compared, gaps, pictured, labelled = _places(
-        [0 if part is None else part[0].shape[-1] for part in parts]
-    )
+    ends = list(accumulate(0 if part is None else part[0].shape[-1] for part in parts))[:-1]
     sides = [part for part in parts if part is not None]
     fixed, moving = (ops.concatenate(side, axis=-1) for side in zip(*sides, strict=True))
     onto = None if images is None else tuple(squared_correlations(image) for image in images)
@@ -187,21 +185,24 @@ def descent_loss(
     def mismatch(way: int, displacement: Array) -> Array:
         still, moved = (fixed, moving)[::way]
         warped = sample_displaced(moved, displacement, settings.stretch)
-        different = distance(warped[..., compared] - still[..., compared])
+        # split at once: the gradient of each slice would be a whole array of its own
+        compared, gaps, pictured, labelled = ops.split(warped, ends, axis=-1)
+        still, still_gaps, _, still_labelled = ops.split(still, ends, axis=-1)
+        different = distance(compared - still)
         known = None
         if weights is not None:
-            known = ops.stop_gradient((1.0 - warped[..., gaps]) * (1.0 - still[..., gaps]))
+            known = ops.stop_gradient((1.0 - gaps) * (1.0 - still_gaps))
             different = different * known
         total = factor * ops.mean(different)
         if terms is not None:
             total = total + terms.distance(displacement, way)
         if labels is not None:
-            unlike = ops.square(warped[..., labelled] - still[..., labelled])
+            unlike = ops.square(labelled - still_labelled)
             unlike = ops.sum(unlike, axis=-1, keepdims=True)
             total = total + _LABELS * ops.mean(unlike if known is None else unlike * known)
         if onto is None:
             return total
-        unlike = 1.0 - onto[::way][0](warped[..., pictured], known)
+        unlike = 1.0 - onto[::way][0](pictured, known)
         unlike = unlike if known is None else unlike * known
         return total + settings.correlation * ops.mean(unlike)
 
@@ -216,12 +217,6 @@ def descent_loss(
         return 0.5 * (forward + backward) + penalty
 
     return loss
-
-
-def _places(counts: Sequence[int]) -> list[slice]:
-    """Where parts of so many channels lie when they are joined."""
-    ends = list(accumulate(counts))
-    return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
 
 def squared_correlations(first: Array) -> Callable[[Array, Array | None], Array]:
