@@ -72,14 +72,29 @@ def lost_told(errors: tuple[type[Exception], ...], words: Sequence[str] = ()) ->
 
 
 def told_by_torchrun() -> tuple[int, int]:
-    """Which of how many processes this is, as `torchrun` said to it."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    """Which of how many processes this is, as `torchrun` said to it.
+
+    Raises:
+        UserError: If that is no number.
+    """
+    return _number_in("RANK", 0), _number_in("WORLD_SIZE", 1)
 
 
 def told_by_keras() -> tuple[int, int]:
-    """Which of how many processes this is, as said for `keras.distribution.initialize`."""
-    index = os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", 0)
-    return int(index), int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
+    """Which of how many processes this is, as said for `keras.distribution.initialize`.
+
+    Raises:
+        UserError: If that is no number.
+    """
+    index = _number_in("KERAS_DISTRIBUTION_PROCESS_ID", 0)
+    return index, _number_in("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)
+
+
+def _number_in(name: str, otherwise: int) -> int:
+    text = os.environ.get(name, "") or str(otherwise)
+    if not text.isdecimal():
+        raise UserError(f"{name}: expected a whole number in the environment, received {text[:80]}")
+    return int(text)
 
 
 def told_by_tensorflow() -> tuple[int, int]:

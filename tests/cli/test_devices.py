@@ -41,6 +41,12 @@ def test_a_cluster_that_is_none_is_refused(tmp_path, capsys, monkeypatch, told):
     assert "TF_CONFIG: expected JSON with `cluster` and `task`" in refused(capsys, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "KERAS_DISTRIBUTION_NUM_PROCESSES"])
+def test_a_count_that_is_no_number_is_named(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setenv(name, "two")
+    assert f"{name}: expected a whole number" in refused(capsys, tmp_path)
+
+
 @pytest.mark.parametrize("devices", ["0", "some", "-1"])
 def test_a_number_of_devices_is_one_or_more_or_all(tmp_path, capsys, devices):
     assert main(["pretrain", "--out", str(tmp_path), "--devices", devices]) == 2

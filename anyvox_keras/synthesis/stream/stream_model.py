@@ -132,13 +132,23 @@ class StreamModel(keras.Model):
 
     def _require_even_shares(self, stream: SeekableStream) -> None:
         """Refuse a device without a sample: its loss, a mean of nothing, would be NaN."""
-        strategy = getattr(self, "distribute_strategy", None)  # of Keras on TensorFlow alone
-        devices = peers()[1] if strategy is None else strategy.num_replicas_in_sync
+        devices = self._count_shares()
         if stream.batch_size % devices:
             raise ValueError(
-                f"`batch_size` must be a multiple of the strategy's {devices} devices. "
+                f"`batch_size` must be a multiple of the {devices} devices that share it. "
                 f"Received: batch_size={stream.batch_size}"
             )
+
+    def _count_shares(self) -> int:
+        """Count the devices that each see a part of a step's batch."""
+        strategy = getattr(self, "distribute_strategy", None)  # of Keras on TensorFlow alone
+        if strategy is not None:
+            return int(strategy.num_replicas_in_sync)
+        distribution = keras.distribution.distribution()  # of Keras on JAX alone
+        if distribution is None:
+            return peers()[1]
+        mesh = distribution.device_mesh
+        return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
 
     def share_of(self, mean: Array) -> Array:
         """Turn a mean over this device's samples into its part of the mean over all devices'.

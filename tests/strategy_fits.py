@@ -1,12 +1,15 @@
-"""Fits on one device and on two, compared; run as a program: TensorFlow splits its CPU once."""
+"""Fits on one device and on several, compared; run as a program: a CPU is split once.
+
+Two devices share the pairs; with JAX four share the pairs by two and the kernels' channels by two.
+"""
 
 import contextlib
+import itertools
 import tempfile
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from fake_stream import FakeStream
 from keras import ops
 
@@ -82,19 +85,50 @@ def fitted(make, stream, scope):
     return history, np.concatenate([(b - a).ravel() for a, b in zip(start, end, strict=True)])
 
 
-if __name__ == "__main__":
+def strategy():
+    """What shares a step among two devices, as a context to build and fit in."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", 4)
+        return lambda: on_devices(2)
+    import tensorflow as tf
+
     with on_devices(2):
-        strategy = tf.distribute.get_strategy()  # a second one would share its keys
-    assert strategy.num_replicas_in_sync == 2
-    for make, stream in streams():
-        one, added = fitted(make, stream, contextlib.nullcontext())
-        two, other = fitted(make, stream, strategy.scope())
-        for name in one:
-            np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4, err_msg=name)
-        np.testing.assert_allclose(other, added, atol=0.02 * np.abs(added).max())
+        mirrored = tf.distribute.get_strategy()  # a second one would share its keys
+    assert mirrored.num_replicas_in_sync == 2
+    return mirrored.scope
+
+
+def wide():
+    """A step's pairs by two, and each convolution's channels by two."""
+    mesh = keras.distribution.DeviceMesh((2, 2), ("pairs", "channels"))
+    layout = keras.distribution.LayoutMap(mesh)
+    layout[".*conv/kernel"] = (None, None, None, None, "channels")
+    layout[".*conv/bias"] = ("channels",)
+    return keras.distribution.ModelParallel(
+        layout_map=layout, batch_dim_name="pairs", auto_shard_dataset=False
+    ).scope()
+
+
+def assert_alike(one, other):
+    (history, added), (again, change) = one, other
+    for name in history:
+        np.testing.assert_allclose(again[name], history[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(change, added, atol=0.02 * np.abs(added).max())
+
+
+if __name__ == "__main__":
+    together = strategy()
+    in_jax = keras.backend.backend() == "jax"
+    for make, stream in itertools.islice(streams(), 1 if in_jax else None):
+        one = fitted(make, stream, contextlib.nullcontext())
+        assert_alike(one, fitted(make, stream, together()))
+        if in_jax:
+            assert_alike(one, fitted(make, stream, wide()))
         stream.batch_size = 1
-        with strategy.scope():
+        with together():
             model = make(stream)
-        with pytest.raises(ValueError, match="must be a multiple of the strategy's 2 devices"):
-            model.fit(stream, verbose=0)
+            with pytest.raises(ValueError, match="must be a multiple of the 2 devices"):
+                model.fit(stream, verbose=0)
         print(make.__name__, "alike")
