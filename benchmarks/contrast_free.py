@@ -27,7 +27,6 @@ from anyvox_keras.metrics import dice
 from anyvox_keras.segmentation import Predictor, SegmentationRun, SegmentationSettings, load_run
 
 DATA = Path(os.environ.get("ANYVOX_DATA", Path(__file__).parents[2] / "shared")) / "data"
-HEADS = sorted((DATA / "registration").glob("t1_*"))
 #: pairs whose fixed image is the template of that contrast
 TEMPLATES = {"T2": "t1_t2_1000", "PD": "t1_pd_1007"}
 STRUCTURES = 25
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--methods", default="t1,maps,both")
     parser.add_argument("--learn", type=int, default=3, help="Heads to learn from.")
     options = parser.parse_args()
-    heads = sorted(HEADS, key=lambda folder: folder.name[-4:])
+    heads = sorted((DATA / "registration").glob("t1_*"), key=lambda folder: folder.name[-4:])
     scans, maps = lay_out(options.out, heads[: options.learn])
     sources = {"t1": {"data": scans}, "maps": {"synthetic_from": maps}}
     sources["both"] = sources["t1"] | sources["maps"]
