@@ -16,6 +16,7 @@ if NAME == "tensorflow":
     from anyvox_keras.backend.tensorflow import (
         agreed,
         batch_normalize,
+        batch_shares,
         compiled,
         conv3d,
         device_count,
@@ -75,6 +76,7 @@ elif NAME == "torch":
     )
     from anyvox_keras.backend.torch_processes import (
         agreed,
+        batch_shares,
         device_count,
         gradients_averaged,
         mean_over_devices,
@@ -88,6 +90,7 @@ elif NAME == "jax":
     from anyvox_keras.backend.jax import (
         agreed,
         batch_normalize,
+        batch_shares,
         compiled,
         conv3d,
         device_count,
@@ -130,6 +133,7 @@ __all__ = [
     "NAME",
     "agreed",
     "batch_normalize",
+    "batch_shares",
     "compiled",
     "conv3d",
     "cpu_has_bfloat16",

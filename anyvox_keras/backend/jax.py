@@ -104,6 +104,15 @@ def peers() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
+def batch_shares(model: keras.Model, /) -> int:
+    """Number of devices that share each batch: along the batch's axis of Keras's device mesh."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+
+
 def agreed(value: Any) -> Any:
     """Return the first process's value in all processes that train one model together."""
     if peers()[1] == 1:

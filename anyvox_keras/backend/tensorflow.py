@@ -187,6 +187,11 @@ def has_bfloat16() -> bool:
     return bool(details.get("compute_capability", (0, 0)) >= (8, 0))
 
 
+def batch_shares(model: keras.Model, /) -> int:
+    """Number of devices that share each batch of a model: those of the strategy it was made in."""
+    return int(model.distribute_strategy.num_replicas_in_sync)
+
+
 def replicas() -> int:
     """Number of devices that each see a part of a step's batch: those of `tf.distribute`."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)

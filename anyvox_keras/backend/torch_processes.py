@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import keras
 import torch
 from torch import Tensor
 
@@ -108,6 +109,11 @@ def device_count() -> int:
 def peers() -> tuple[int, int]:
     """Which of how many processes that train one model together this is."""
     return process_shard() if _grouped() else (0, 1)
+
+
+def batch_shares(model: keras.Model, /) -> int:
+    """Number of devices that share each batch of a stream: a process has one."""
+    return peers()[1]
 
 
 def _grouped() -> bool:

@@ -6,7 +6,14 @@ from typing import Any
 
 import keras
 
-from anyvox_keras.backend import gradients_averaged, peers, reducible, replicas, summed_over_peers
+from anyvox_keras.backend import (
+    batch_shares,
+    gradients_averaged,
+    peers,
+    reducible,
+    replicas,
+    summed_over_peers,
+)
 from anyvox_keras.synthesis.stream.seekable_stream import SeekableStream
 from anyvox_keras.types import Array
 
@@ -132,23 +139,12 @@ class StreamModel(keras.Model):
 
     def _require_even_shares(self, stream: SeekableStream) -> None:
         """Refuse a device without a sample: its loss, a mean of nothing, would be NaN."""
-        devices = self._count_shares()
+        devices = batch_shares(self)
         if stream.batch_size % devices:
             raise ValueError(
                 f"`batch_size` must be a multiple of the {devices} devices that share it. "
                 f"Received: batch_size={stream.batch_size}"
             )
-
-    def _count_shares(self) -> int:
-        """Count the devices that each see a part of a step's batch."""
-        strategy = getattr(self, "distribute_strategy", None)  # of Keras on TensorFlow alone
-        if strategy is not None:
-            return int(strategy.num_replicas_in_sync)
-        distribution = keras.distribution.distribution()  # of Keras on JAX alone
-        if distribution is None:
-            return peers()[1]
-        mesh = distribution.device_mesh
-        return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
 
     def share_of(self, mean: Array) -> Array:
         """Turn a mean over this device's samples into its part of the mean over all devices'.
