@@ -23,6 +23,10 @@ class DiceCrossEntropy(keras.losses.Loss):
     and classes count by their weight. The law of MONAI's `DiceCELoss(softmax=True,
     to_onehot_y=True)`. Dice is taken over the foreground classes unless `background` is set.
 
+    Of many classes the rare ones hardly count in that average, and are learnt last. With `rarity`
+    r a voxel of a class of n voxels weighs `(m / n)^r`, where m is the number of the most frequent
+    class in the batch, and one of the background 1: of a single class nothing changes.
+
     Called with label maps `(B, D, H, W)` of integers and logits `(B, D, H, W, classes + 1)`.
 
     Args:
@@ -31,9 +35,11 @@ class DiceCrossEntropy(keras.losses.Loss):
         background: Whether the background counts as a class of the Dice loss.
         class_weights: Weight of each class, background first, in both losses; None weighs alike.
         ignore_label: Voxels of this label count nowhere; None for none.
+        rarity: How much more a voxel of a rare class weighs in the cross-entropy: 0 is alike, with
+            1 each class beside the background weighs alike.
 
     Raises:
-        ValueError: If a weight is negative, or the class weights do not match the logits.
+        ValueError: If a weight or `rarity` is negative, or `class_weights` do not match the logits.
 
     Example:
         ```python
@@ -52,15 +58,17 @@ class DiceCrossEntropy(keras.losses.Loss):
         background: bool = False,
         class_weights: Sequence[float] | None = None,
         ignore_label: int | None = None,
+        rarity: float = 0.0,
         name: str = "dice_cross_entropy",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        weights = [dice_weight, cross_entropy_weight, *(class_weights or ())]
+        weights = [dice_weight, cross_entropy_weight, *(class_weights or ()), rarity]
         if min(weights) < 0:
-            raise ValueError(f"weights must be >= 0. Received: {weights}")
+            raise ValueError(f"weights and `rarity` must be >= 0. Received: {weights}")
         self.dice_weight, self.cross_entropy_weight = dice_weight, cross_entropy_weight
         self.background, self.ignore_label = background, ignore_label
+        self.rarity = float(rarity)
         self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
 
     def call(self, y_true: Array, y_pred: Array) -> Array:
@@ -71,14 +79,23 @@ class DiceCrossEntropy(keras.losses.Loss):
         dice = 1 - soft_dice(ops.softmax(logits) * counts, onehot)
         first = 0 if self.background else 1
         loss = self.dice_weight * ops.mean(dice[:, first:] * weights[first:], axis=1)
-        share = onehot * weights
+        share = onehot * weights * self._more_where_rare(onehot)
         entropy = -ops.sum(share * ops.log_softmax(logits), axis=(1, 2, 3, 4))
         total = ops.sum(share)
-        if self.class_weights is not None or self.ignore_label is not None:
+        if self.class_weights is not None or self.ignore_label is not None or self.rarity:
             # Samples weigh by their voxels that count, those of other devices among them.
             total = mean_over_devices(total)
         mean_share = ops.maximum(total, 1e-6) / ops.cast(ops.shape(logits)[0], "float32")
         return loss + self.cross_entropy_weight * entropy / mean_share
+
+    def _more_where_rare(self, onehot: Array) -> Array:
+        """Weights of classes by their numbers of voxels that count, on all devices."""
+        if not self.rarity:
+            return ops.ones((), "float32")
+        voxels = mean_over_devices(ops.sum(onehot, (0, 1, 2, 3)))[1:]
+        most = ops.max(voxels)
+        times = ops.where(voxels > 0, most / ops.where(voxels > 0, voxels, 1.0), 1.0)
+        return ops.concatenate([ops.ones((1,), "float32"), ops.power(times, self.rarity)])
 
     def _weights(self, classes: int) -> Array:
         weights = self.class_weights or [1.0] * classes
@@ -90,7 +107,7 @@ class DiceCrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        names = ("dice_weight", "cross_entropy_weight", "background", "class_weights")
+        names = ("dice_weight", "cross_entropy_weight", "background", "class_weights", "rarity")
         own = {name: getattr(self, name) for name in (*names, "ignore_label")}
         return {**super().get_config(), **own}
 

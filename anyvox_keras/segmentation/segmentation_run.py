@@ -269,8 +269,9 @@ class SegmentationRun(TrainingRun):
         """Configure training by Adam, and by Dice with cross-entropy."""
         s = self.settings
         loss = DiceCrossEntropy(
-            background=s.background, class_weights=s.class_weights, ignore_label=self._ignored_class
-        )
+            background=s.background, class_weights=s.class_weights, rarity=s.rarity,
+            ignore_label=self._ignored_class,
+        )  # fmt: skip
         average: dict[str, Any] = {} if s.ema is None else {"use_ema": True, "ema_momentum": s.ema}
         decay = s.weight_decay or None
         model.compile(LayerRates(self.rate(), s.backbone_rate, weight_decay=decay, **average), loss)

@@ -13,6 +13,7 @@ from anyvox_keras.types import Augmenting, IntensityScaling, Part, Precision
 EARLIER: dict[str, Any] = {
     "augmentation": "paper",
     "keep": "all",
+    "rarity": 0.0,
     "scaling": "minmax",
     "schedule": "cosine",
     "weight_decay": 0.0,
@@ -53,6 +54,7 @@ class SegmentationSettings(Settings):
         "precision": "float32",
         "voxel": (1.0, 1.0, 1.0),
         "keep": "all",
+        "rarity": 0.0,
     }
 
     batch_size: int = 2
@@ -166,6 +168,13 @@ class SegmentationSettings(Settings):
         None,
         "Weight of each class in the loss, background first. By default all weigh alike.",
         least=0,
+    )
+    rarity: float = setting(
+        0.5,
+        "How much more a voxel of a rare class weighs in the cross-entropy, from 0, alike, to 1, "
+        "where each class beside the background weighs alike in all.",
+        least=0,
+        most=1,
     )
     ignore_label: int | None = setting(
         None, "Label whose voxels count nowhere. By default there is none.", least=0, none=-1

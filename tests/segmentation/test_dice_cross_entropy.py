@@ -50,6 +50,18 @@ def test_ignored_voxels_are_as_if_cut_off(labels, logits):
     )
 
 
+@pytest.mark.parametrize("rarity", [0.5, 1.0])
+def test_rare_classes_weigh_as_if_their_weights_were_given(rng, logits, rarity):
+    """MONAI weighs the cross-entropy so when it is told the weights."""
+    torch = pytest.importorskip("torch")
+    labels = rng.choice(4, SHAPE, p=[0.9, 0.07, 0.03, 0.0]).astype("int32")
+    voxels = np.maximum(np.bincount(labels.ravel(), minlength=4)[1:], 1)
+    weights = torch.tensor([1.0, *(voxels.max() / voxels) ** rarity], dtype=torch.float32)
+    expected = monai_loss(labels, logits, lambda_dice=0.0, weight=weights)
+    ours = DiceCrossEntropy(0.0, rarity=rarity)
+    assert float(ours(labels, logits)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_perfect_prediction_costs_nothing(labels):
     logits = 50.0 * np.eye(4, dtype="float32")[labels]
     assert float(DiceCrossEntropy()(labels, logits)) == pytest.approx(0, abs=1e-5)
@@ -57,7 +69,11 @@ def test_a_perfect_prediction_costs_nothing(labels):
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [({"dice_weight": -1}, "weights must be >= 0"), ({"class_weights": [1, 1]}, "4 numbers")],
+    [
+        ({"dice_weight": -1}, "must be >= 0"),
+        ({"rarity": -1}, "must be >= 0"),
+        ({"class_weights": [1, 1]}, "4 numbers"),
+    ],
 )
 def test_bad_weights_are_refused(labels, logits, arguments, reason):
     with pytest.raises(ValueError, match=reason):
@@ -76,6 +92,9 @@ def test_score_equals_the_dice_of_the_host(labels, logits):
 
 
 def test_loss_and_score_come_back_from_their_config():
-    for part in (DiceCrossEntropy(0.5, ignore_label=9, class_weights=[1, 2]), DiceScore(2, 9)):
+    for part in (
+        DiceCrossEntropy(0.5, ignore_label=9, rarity=0.5, class_weights=[1, 2]),
+        DiceScore(2, 9),
+    ):
         stored = keras.saving.serialize_keras_object(part)
         assert keras.saving.deserialize_keras_object(stored).get_config() == part.get_config()
