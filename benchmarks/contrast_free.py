@@ -1,15 +1,16 @@
 """A segmenter of brains from label maps alone, beside one trained on T1, on T1, T2 and PD.
 
-    KERAS_BACKEND=torch python benchmarks/contrast_free.py --out results --minutes 15
-        [--methods t1,maps,both] [--learn 3]
+    KERAS_BACKEND=torch python benchmarks/contrast_free.py --out results --minutes 15 | --steps 200
+        [--methods t1,maps,both] [--learn 3] [--change rarity=0 ...]
 
 Learns from the first --learn of the six T1 heads of $ANYVOX_DATA/data/registration, skull-stripped,
 of 2 mm and 25 structures; tests on the other T1 heads and on the T2 and the PD template, which no
 training sees. `t1` is `anyvox segment train --data`, `maps` --synthetic-from, `both` takes both.
 The label maps are those of the same T1 heads; lest all between the 25 structures be painted as one,
 the rest of the brain is parted in three by its T1 intensity, as a user of such a data set can do
-(SynthSeg, Billot et al., 2023, enriches label maps so). results/ holds both folders as a user would
-have them, the runs, and table.csv, a row for each test scan; a killed benchmark goes on.
+(SynthSeg, Billot et al., 2023, enriches label maps so). --change tries other settings. results/
+holds both folders as a user would have them, the runs, and table.csv, a row for each test scan; a
+killed benchmark goes on.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from few_shot import changed
 from scipy.cluster.vq import kmeans2
 
 from anyvox_keras.io import load_labels, load_volume
@@ -38,8 +40,11 @@ def main() -> None:
     """Lay out the data, train what is not there yet, test; print a table of mean Dice."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, required=True)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float)
+    length.add_argument("--steps", type=int)
     parser.add_argument("--methods", default="t1,maps,both")
+    parser.add_argument("--change", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--learn", type=int, default=3, help="Heads to learn from.")
     options = parser.parse_args()
     heads = sorted((DATA / "registration").glob("t1_*"), key=lambda folder: folder.name[-4:])
@@ -48,10 +53,12 @@ def main() -> None:
     sources["both"] = sources["t1"] | sources["maps"]
     tests = [("T1", folder, "moving") for folder in heads[options.learn :]]
     tests += [(name, DATA / "registration" / pair, "fixed") for name, pair in TEMPLATES.items()]
+    given = dict(map(changed, options.change))
     rows = []
     for method in options.methods.split(","):
         folder = options.out / method
-        settings = SegmentationSettings(minutes=options.minutes, **sources[method])
+        length = {"minutes": options.minutes, "steps": options.steps}
+        settings = SegmentationSettings(**length, **given, **sources[method])
         run = SegmentationRun(folder, settings)
         if not run.finished:
             run.train(introduce=print)

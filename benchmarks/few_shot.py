@@ -118,12 +118,12 @@ def _run(
         given = {"steps": options.steps, "batch_size": CROPS, "side": options.side}
         given["log_every"] = max(1, options.steps // 10)
     given["weights"] = options.weights if method == "pretrained" else "scratch"
-    given |= dict(_changed(change) for change in options.change)
+    given |= dict(changed(change) for change in options.change)
     settings = SegmentationSettings(seed=seed, **given)
     return SegmentationRun(folder, settings, Dataset(chosen, ())), tests[: options.tests]
 
 
-def _changed(change: str) -> tuple[str, Any]:
+def changed(change: str) -> tuple[str, Any]:
     """Read KEY=VALUE, the value as in TOML, or a word."""
     key, _, value = change.partition("=")
     try:
