@@ -63,9 +63,11 @@ class DiceCrossEntropy(keras.losses.Loss):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        weights = [dice_weight, cross_entropy_weight, *(class_weights or ()), rarity]
+        weights = [dice_weight, cross_entropy_weight, *(class_weights or ())]
         if min(weights) < 0:
-            raise ValueError(f"weights and `rarity` must be >= 0. Received: {weights}")
+            raise ValueError(f"weights must be >= 0. Received: {weights}")
+        if rarity < 0:
+            raise ValueError(f"`rarity` must be >= 0. Received: rarity={rarity}")
         self.dice_weight, self.cross_entropy_weight = dice_weight, cross_entropy_weight
         self.background, self.ignore_label = background, ignore_label
         self.rarity = float(rarity)
@@ -93,8 +95,8 @@ class DiceCrossEntropy(keras.losses.Loss):
         if not self.rarity:
             return ops.ones((), "float32")
         voxels = mean_over_devices(ops.sum(onehot, (0, 1, 2, 3)))[1:]
-        most = ops.max(voxels)
-        times = ops.where(voxels > 0, most / ops.where(voxels > 0, voxels, 1.0), 1.0)
+        # What a class without voxels weighs does not matter, if it is finite.
+        times = ops.max(voxels) / ops.maximum(voxels, 1e-6)
         return ops.concatenate([ops.ones((1,), "float32"), ops.power(times, self.rarity)])
 
     def _weights(self, classes: int) -> Array:

@@ -70,8 +70,8 @@ def test_a_perfect_prediction_costs_nothing(labels):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"dice_weight": -1}, "must be >= 0"),
-        ({"rarity": -1}, "must be >= 0"),
+        ({"dice_weight": -1}, "weights must be >= 0"),
+        ({"rarity": -1}, "`rarity` must be >= 0"),
         ({"class_weights": [1, 1]}, "4 numbers"),
     ],
 )
